@@ -1,0 +1,89 @@
+"""What a message is on its way from a source to the archive: the types that cross between layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RecipientKind = Literal["to", "cc", "bcc"]
+Flag = Literal["seen", "answered", "flagged", "draft", "trashed", "passed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """One message as a source hands it out, undecoded."""
+
+    source_key: str
+    """Names it within its source, the same on every import."""
+    locator: str
+    """Where a person finds it: a path, for an mbox followed by `@` and the byte offset."""
+    mime: bytes
+    """The RFC 5322 bytes, without the mbox "From " line, one level of ">From " quoting undone."""
+    content_hash: bytes
+    """16 bytes that name its content for good; see `text.identity`."""
+    folder: str = ""
+    """Path of the folder below the imported path, "/"-separated; "" at its top."""
+    flags: frozenset[Flag] = frozenset()
+    delivered_at: int | None = None
+    """Unix seconds, from the mbox "From " line or the Maildir file name; stands in for a missing Date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    address: str
+    """Lower case; as written where it is no address ("pd at cbs.dk")."""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    kind: RecipientKind
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A part with a file name or that is not text, described but not stored (it lives in the raw message)."""
+
+    filename: str
+    mime_type: str
+    size: int
+    """Bytes, decoded."""
+    sha256: bytes
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a message that could not be read as it should; the rest of the message stands."""
+
+    kind: str
+    """Short and stable, e.g. `unknown-charset`, `bad-date`, `broken-base64`, `unclosed-multipart`."""
+    detail: str
+    """One line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedMessage:
+    """A message decoded. All text is valid Unicode without NUL and lone surrogates."""
+
+    rfc822_message_id: str | None
+    """Without angle brackets."""
+    in_reply_to: str | None
+    references: tuple[str, ...]
+    """Oldest first, as in the header, without repeats and without the message's own id."""
+    subject: str
+    sent_at: int | None
+    """Unix seconds, UTC."""
+    zone_minutes: int | None
+    """The sender's offset from UTC."""
+    sender: Person | None
+    recipients: tuple[Recipient, ...]
+    list_id: str | None
+    labels: tuple[str, ...]
+    """From X-Gmail-Labels, X-Keywords, Keywords."""
+    body_text: str
+    """What a reader sees: quotes and signature included; HTML as text, quoted parts of it as "> " lines."""
+    attachments: tuple[Attachment, ...]
+    size_bytes: int
+    problems: tuple[Problem, ...]
