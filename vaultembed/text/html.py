@@ -1,0 +1,125 @@
+"""HTML of mail to text as a reader sees it, quoted parts as "> " lines."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import ElementNode, HTMLTree, Node
+
+from vaultembed.text.charsets import clean
+
+# Noncharacters mark where quotes begin and end: they pass through the extraction and mean nothing in mail.
+_QUOTE: Final = "\ufdd0"
+_PERHAPS_QUOTE: Final = "\ufdd1"
+_END: Final = "\ufdd2"
+_MARKS: Final = re.compile("[\ufdd0-\ufdd2]")
+_MOST_QUOTES: Final = 1_000  # marked; each costs its depth, so without a limit nesting takes quadratic time
+_DEEPEST: Final = 12  # levels of "> " written out: more would let nesting square the text
+
+_MAYBE_HIDDEN: Final = re.compile(
+    r"(?i)display\s*:\s*none|visibility\s*:\s*hidden|mso-hide|font-size\s*:\s*0|opacity\s*:\s*0"
+)
+_HIDDEN: Final = re.compile(
+    r"(?i)(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?:\.0*)?\s*(?:;|$|!))"
+)
+_NO_SIZE: Final = re.compile(r"(?i)(?:^|[;\s])font-size\s*:\s*0(?:\.0*)?(?:px|pt|em|rem|%)?\s*(?:;|$|!)")
+_SKIPPED: Final = ["[hidden]", "title", "template", "xml", "svg", "math", "object", "applet", "audio", "video"]
+
+_QUOTING_CLASS: Final = re.compile(r"(?i)quote|cite|reply")
+_BORDER: Final = re.compile(r"(?i)border(?:-left)?(?:-width)?\s*:\s*(?!none|0(?:px|pt)?\s*(?:;|$))[^;]*\d")
+_ATTRIBUTION_END: Final = re.compile(r"[:：]\s*$")
+_HAS_DATE_OR_ADDRESS: Final = re.compile(r"\d|@")
+
+_INVISIBLE: Final = re.compile("[\u034f\u00ad\u2060\u200b\ufeff]+")
+_FILLER: Final = re.compile("(?:\u200c[ \u00a0]){2,}|\u200c{2,}")  # pads the preview line of newsletters
+_CELLS: Final = re.compile(r"(?<=\S)[ ]*\t[ \t]*")
+_BLANK_RUN: Final = re.compile(r"\n{3,}")
+
+
+def html_to_text(html: str) -> str:
+    """Visible text of `html`, in linear time; any string is accepted.
+
+    What is hidden by its own style or attribute is dropped, and so are comments, scripts and alt texts of
+    pictures. Links keep their text, blocks and `<br>` break lines, table cells are separated by tabs.
+    Quotes (`blockquote` that cites; one that merely indents does not) become "> " lines.
+    """
+    tree = HTMLTree.parse(_MARKS.sub("", html))
+    body = tree.body
+    if body is None:
+        return ""
+    if _MAYBE_HIDDEN.search(html):
+        _hide(body)
+    _mark_quotes(tree, body)
+    text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)
+    return clean(_tidy(text))
+
+
+def _hide(body: ElementNode) -> None:
+    # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements).
+    for element in body.query_selector_all("[style]")[:]:
+        style = element.getattr("style") or ""
+        # Newsletters set font-size:0 on a cell to close gaps, and a real size on what stands in it.
+        if _HIDDEN.search(style) or (_NO_SIZE.search(style) and element.query_selector('[style*="font-size"]') is None):
+            element.setattr("hidden", "")
+
+
+def _mark_quotes(tree: HTMLTree, body: ElementNode) -> None:
+    for element in body.query_selector_all("blockquote")[:_MOST_QUOTES]:
+        first = element.first_child
+        if first is None:
+            continue
+        element.insert_before(_mark(tree, _QUOTE if _cites(element) else _PERHAPS_QUOTE), first)
+        element.append_child(_mark(tree, _END))
+
+
+def _mark(tree: HTMLTree, mark: str) -> Node:
+    block, text = tree.create_element("div"), tree.create_text_node(mark)
+    if block is None or text is None:  # only of a tree without a document, which has no blockquote
+        raise AssertionError
+    block.append_child(text)
+    return block
+
+
+def _cites(element: ElementNode) -> bool:
+    attribute = element.getattr
+    if (attribute("type") or "").lower() == "cite" or attribute("cite"):
+        return True
+    return bool(_QUOTING_CLASS.search(attribute("class") or "") or _BORDER.search(attribute("style") or ""))
+
+
+def _tidy(text: str) -> str:
+    text = text.replace("\u00a0", " ")
+    text = _FILLER.sub(" ", _INVISIBLE.sub("", text))
+    out: list[str] = []
+    depth = 0
+    open_quotes: list[bool] = []
+    said = ""  # the last line that says something, where a quote that only may be one begins
+    for line in text.split("\n"):
+        if _MARKS.search(line):
+            for piece in re.split("([\ufdd0-\ufdd2])", line):
+                if piece in (_QUOTE, _PERHAPS_QUOTE):
+                    quotes = piece == _QUOTE or bool(
+                        _ATTRIBUTION_END.search(said) and _HAS_DATE_OR_ADDRESS.search(said)
+                    )
+                    open_quotes.append(quotes)
+                    depth += quotes
+                elif piece == _END:
+                    if open_quotes:
+                        depth -= open_quotes.pop()
+                elif piece.strip():
+                    out.append(_line(piece, depth))
+                    said = piece
+            continue
+        out.append(_line(line, depth))
+        if line.strip():
+            said = line[-500:]
+    return _BLANK_RUN.sub("\n\n", "\n".join(out)).strip("\n")
+
+
+def _line(line: str, depth: int) -> str:
+    line = _CELLS.sub("\t", line.rstrip())
+    if not depth:
+        return line
+    return f"{'> ' * min(depth, _DEEPEST)}{line}" if line.strip() else (">" + " >" * (min(depth, _DEEPEST) - 1))
