@@ -1,0 +1,71 @@
+"""Files of one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vaultembed.message import RawMessage
+from vaultembed.sources import SourceFile, Unreadable, read_mbox
+from vaultembed.sources.base import MESSAGE_LIMIT
+from vaultembed.sources.eml import read_eml_file
+from vaultembed.text.identity import content_hash
+
+MAIL = b"From: joe@example.org\r\nSubject: hi\r\n\r\nhello\r\n"
+FROM = b"From joe@example.org Mon Feb 13 12:00:05 2012\r\n"
+
+
+def read(path: Path, data: bytes) -> RawMessage | Unreadable:
+    path.write_bytes(data)
+    return read_eml_file(SourceFile(path, f"box/{path.name}", "eml", "box"))
+
+
+def test_message_is_given_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    assert read(path, MAIL) == RawMessage("box/a.eml", str(path), MAIL, content_hash(MAIL), "box")
+
+
+@pytest.mark.parametrize(
+    ("front", "time"),
+    [
+        (b"\xef\xbb\xbf", None),
+        (FROM, 1329134405),
+        (b"From joe@example.org\r\n", None),
+        (b"\xef\xbb\xbf" + FROM, 1329134405),
+    ],
+)
+def test_mark_and_from_line_in_front_are_cut(tmp_path: Path, front: bytes, time: int | None) -> None:
+    message = read(tmp_path / "a.eml", front + MAIL)
+    assert isinstance(message, RawMessage)
+    assert (message.mime, message.delivered_at) == (MAIL, time)
+
+
+def test_message_cut_from_an_mbox_reads_like_the_mbox(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    message = read(path, FROM + MAIL + b">From here on\r\n\r\n")
+    (entry,) = read_mbox(SourceFile(path, "a.eml", "mbox", ""))
+    assert isinstance(message, RawMessage)
+    assert isinstance(entry.message, RawMessage)
+    assert message.mime == entry.message.mime == MAIL + b"From here on\r\n"
+
+
+def test_quoted_from_without_a_from_line_is_the_authors(tmp_path: Path) -> None:
+    message = read(tmp_path / "a.eml", MAIL + b">From here on\r\n")
+    assert isinstance(message, RawMessage)
+    assert message.mime.endswith(b"\n>From here on\r\n")
+
+
+def test_empty_and_vanished_files_are_reported(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.eml", b"") == Unreadable(str(tmp_path / "a.eml"), "the file is empty")
+    gone = SourceFile(tmp_path / "b.eml", "b.eml", "eml", "")
+    assert read_eml_file(gone) == Unreadable(str(tmp_path / "b.eml"), "No such file or directory")
+
+
+def test_file_over_the_limit_is_reported_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.eml"
+    with path.open("wb") as stream:
+        stream.truncate(MESSAGE_LIMIT + 1)
+    message = read_eml_file(SourceFile(path, "a.eml", "eml", ""))
+    assert isinstance(message, Unreadable)
+    assert "268 MB" in message.detail

@@ -1,0 +1,44 @@
+"""A file that holds one message: .eml, .msg in RFC 5322 form, MH folders, files of any name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vaultembed.message import RawMessage
+from vaultembed.sources.base import MESSAGE_LIMIT, SourceFile, Unreadable, describe_os_error, printable
+from vaultembed.sources.envelope import open_envelope
+from vaultembed.text.identity import content_hash
+
+
+def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
+    """The message in `file`. A byte order mark or a From_ line in front is cut off."""
+    locator = printable(file.path)
+    try:
+        raw = read_message_bytes(file.path)
+    except OSError as error:
+        return Unreadable(locator, describe_os_error(error))
+    if isinstance(raw, str):
+        return Unreadable(locator, raw)
+    mime, delivered_at = open_envelope(raw)
+    return RawMessage(
+        source_key=file.relative_path,
+        locator=locator,
+        mime=mime,
+        content_hash=content_hash(mime),
+        folder=file.folder,
+        delivered_at=delivered_at,
+    )
+
+
+def read_message_bytes(path: Path) -> bytes | str:
+    """The bytes of a one-message file, or why they are not to be had.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > MESSAGE_LIMIT:
+            return f"a message of {size / 1e6:.0f} MB is too large to read"
+        return stream.read(MESSAGE_LIMIT) or "the file is empty"
