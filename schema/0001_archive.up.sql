@@ -1,0 +1,163 @@
+-- What the archive holds: messages, and where they came from.
+
+-- One row is one path that was imported with one kind of reader.
+CREATE TABLE sources(
+    id             INTEGER PRIMARY KEY,
+    kind           TEXT NOT NULL CHECK(kind IN ('mbox', 'maildir', 'eml')),
+    identifier     TEXT NOT NULL,            -- absolute path
+    added_at       INTEGER NOT NULL,
+    last_import_at INTEGER,                  -- NULL until an import has come to its end
+    UNIQUE(kind, identifier)
+);
+
+-- One row is one file as it was when last read, so that an unchanged one is skipped unread.
+CREATE TABLE source_files(
+    source_id   INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
+    path        TEXT NOT NULL,               -- below the source's identifier; Maildir: the source_key, which has no flags
+    size        INTEGER NOT NULL,            -- -1 while it has not been read to its end
+    mtime_ns    INTEGER NOT NULL,
+    prefix_hash BLOB NOT NULL,               -- of what was read: tells "appended to" from "rewritten"; empty for one-message files
+    read_to     INTEGER NOT NULL,            -- byte offset of a message boundary
+    PRIMARY KEY(source_id, path)
+) WITHOUT ROWID;
+
+-- One row is one conversation.
+CREATE TABLE conversations(
+    id         INTEGER PRIMARY KEY,
+    thread_key TEXT NOT NULL,                -- base subject, casefolded: joins replies whose References are gone
+    subject    TEXT NOT NULL
+);
+CREATE INDEX conversations_by_key ON conversations(thread_key);
+
+-- One row is one address with a name, as they stood together in some header. A tracker's address bears many names, and
+-- each message shows the one it came with.
+CREATE TABLE participants(
+    id      INTEGER PRIMARY KEY,
+    address TEXT NOT NULL,                   -- lower case
+    name    TEXT NOT NULL,
+    domain  TEXT NOT NULL,
+    UNIQUE(address, name)
+);
+
+-- One row is one message. Narrow, because scans walk it: what is wide lives in tables of its own.
+CREATE TABLE messages(
+    id                INTEGER PRIMARY KEY AUTOINCREMENT,   -- never reused: a watermark or a cache may still name an old one
+    rfc822_message_id TEXT,                  -- without brackets. Not unique: real mail repeats them
+    content_hash      BLOB UNIQUE,           -- 16 bytes over the raw message's lasting parts: duplicates are one message
+    conversation_id   INTEGER REFERENCES conversations,
+    in_reply_to       TEXT,
+    sender_id         INTEGER REFERENCES participants,
+    message_type      TEXT NOT NULL DEFAULT 'email',
+    sent_at           INTEGER,
+    zone_minutes      INTEGER,               -- the sender's offset from UTC
+    subject           TEXT NOT NULL DEFAULT '',
+    snippet           TEXT NOT NULL DEFAULT '',
+    list_id           TEXT,
+    size_bytes        INTEGER NOT NULL DEFAULT 0,
+    has_attachments   INTEGER NOT NULL DEFAULT 0,
+    added_at          INTEGER NOT NULL DEFAULT (unixepoch()),
+    deleted_at        INTEGER,               -- NULL = live
+    content_rev       INTEGER NOT NULL DEFAULT 1,          -- grows when an input of the embeddable text changes; see 0003
+    embed_gen         INTEGER REFERENCES generations       -- generation this message has its outcome in; NULL = needs work
+);
+CREATE INDEX messages_by_message_id ON messages(rfc822_message_id);
+CREATE INDEX messages_by_conversation ON messages(conversation_id);
+CREATE INDEX messages_by_sent_at ON messages(sent_at);
+CREATE INDEX messages_by_sender ON messages(sender_id);
+
+-- One row is the visible text of a message: quotes and signature included, HTML as text.
+CREATE TABLE message_bodies(
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    body_text  TEXT NOT NULL
+);
+
+-- One row is a message as it was sent. Missing where import ran with --raw none.
+CREATE TABLE message_raw(
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    encoding   TEXT NOT NULL CHECK(encoding IN ('zlib')),
+    mime       BLOB NOT NULL
+);
+
+-- One row is one place where a message stands. One message may stand in several.
+CREATE TABLE message_sources(
+    source_id  INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
+    source_key TEXT NOT NULL,                -- the same on every import; see each reader
+    message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    locator    TEXT NOT NULL,                -- for a person: path, or path@offset
+    folder     TEXT NOT NULL,
+    flags      TEXT NOT NULL,                -- sorted, space-separated: 'answered seen'
+    gone_at    INTEGER,                      -- no longer there when last looked; the message stays
+    PRIMARY KEY(source_id, source_key)
+) WITHOUT ROWID;
+CREATE INDEX message_sources_by_message ON message_sources(message_id);
+
+-- One row is one Message-ID that was seen, in whatever header, also of a message that is not here: its conversation.
+CREATE TABLE thread_ids(
+    id                INTEGER PRIMARY KEY,
+    rfc822_message_id TEXT NOT NULL UNIQUE,
+    conversation_id   INTEGER NOT NULL REFERENCES conversations
+);
+CREATE INDEX thread_ids_by_conversation ON thread_ids(conversation_id);
+
+-- One row is one entry of a References header, oldest first.
+CREATE TABLE message_references(
+    message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    position   INTEGER NOT NULL,
+    thread_id  INTEGER NOT NULL REFERENCES thread_ids,
+    PRIMARY KEY(message_id, position)
+) WITHOUT ROWID;
+
+CREATE TABLE message_recipients(
+    message_id     INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    kind           TEXT NOT NULL CHECK(kind IN ('to', 'cc', 'bcc')),
+    position       INTEGER NOT NULL,
+    participant_id INTEGER NOT NULL REFERENCES participants,
+    PRIMARY KEY(message_id, kind, position)
+) WITHOUT ROWID;
+CREATE INDEX message_recipients_by_participant ON message_recipients(participant_id);
+
+-- One row is one label, or one folder of a source.
+CREATE TABLE labels(
+    id   INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK(kind IN ('label', 'folder')),
+    name TEXT NOT NULL,
+    UNIQUE(kind, name)
+);
+CREATE TABLE message_labels(
+    message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    label_id   INTEGER NOT NULL REFERENCES labels,
+    PRIMARY KEY(message_id, label_id)
+) WITHOUT ROWID;
+CREATE INDEX message_labels_by_label ON message_labels(label_id);
+
+-- One row is one part with a file name, or that is not text. Its bytes are in the raw message.
+CREATE TABLE attachments(
+    message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    position   INTEGER NOT NULL,
+    filename   TEXT NOT NULL,
+    mime_type  TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    sha256     BLOB NOT NULL,
+    inline     INTEGER NOT NULL,
+    PRIMARY KEY(message_id, position)
+) WITHOUT ROWID;
+
+-- One row is one thing that could not be read as it should.
+CREATE TABLE problems(
+    id         INTEGER PRIMARY KEY,
+    source_id  INTEGER REFERENCES sources ON DELETE CASCADE,
+    message_id INTEGER REFERENCES messages ON DELETE CASCADE,   -- NULL where no message could be made of it
+    locator    TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    UNIQUE(locator, kind, detail)
+);
+CREATE INDEX problems_by_message ON problems(message_id);
+
+-- One row is one step that must run once in the life of this file; written in the transaction of the step.
+CREATE TABLE applied_steps(
+    name       TEXT PRIMARY KEY,
+    applied_at INTEGER NOT NULL,
+    detail     TEXT NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,22 @@
+-- Loses every embedding; what migrates down asks first. The vec_<generation> tables are dropped by the archive layer.
+UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL;
+DROP TRIGGER vector_has_dimension;
+DROP TRIGGER embedded_needs_vectors;
+DROP TRIGGER stamp_needs_outcome_insert;
+DROP TRIGGER stamp_needs_outcome;
+DROP TRIGGER content_rev_only_grows;
+DROP TRIGGER work_appeared_insert;
+DROP TRIGGER work_appeared;
+DROP TRIGGER content_changed_body_delete;
+DROP TRIGGER content_changed_body_update;
+DROP TRIGGER content_changed_body_insert;
+DROP TRIGGER content_changed_subject;
+DROP INDEX messages_by_embed_gen;
+DROP TABLE embed_runs;
+DROP TABLE embed_watermark;
+DROP TABLE vectors;
+DROP TABLE chunks;
+DROP TABLE message_texts;
+DROP TABLE embed_outcomes;
+DROP TABLE generations;
+DROP TABLE models;

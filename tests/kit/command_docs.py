@@ -1,0 +1,38 @@
+"""Writes docs/commands.md from the commands' own help: `python -m tests.kit.command_docs > docs/commands.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.kit.processes import vaultembed
+
+COMMANDS = (
+    "",
+    "import",
+    "embeddings",
+    "embeddings build",
+    "search",
+    "show",
+    "stats",
+    "problems",
+    "models",
+    "models pull",
+    "models info",
+    "demo",
+)
+
+
+def command_docs() -> str:
+    parts = [
+        "# Commands\n",
+        "Made from `--help`. Every command that prints data takes `--json`: see [JSON](json.md).\n",
+    ]
+    for command in COMMANDS:
+        shown = vaultembed(*command.split(), "--help").stdout
+        shown = shown.replace("python -m vaultembed", "vaultembed").rstrip()
+        parts.append(f"## `{f'vaultembed {command}'.strip()}`\n\n```text\n{shown}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(command_docs())

@@ -1,0 +1,57 @@
+"""Real processes: the command line as a person starts it, killed at a named failpoint or at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "vaultembed"]
+
+
+def vaultembed(
+    *arguments: str | Path, archive: Path | None = None, failpoint: str | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=environment(archive, failpoint),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def start(*arguments: str | Path, archive: Path, failpoint: str | None = None) -> subprocess.Popen[str]:
+    """Start a command and leave it running."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        env=environment(archive, failpoint),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def vaultembed_json(*arguments: str | Path, archive: Path, exit_code: int = 0) -> dict[str, Any]:
+    """Run a command with --json and return its data."""
+    done = vaultembed(*arguments, "--json", archive=archive)
+    assert done.returncode == exit_code, done.stderr + done.stdout
+    document = json.loads(done.stdout)
+    assert document["vaultembed"] == 1
+    assert document["exit_code"] == exit_code
+    data: dict[str, Any] = document["data"]
+    return data
+
+
+def environment(archive: Path | None = None, failpoint: str | None = None) -> dict[str, str]:
+    found = {name: value for name, value in os.environ.items() if not name.startswith("VAULTEMBED_FAIL")}
+    if archive is not None:
+        found["VAULTEMBED_ARCHIVE"] = str(archive)
+    if failpoint is not None:
+        found["VAULTEMBED_FAILPOINT"] = failpoint
+    return found

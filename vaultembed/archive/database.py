@@ -1,0 +1,181 @@
+"""Opens the archive file: one SQLite connection with the settings every writer and reader must agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from vaultembed.archive.migrations import check_identity, check_not_newer, migrate_up, user_version
+from vaultembed.archive.schema_files import read_migrations
+from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
+
+PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
+BUSY_TIMEOUT_MS: Final = 15_000
+READER_MMAP: Final = 1 << 34  # readers only: under mmap an I/O error is a SIGBUS, not an error code
+
+
+class Archive:
+    """An open archive. Not shared between threads: each opens its own."""
+
+    def __init__(self, path: Path, db: apsw.Connection, *, writable: bool) -> None:
+        self.path = path
+        self.db = db
+        self.writable = writable
+        self._has_vec = False
+
+    def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self.db.execute(sql, tuple(bindings)).fetchall()
+
+    def row(self, sql: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        return self.db.execute(sql, tuple(bindings)).fetchone()
+
+    def scalar(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
+        """First column of the first row; None where there is no row."""
+        found = self.row(sql, bindings)
+        return None if found is None else found[0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A write transaction. IMMEDIATE: one that reads first and writes later is refused if another wrote between."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if not self.db.get_autocommit():  # a full disk has rolled back already
+                self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside sees one state of the archive."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if not self.db.get_autocommit():
+                self.db.execute("ROLLBACK")
+
+    def load_vec(self) -> None:
+        """Make vec0 tables usable on this connection."""
+        if self._has_vec:
+            return
+        import sqlite_vec
+
+        self.db.enable_load_extension(True)
+        try:
+            self.db.load_extension(sqlite_vec.loadable_path())
+        finally:
+            self.db.enable_load_extension(False)
+        self._has_vec = True
+
+
+@contextmanager
+def explained_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        yield
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise BusyError(
+            f"{path} is being written by another process", "Try again when it has finished its step."
+        ) from error
+    except apsw.FullError as error:
+        raise StorageError(
+            f"the disk that holds {path} is full",
+            "Everything committed so far is safe. Make space and give the same command again.",
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise DamageError(f"{path} is damaged or no SQLite file: {error}", "Restore it from a backup.") from error
+    except (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
+        raise StorageError(
+            f"{path} cannot be written: {error}", "Check the permissions of the file and its folder."
+        ) from error
+    except (apsw.IOError, apsw.CantOpenError) as error:
+        raise StorageError(
+            f"cannot read or write {path}: {error}", "Check the disk and the permissions of the folder."
+        ) from error
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open for reading and writing; created (0600) and brought to the current schema as needed.
+
+    Raises:
+        UsageError: the path is a folder, or another application's database.
+        BusyError, DamageError, StorageError: from SQLite, also for what happens inside the block.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not an archive file", f"Name a file, for example {path / 'archive.db'}")
+    with explained_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                # SQLite would create it by the umask; mail is nobody else's to read
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            check_identity(db, path)
+            migrations = read_migrations()
+            check_not_newer(db, path, migrations)
+            if user_version(db) == 0:
+                db.pragma("page_size", PAGE_SIZE)
+                db.pragma("auto_vacuum", "INCREMENTAL")
+            db.pragma("journal_mode", "WAL")
+            db.pragma("foreign_keys", True)
+            db.pragma("cache_size", -65536)
+            migrate_up(db, path, migrations)
+            yield Archive(path, db, writable=True)
+        finally:
+            db.close()
+
+
+@contextmanager
+def open_archive_readonly(path: Path) -> Iterator[Archive]:
+    """Open for reading only: never migrates, never blocks or is blocked by a writer.
+
+    Raises:
+        VaultembedError: no such file, or its schema is older than this vaultembed's.
+        UsageError, DamageError, StorageError: as `open_archive`.
+    """
+    if not path.exists():
+        raise VaultembedError(f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not an archive file")
+    with explained_errors(path):
+        db = _connect_readonly(path)
+        try:
+            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            check_identity(db, path)
+            migrations = read_migrations()
+            check_not_newer(db, path, migrations)
+            if user_version(db) < len(migrations):
+                raise VaultembedError(
+                    f"{path} was last written by an older vaultembed, or its creation was interrupted",
+                    "Bring it up to date: vaultembed import PATH, or vaultembed embeddings build",
+                )
+            db.pragma("mmap_size", READER_MMAP)
+            yield Archive(path, db, writable=False)
+        finally:
+            db.close()
+
+
+def _connect_readonly(path: Path) -> apsw.Connection:
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db.pragma("schema_version")
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        # WAL needs a -shm file beside the archive, which a read-only medium cannot have. Nobody can write there either.
+        wal = path.with_name(path.name + "-wal")
+        if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+            raise
+        uri = path.resolve().as_uri() + "?immutable=1"
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    return db

@@ -1,0 +1,18 @@
+"""A condition on messages, made by the search layer and applied by whatever lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """SQL over `messages` under the alias `m`, with its bindings."""
+
+    sql: str = "1"
+    bindings: tuple[Any, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.sql == "1"

@@ -1,0 +1,78 @@
+"""The text index: one function makes the tokens, for messages and for queries alike."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+from vaultembed.archive.database import Archive
+
+# Scripts written without spaces between words: each character is a token, and a word of a query a phrase of them.
+_UNSPACED: Final = re.compile(
+    r"[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+_MARKS: Final = ("Mn", "Mc", "Co")  # what unicode61 takes as parts of a word besides letters and digits
+
+
+def fulltext(text: str) -> str:
+    """`text` as FTS5 is given it: compatibility forms folded, CJK characters set apart. Case and accents are FTS5's."""
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
+
+
+def phrase(words: str) -> str | None:
+    """`words` as an FTS5 phrase in quotes; None where nothing in it can be searched for."""
+    letters = (c if c.isalnum() or unicodedata.category(c) in _MARKS else " " for c in fulltext(words))
+    folded = " ".join("".join(letters).split())
+    return f'"{folded}"' if folded else None
+
+
+def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
+    """(Re-)index messages as they now stand, in the caller's transaction."""
+    for message_id in message_ids:
+        archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+        archive.db.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
+        found = archive.row(
+            "SELECT m.subject, coalesce(b.body_text, '') FROM messages m "
+            "LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
+            (message_id,),
+        )
+        if found is None:
+            continue
+        people = archive.rows(
+            "SELECT p.name, p.address FROM participants p WHERE p.id IN ("
+            " SELECT sender_id FROM messages WHERE id = ?1"
+            " UNION SELECT participant_id FROM message_recipients WHERE message_id = ?1)",
+            (message_id,),
+        )
+        files = archive.rows("SELECT filename FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,))
+        archive.db.execute(
+            "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
+            (
+                message_id,
+                fulltext(found[0]),
+                fulltext(found[1]),
+                fulltext(" ".join(f"{name} {address}" for name, address in people)),
+                fulltext(" ".join(name for (name,) in files)),
+            ),
+        )
+
+
+def refresh_stale(archive: Archive, batch: int = 500) -> int:
+    """Index what was changed behind the archive layer; returns how many messages."""
+    done = 0
+    while stale := archive.rows("SELECT message_id FROM fulltext_stale LIMIT ?", (batch,)):
+        with archive.transaction():
+            index_messages(archive, [row[0] for row in stale])
+        done += len(stale)
+    return done
+
+
+def count_stale(archive: Archive) -> int:
+    """Messages that text search leaves out until the next writable open."""
+    return int(archive.scalar("SELECT count(*) FROM fulltext_stale"))

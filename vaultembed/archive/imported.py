@@ -1,0 +1,158 @@
+"""What was read from where: sources, their files, and the places where messages stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from vaultembed.archive.database import Archive
+
+NOT_TO_ITS_END: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """How far a file was read, and what it looked like then."""
+
+    size: int
+    """`NOT_TO_ITS_END` while it has not been read whole."""
+    mtime_ns: int
+    prefix_hash: bytes
+    read_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a source a message stands."""
+
+    source_key: str
+    locator: str
+    folder: str
+    flags: str
+
+
+def source_id_of(archive: Archive, kind: str, identifier: str) -> int:
+    """The source's row, made if new."""
+    archive.db.execute(
+        "INSERT INTO sources(kind, identifier, added_at) VALUES (?, ?, unixepoch()) ON CONFLICT DO NOTHING",
+        (kind, identifier),
+    )
+    return int(archive.scalar("SELECT id FROM sources WHERE kind = ? AND identifier = ?", (kind, identifier)))
+
+
+def read_state(archive: Archive, source_id: int, path: str) -> ReadState | None:
+    found = archive.row(
+        "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files WHERE source_id = ? AND path = ?",
+        (source_id, path),
+    )
+    return None if found is None else ReadState(*found)
+
+
+def set_read_state(archive: Archive, source_id: int, path: str, state: ReadState) -> None:
+    archive.db.execute(
+        "INSERT INTO source_files VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
+        " mtime_ns = excluded.mtime_ns, prefix_hash = excluded.prefix_hash, read_to = excluded.read_to",
+        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.read_to),
+    )
+
+
+def message_at(archive: Archive, source_id: int, source_key: str) -> int | None:
+    """The message that stands at a key of a source."""
+    found: int | None = archive.scalar(
+        "SELECT message_id FROM message_sources WHERE source_id = ? AND source_key = ?",
+        (source_id, source_key),
+    )
+    return found
+
+
+def stands_alone(archive: Archive, message_id: int) -> bool:
+    """True if a message stands in one place only."""
+    places = archive.rows("SELECT 1 FROM message_sources WHERE message_id = ? LIMIT 2", (message_id,))
+    return len(places) == 1
+
+
+def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
+    """Let a message stand at a place; the place is there (again)."""
+    archive.db.execute(
+        "INSERT INTO message_sources VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
+        " message_id = excluded.message_id, locator = excluded.locator, folder = excluded.folder,"
+        " flags = excluded.flags, gone_at = NULL",
+        (source_id, place.source_key, message_id, place.locator, place.folder, place.flags),
+    )
+
+
+def place_differs(archive: Archive, source_id: int, place: Place) -> bool:
+    """True if a place is recorded with other flags or another locator, or as gone."""
+    row = archive.row(
+        "SELECT locator, folder, flags, gone_at FROM message_sources WHERE source_id = ? AND source_key = ?",
+        (source_id, place.source_key),
+    )
+    return row is not None and row != (place.locator, place.folder, place.flags, None)
+
+
+def count_in_file(archive: Archive, source_id: int, path: str) -> int:
+    """Messages that stand in one mbox file, whose keys are "path:hash"."""
+    # ";" follows ":" in ASCII: a range, where LIKE would need escaping and a scan
+    return int(
+        archive.scalar(
+            "SELECT count(*) FROM message_sources WHERE source_id = ? AND source_key >= ? AND source_key < ?",
+            (source_id, path + ":", path + ";"),
+        )
+    )
+
+
+class Sighting:
+    """Notes what an import sees, to find at its end what is gone. In temporary tables: it may be millions."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        for table in ("seen_files", "seen_keys"):
+            archive.db.execute(
+                f"CREATE TEMP TABLE IF NOT EXISTS {table}(source_id INTEGER, name TEXT, PRIMARY KEY(source_id, name))"
+                " WITHOUT ROWID"
+            )
+            archive.db.execute(f"DELETE FROM {table}")
+
+    def saw_file(self, source_id: int, path: str) -> None:
+        self._archive.db.execute("INSERT INTO seen_files VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, path))
+
+    def saw_key(self, source_id: int, source_key: str) -> bool:
+        """False where this import has seen the key before: the same message stands in an mbox twice."""
+        self._archive.db.execute("INSERT INTO seen_keys VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, source_key))
+        return self._archive.db.changes() > 0
+
+    def mark_gone_keys(self, source_id: int, path: str) -> int:
+        """After an mbox was read whole: what stood in it and was not seen is gone."""
+        self._archive.db.execute(
+            "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND source_key >= ?2 || ':'"
+            " AND source_key < ?2 || ';' AND gone_at IS NULL"
+            " AND source_key NOT IN (SELECT name FROM seen_keys WHERE source_id = ?1)",
+            (source_id, path),
+        )
+        return self._archive.db.changes()
+
+    def mark_gone_files(self, source_id: int) -> int:
+        """After a source was walked whole: messages of files not seen are gone; they stay in the archive."""
+        gone = 0
+        for (path,) in self._archive.rows(
+            "SELECT path FROM source_files WHERE source_id = ?1"
+            " AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)",
+            (source_id,),
+        ):
+            self._archive.db.execute(
+                "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND gone_at IS NULL"
+                " AND (source_key = ?2 OR (source_key >= ?2 || ':' AND source_key < ?2 || ';'))",
+                (source_id, path),
+            )
+            gone += self._archive.db.changes()
+            self._archive.db.execute("DELETE FROM source_files WHERE source_id = ? AND path = ?", (source_id, path))
+        return gone
+
+
+def sources_at(archive: Archive, identifier: str) -> list[int]:
+    """The sources, of whatever kind, of an imported path."""
+    return [row[0] for row in archive.rows("SELECT id FROM sources WHERE identifier = ?", (identifier,))]
+
+
+def import_finished(archive: Archive, source_id: int) -> None:
+    archive.db.execute("UPDATE sources SET last_import_at = unixepoch() WHERE id = ?", (source_id,))

@@ -1,0 +1,180 @@
+"""Reads messages for people: what a result line shows, and a whole message."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaultembed.archive.database import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A message in a line."""
+
+    id: int
+    rfc822_message_id: str | None
+    sent_at: int | None
+    zone_minutes: int | None
+    sender_name: str
+    sender_address: str
+    subject: str
+    snippet: str
+    has_attachments: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientRow:
+    kind: str
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRow:
+    filename: str
+    mime_type: str
+    size: int
+    inline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRow:
+    source: str
+    locator: str
+    folder: str
+    flags: tuple[str, ...]
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    message_id: int | None
+    locator: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """A message whole."""
+
+    summary: Summary
+    recipients: tuple[RecipientRow, ...]
+    list_id: str | None
+    labels: tuple[str, ...]
+    body_text: str
+    attachments: tuple[AttachmentRow, ...]
+    places: tuple[PlaceRow, ...]
+    problems: tuple[ProblemRow, ...]
+    conversation: tuple[Summary, ...]
+    """All live messages of its conversation, this one included, oldest first."""
+
+
+_SUMMARY = """
+SELECT m.id, m.rfc822_message_id, m.sent_at, m.zone_minutes, coalesce(p.name, ''), coalesce(p.address, ''), m.subject,
+       m.snippet, m.has_attachments
+FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
+"""
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    found = Summary(*row)
+    return replace(found, has_attachments=bool(found.has_attachments))
+
+
+def read_summary(archive: Archive, message_id: int) -> Summary | None:
+    """None where there is no such message, or it is deleted."""
+    row = archive.row(_SUMMARY + "WHERE m.id = ? AND m.deleted_at IS NULL", (message_id,))
+    return None if row is None else _summary(row)
+
+
+def read_details(archive: Archive, message_id: int) -> Details | None:
+    """None where there is no such message, or it is deleted."""
+    summary = read_summary(archive, message_id)
+    if summary is None:
+        return None
+    key = (message_id,)
+    return Details(
+        summary=summary,
+        recipients=tuple(
+            RecipientRow(*row)
+            for row in archive.rows(
+                "SELECT r.kind, p.name, p.address FROM message_recipients r JOIN participants p ON p.id ="
+                " r.participant_id WHERE r.message_id = ? ORDER BY r.kind DESC, r.position",
+                key,
+            )
+        ),
+        list_id=archive.scalar("SELECT list_id FROM messages WHERE id = ?", key),
+        labels=tuple(
+            row[0]
+            for row in archive.rows(
+                "SELECT l.name FROM message_labels x JOIN labels l ON l.id = x.label_id"
+                " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1",
+                key,
+            )
+        ),
+        body_text=read_body(archive, message_id),
+        attachments=tuple(
+            AttachmentRow(filename, mime_type, size, bool(inline))
+            for filename, mime_type, size, inline in archive.rows(
+                "SELECT filename, mime_type, size, inline FROM attachments WHERE message_id = ? ORDER BY position", key
+            )
+        ),
+        places=tuple(
+            PlaceRow(row[0], row[1], row[2], tuple(row[3].split()), gone=row[4] is not None)
+            for row in archive.rows(
+                "SELECT s.identifier, x.locator, x.folder, x.flags, x.gone_at FROM message_sources x"
+                " JOIN sources s ON s.id = x.source_id WHERE x.message_id = ? ORDER BY s.id, x.source_key",
+                key,
+            )
+        ),
+        problems=tuple(
+            ProblemRow(*row)
+            for row in archive.rows(
+                "SELECT message_id, locator, kind, detail FROM problems WHERE message_id = ? ORDER BY id", key
+            )
+        ),
+        conversation=tuple(
+            _summary(row)
+            for row in archive.rows(
+                _SUMMARY + "WHERE m.deleted_at IS NULL AND m.conversation_id ="
+                " (SELECT conversation_id FROM messages WHERE id = ?) ORDER BY m.sent_at, m.id",
+                key,
+            )
+        ),
+    )
+
+
+def read_body(archive: Archive, message_id: int) -> str:
+    return str(archive.scalar("SELECT body_text FROM message_bodies WHERE message_id = ?", (message_id,)) or "")
+
+
+def read_embedded_text(archive: Archive, message_id: int, preparation: str) -> str | None:
+    """The embeddable text as it was embedded; offsets of chunks are into it."""
+    found: str | None = archive.scalar(
+        "SELECT text FROM message_texts WHERE message_id = ? AND preparation = ?", (message_id, preparation)
+    )
+    return found
+
+
+def read_raw(archive: Archive, message_id: int) -> bytes | None:
+    """The message as it was sent; None where import left it out."""
+    found: bytes | None = archive.scalar("SELECT mime FROM message_raw WHERE message_id = ?", (message_id,))
+    return None if found is None else zlib.decompress(found)
+
+
+def list_problems(archive: Archive, kind: str | None, limit: int) -> list[ProblemRow]:
+    return [
+        ProblemRow(*row)
+        for row in archive.rows(
+            "SELECT message_id, locator, kind, detail FROM problems WHERE ?1 IS NULL OR kind = ?1 ORDER BY id LIMIT ?2",
+            (kind, limit),
+        )
+    ]
+
+
+def count_problems(archive: Archive) -> dict[str, int]:
+    """How many of each kind, most first."""
+    return dict(archive.rows("SELECT kind, count(*) FROM problems GROUP BY kind ORDER BY 2 DESC, 1"))

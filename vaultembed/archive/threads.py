@@ -1,0 +1,78 @@
+"""Joins messages into conversations by the Message-IDs they name, in whatever order they arrive."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vaultembed.archive.database import Archive
+from vaultembed.message import ParsedMessage
+
+SUBJECT_WINDOW_SECONDS: Final = 30 * 86400
+MOST_IDS: Final = 200  # a References header of real mail once held 4,000
+
+
+def conversation_of(archive: Archive, parsed: ParsedMessage, thread_key: str, is_reply: bool) -> int:
+    """The conversation `parsed` belongs to, made or merged as needed.
+
+    A message that names one of ours, or is named by one, joins it; one that names several, until now apart, joins them
+    with each other. A reply that names nothing joins the latest conversation of its subject within 30 days.
+    """
+    named = [parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:]]
+    ids = list(dict.fromkeys(name for name in named if name))
+    found = sorted(
+        {
+            int(row[0])
+            for row in archive.rows(
+                f"SELECT conversation_id FROM thread_ids WHERE rfc822_message_id IN ({','.join('?' * len(ids))})",
+                ids,
+            )
+        }
+    )
+    if found:
+        conversation_id = found[0]
+        for other in found[1:]:
+            _merge(archive, other, conversation_id)
+    else:
+        has_references = bool(parsed.references or parsed.in_reply_to)
+        by_subject = None
+        if is_reply and thread_key and not has_references:
+            by_subject = _latest_of_subject(archive, thread_key, parsed.sent_at)
+        conversation_id = by_subject or _new(archive, thread_key, parsed.subject)
+    for name in ids:
+        archive.db.execute(
+            "INSERT INTO thread_ids(rfc822_message_id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (name, conversation_id),
+        )
+    return conversation_id
+
+
+def write_references(archive: Archive, message_id: int, references: tuple[str, ...]) -> None:
+    """Record the References of a message; each must have gone through `conversation_of`."""
+    archive.db.execute("DELETE FROM message_references WHERE message_id = ?", (message_id,))
+    for position, name in enumerate(references[-MOST_IDS:]):
+        archive.db.execute(
+            "INSERT INTO message_references SELECT ?, ?, id FROM thread_ids WHERE rfc822_message_id = ?",
+            (message_id, position, name),
+        )
+
+
+def _new(archive: Archive, thread_key: str, subject: str) -> int:
+    archive.db.execute("INSERT INTO conversations(thread_key, subject) VALUES (?, ?)", (thread_key, subject))
+    return archive.db.last_insert_rowid()
+
+
+def _merge(archive: Archive, source: int, target: int) -> None:
+    archive.db.execute("UPDATE messages SET conversation_id = ? WHERE conversation_id = ?", (target, source))
+    archive.db.execute("UPDATE thread_ids SET conversation_id = ? WHERE conversation_id = ?", (target, source))
+    archive.db.execute("DELETE FROM conversations WHERE id = ?", (source,))
+
+
+def _latest_of_subject(archive: Archive, thread_key: str, sent_at: int | None) -> int | None:
+    if sent_at is None:
+        return None
+    found: int | None = archive.scalar(
+        "SELECT m.conversation_id FROM conversations c JOIN messages m ON m.conversation_id = c.id"
+        " WHERE c.thread_key = ? AND m.sent_at BETWEEN ? AND ? ORDER BY m.sent_at DESC LIMIT 1",
+        (thread_key, sent_at - SUBJECT_WINDOW_SECONDS, sent_at),
+    )
+    return found
