@@ -1,0 +1,94 @@
+"""Ranks messages by words, by meaning, or by both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import Generation
+from vaultembed.archive.lexical import newest, rank_by_words
+from vaultembed.search.query import Query
+
+if TYPE_CHECKING:  # text search does without numpy
+    from vaultembed.archive.vectors import Neighbour
+    from vaultembed.models.protocol import Vectors
+
+Mode = Literal["hybrid", "vector", "text"]
+
+DEPTH: Final = 200
+"""How far down each ranking takes part in the fusion."""
+RRF_K: Final = 60
+"""Reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What one ranking said of a message."""
+
+    rank: int
+    """From 1."""
+    score: float
+    """bm25, or cosine similarity. Not comparable with another ranking's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Code points into the embeddable text."""
+
+    chunk_id: int
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message, and the evidence for it."""
+
+    message_id: int
+    score: float
+    text: Signal | None
+    vector: Signal | None
+    span: Span | None
+    """The chunk nearest to the query."""
+
+
+def by_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
+    """Best first by bm25; newest first where the query is only filters."""
+    match = query.match(archive)
+    if match is None:
+        if query.text:  # only punctuation
+            return []
+        found = newest(archive, limit, query.only)
+        return [Hit(message_id, 0.0, None, None, None) for message_id in found]
+    ranked = rank_by_words(archive, match, limit, query.only)
+    return [
+        Hit(message_id, score, Signal(rank, score), None, None) for rank, (message_id, score) in enumerate(ranked, 1)
+    ]
+
+
+def by_meaning(archive: Archive, query: Query, generation: Generation, vector: Vectors, limit: int) -> list[Hit]:
+    """Best first by cosine similarity of the best chunk. `vector`: (dimension,), of the generation's space."""
+    from vaultembed.archive.vectors import nearest_messages
+
+    def hit(rank: int, found: Neighbour) -> Hit:
+        span = Span(found.chunk_id, found.char_start, found.char_end)
+        return Hit(found.message_id, found.score, None, Signal(rank, found.score), span)
+
+    archive.load_vec()
+    nearest = nearest_messages(archive, generation, vector, limit, query.only)
+    return [hit(rank, found) for rank, found in enumerate(nearest, 1)]
+
+
+def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int) -> list[Hit]:
+    """One ranking of two, by ranks alone: scores of different kinds say nothing to each other."""
+    text = {hit.message_id: hit for hit in by_text}
+    vector = {hit.message_id: hit for hit in by_vector}
+    fused = []
+    for message_id in text.keys() | vector.keys():
+        of_text = text[message_id].text if message_id in text else None
+        of_vector, span = (vector[message_id].vector, vector[message_id].span) if message_id in vector else (None, None)
+        score = sum(1 / (RRF_K + signal.rank) for signal in (of_text, of_vector) if signal)
+        fused.append(Hit(message_id, score, of_text, of_vector, span))
+    fused.sort(key=lambda hit: (-hit.score, hit.message_id))
+    return fused[:limit]
