@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kit.command_docs import COMMANDS, command_docs
+from tests.kit.mail import mail, many, mbox
+from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
+from vaultembed.models.model_file import ModelFile
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, model: ModelFile) -> Path:
+    """A small archive, imported and built by the real commands with the real model."""
+    folder = tmp_path_factory.mktemp("built")
+    messages = [
+        mail("Water everywhere", "The pipe under the sink burst and the whole kitchen is flooded."),
+        mail("Sunday", "Shall we take the children to the zoo? The penguins hatched."),
+        mail("Invoice 4411", "Please pay the attached invoice within fourteen days."),
+        mail("", ""),
+    ]
+    box = mbox(folder / "box", messages)
+    archive = folder / "a.db"
+    assert vaultembed("import", box, archive=archive).returncode == 0
+    done = vaultembed("embeddings", "build", archive=archive)
+    assert done.returncode == 0, done.stderr
+    return archive
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = vaultembed(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+def test_the_command_reference_is_what_help_says() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == command_docs()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"numpy", "llama_cpp", "rich", "huggingface_hub", "apsw", "gguf", "chardet", "resiliparse"}),
+        (
+            ["search", "--mode", "text", "zoo"],
+            {"numpy", "llama_cpp", "huggingface_hub", "gguf", "chardet", "resiliparse"},
+        ),
+    ],
+)
+def test_heavy_modules_are_loaded_only_where_they_are_needed(
+    built: Path, arguments: list[str], unwanted: set[str]
+) -> None:
+    code = (
+        "import sys, atexit; atexit.register(lambda: print('LOADED', *sys.modules));"
+        f"sys.argv = ['vaultembed', *{arguments!r}]; from vaultembed.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(built), capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split("LOADED", 1)[1].split())
+    assert not loaded & unwanted
+
+
+def test_search_by_meaning_finds_what_shares_no_word(built: Path) -> None:
+    data = vaultembed_json("search", "plumbing disaster at home", archive=built)
+    assert data["results"][0]["subject"] == "Water everywhere"
+    assert data["results"][0]["text"] is None
+    assert "burst" in data["results"][0]["passage"]["text"]
+    assert vaultembed_json("search", "--mode", "text", "plumbing disaster", archive=built)["results"] == []
+
+
+def test_search_prints_date_sender_subject_and_passage(built: Path) -> None:
+    done = vaultembed("search", "-n", "1", "animals outing", archive=built)
+    assert done.returncode == 0
+    assert "2003-02-03" in done.stdout
+    assert "Ada <ada@example.org>" in done.stdout
+    assert "Sunday" in done.stdout
+    assert "penguins" in done.stdout
+
+
+def test_what_is_not_covered_is_said_last(built: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "copy.db"
+    archive.write_bytes(built.read_bytes())
+    assert vaultembed("search", "zoo", archive=archive).stderr == ""
+    vaultembed("import", mbox(tmp_path / "more", many(2)), archive=archive)
+    done = vaultembed("search", "zoo", archive=archive)
+    assert done.stderr.strip() == ("Not covered by meaning: 2 missing of 6 messages. Next: vaultembed embeddings build")
+
+
+def test_coverage_adds_up_in_every_report(built: Path) -> None:
+    reports = [
+        vaultembed_json("embeddings", archive=built)["generations"][0]["coverage"],
+        vaultembed_json("stats", archive=built)["coverage"],
+        vaultembed_json("search", "zoo", archive=built)["coverage"],
+    ]
+    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 3
+
+
+def test_a_second_build_does_nothing_and_says_so(built: Path) -> None:
+    done = vaultembed("embeddings", "build", archive=built)
+    assert done.returncode == 0
+    assert "Nothing to do" in done.stdout
+
+
+def test_show_stats_and_problems_print_what_there_is(built: Path) -> None:
+    shown = vaultembed("show", "1", archive=built).stdout
+    assert "Water everywhere" in shown
+    assert "flooded" in shown
+    assert vaultembed("show", "1", "--raw", archive=built).stdout.startswith("From: Ada")
+    assert "Messages:       4" in vaultembed("stats", archive=built).stdout
+    assert "No problems." in vaultembed("problems", archive=built).stderr
+
+
+ERRORS = [
+    (["search", "x"], "none.db", 1, "vaultembed import PATH"),
+    (["show", "99"], None, 1, "no message 99"),
+    (["search", ""], None, 2, "empty"),
+    (["search", "before:soon"], None, 2, "no date"),
+    (["search", "-n", "0", "x"], None, 2, "at least 1"),
+    (["import", "/nowhere/at/all"], None, 2, "/nowhere/at/all"),
+    (["embeddings", "build", "--model", "nonesuch"], None, 4, "nonesuch"),
+    (["models", "info", "nonesuch"], None, 4, "all-minilm-l6-v2"),
+    (["embeddings", "build", "--model", "/nowhere/x.gguf"], None, 4, "/nowhere/x.gguf"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "other", "code", "says"), ERRORS)
+def test_errors_say_what_and_the_way_out_in_words_and_in_json(
+    built: Path, tmp_path: Path, arguments: list[str], other: str | None, code: int, says: str
+) -> None:
+    archive = tmp_path / other if other else built
+    done = vaultembed(*arguments, archive=archive)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    done = vaultembed(*arguments, "--json", archive=archive)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == code
+    assert says in f"{document['error']['message']} {document['error']['hint']}"
+
+
+def test_an_unknown_option_or_mode_is_a_usage_error(built: Path) -> None:
+    for arguments in (["search", "--wings", "x"], ["search", "--mode", "magic", "x"], ["fly"]):
+        done = vaultembed(*arguments, archive=built)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_the_archive_may_be_named_by_option_or_environment_and_stays_private(tmp_path: Path) -> None:
+    box = mbox(tmp_path / "box", many(1))
+    assert vaultembed("import", box, "--archive", tmp_path / "x" / "a.db").returncode == 0
+    assert (tmp_path / "x" / "a.db").stat().st_mode & 0o077 == 0
+    data = tmp_path / "data"
+    default = subprocess.run(
+        [*COMMAND, "import", str(box), "--json"],
+        env={**{k: v for k, v in os.environ.items() if k != "VAULTEMBED_ARCHIVE"}, "XDG_DATA_HOME": str(data)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(json.loads(default.stdout)["data"]["archive"]).exists()
+
+
+def test_control_characters_of_a_mail_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    box = mbox(tmp_path / "box", [mail("red \x1b[31m alert", "bell \x07 and \x1b]0;title\x07 text")])
+    vaultembed("import", box, archive=archive)
+    for arguments in (["search", "--mode", "text", "alert"], ["show", "1"]):
+        assert not {"\x1b", "\x07"} & set(vaultembed(*arguments, archive=archive).stdout)
+
+
+def test_a_closed_pipe_is_no_error(built: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m vaultembed show 1 | head -c 1",
+        shell=True,
+        env=environment(built),
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Error" not in done.stderr

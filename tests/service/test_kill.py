@@ -1,0 +1,152 @@
+"""kill -9 at named moments of real processes, then the same command again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.kit.archives import check_invariants
+from tests.kit.mail import mail, many, mbox
+from tests.kit.processes import start, vaultembed, vaultembed_json
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.models.model_file import ModelFile
+
+MESSAGES = "SELECT id, rfc822_message_id, content_hash, conversation_id, subject, snippet FROM messages ORDER BY id"
+BODIES = "SELECT * FROM message_bodies ORDER BY 1"
+PLACES = "SELECT source_key, message_id, folder, flags, gone_at FROM message_sources ORDER BY 1"
+CHUNKS = "SELECT generation_id, message_id, chunk_index, char_start, char_end, text_hash FROM chunks ORDER BY 1, 2, 3"
+VECTORS = "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id ORDER BY generation_id, message_id, chunk_index"
+
+
+def content(archive: Path, *queries: str) -> list[list[tuple[object, ...]]]:
+    with open_archive_readonly(archive) as opened:
+        return [opened.rows(query) for query in queries]
+
+
+def vectors(archive: Path) -> np.ndarray:
+    (found,) = content(archive, VECTORS)
+    return np.array([np.frombuffer(row[0], "<f2") for row in found], np.float32)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    long = " ".join(f"sentence number {n} speaks of the harbour." for n in range(120))
+    messages = [*many(450), mail("long", long), mail("", ""), *many(450, start=450)]
+    return mbox(tmp_path_factory.mktemp("mail") / "box", messages)
+
+
+@pytest.fixture(scope="module")
+def whole(box: Path, tmp_path_factory: pytest.TempPathFactory, model: ModelFile) -> Path:
+    """An archive imported and built without interruption."""
+    archive = tmp_path_factory.mktemp("whole") / "a.db"
+    assert vaultembed("import", box, archive=archive).returncode == 0
+    assert vaultembed("embeddings", "build", archive=archive).returncode == 0
+    return archive
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        "import.before_transaction:2",
+        "import.in_transaction:1",
+        "import.in_transaction:600",
+        "import.after_transaction:1",
+    ],
+)
+def test_a_killed_import_ends_like_one_that_was_not(box: Path, whole: Path, tmp_path: Path, failpoint: str) -> None:
+    archive = tmp_path / "a.db"
+    assert vaultembed("import", box, archive=archive, failpoint=failpoint).returncode == -signal.SIGKILL
+    assert vaultembed("import", box, archive=archive).returncode == 0
+    assert content(archive, MESSAGES, BODIES, PLACES) == content(whole, MESSAGES, BODIES, PLACES)
+    check_invariants(archive)
+
+
+def test_a_build_killed_at_each_of_its_points_ends_like_one_that_was_not(
+    box: Path, whole: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "a.db"
+    vaultembed("import", box, archive=archive)
+    for failpoint in (
+        "build.before_transaction:1",
+        "build.in_transaction:40",
+        "build.after_transaction:2",
+        "build.in_transaction:150",
+    ):
+        assert vaultembed("embeddings", "build", archive=archive, failpoint=failpoint).returncode == -signal.SIGKILL
+        check_invariants(archive)
+    compare(archive, whole)
+
+
+def test_a_build_killed_at_random_moments_ends_like_one_that_was_not(box: Path, whole: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    vaultembed("import", box, archive=archive)
+    moments = random.Random(3)
+    for _ in range(4):
+        process = start("embeddings", "build", archive=archive)
+        time.sleep(moments.uniform(0.2, 3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        check_invariants(archive)
+    compare(archive, whole)
+
+
+def compare(archive: Path, whole: Path) -> None:
+    """The same command again finishes it, and it is as if nothing had happened."""
+    data = vaultembed_json("embeddings", "build", archive=archive)
+    coverage = data["generation"]["coverage"]
+    assert coverage["live"] == coverage["embedded"] + coverage["blank"] == 902
+    assert data["generation"]["state"] == "active"
+    check_invariants(archive)
+    assert content(archive, CHUNKS) == content(whole, CHUNKS)
+    assert cosines(vectors(archive), vectors(whole)).min() > 0.99999
+    again = vaultembed_json("embeddings", "build", archive=archive)
+    assert again["run"]["embedded"] == 0
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def test_ctrl_c_pauses_a_build_after_its_batch_and_says_how_to_go_on(
+    box: Path, tmp_path: Path, model: ModelFile
+) -> None:
+    archive = tmp_path / "a.db"
+    vaultembed("import", box, archive=archive)
+    for number, exit_code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start("embeddings", "build", archive=archive)
+        deadline = time.monotonic() + 60
+        before = stamped(archive)
+        while stamped(archive) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == exit_code, errors
+        assert "Go on with: vaultembed embeddings build" in errors
+        check_invariants(archive)
+        assert 0 < stamped(archive) < 902
+
+
+def stamped(archive: Path) -> int:
+    ((count,),) = content(archive, "SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL")[0:1][0]
+    return int(count)  # type: ignore[call-overload]
+
+
+def test_no_process_is_left_behind_by_a_killed_build(box: Path, tmp_path: Path, model: ModelFile) -> None:
+    archive = tmp_path / "a.db"
+    vaultembed("import", box, archive=archive)
+    process = start("embeddings", "build", archive=archive)
+    while stamped(archive) == 0:
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{child}/exe") for child in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{child}/exe") for child in children)

@@ -1,0 +1,3 @@
+from vaultembed.cli import main
+
+main()

@@ -1,0 +1,25 @@
+"""The command line: parse, call the service, render."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Entry point of `vaultembed`. No traceback ever reaches a person, unless VAULTEMBED_DEBUG is set."""
+    from vaultembed.cli.app import app
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `vaultembed search … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("VAULTEMBED_DEBUG"):
+            raise
+        print(f"Internal error: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print("This is a bug. VAULTEMBED_DEBUG=1 shows where.", file=sys.stderr)  # noqa: T201
+        sys.exit(1)

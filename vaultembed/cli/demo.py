@@ -1,0 +1,85 @@
+"""`vaultembed demo`."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.models import PullDisplay
+from vaultembed.cli.output import finish
+from vaultembed.cli.searching import headline
+from vaultembed.cli.words import duration, safe
+from vaultembed.service.demo import DemoSearch, DemoView, run_demo
+from vaultembed.service.embedding import BuildView
+from vaultembed.service.importing import Imported
+from vaultembed.service.result import Result
+
+
+def run(keep: Path | None, as_json: bool) -> NoReturn:
+    def call() -> Result[DemoView]:
+        if as_json:
+            return run_demo(keep)
+        pulling = PullDisplay()
+        story = Story()
+        try:
+            return run_demo(
+                keep,
+                on_pull=pulling.on_step,
+                on_imported=story.imported,
+                on_built=story.built,
+                on_search=story.searched,
+            )
+        finally:
+            pulling.close()
+
+    finish("demo", as_json, call, render)
+
+
+class Story:
+    """Tells each step in a line, when it is done."""
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    def _tell(self, text: str) -> None:
+        self._step += 1
+        typer.echo(typer.style(f"{self._step}. ", bold=True) + text)
+
+    def imported(self, data: Imported) -> None:
+        counts = data.counts
+        self._tell(
+            f"Imported the mailbox of Mira Halvorsen, who never was: {counts.added} messages from 1998 to 2024, "
+            f"{counts.duplicate} duplicate, {counts.problems} with something wrong in them."
+        )
+
+    def built(self, data: BuildView) -> None:
+        run, coverage = data.run, data.generation.coverage
+        self._tell(
+            f"Embedded them on this machine in {duration(run.seconds)}: {run.chunks} vectors of "
+            f"{data.generation.dimension} dimensions; {coverage.embedded} messages embedded, {coverage.blank} blank, "
+            f"{coverage.failed} failed, {coverage.missing} missing."
+        )
+
+    def searched(self, search: DemoSearch) -> None:
+        self._tell(f"Searched for {typer.style(search.query, bold=True)!s}, to find {search.about}.")
+        if search.found is not None:
+            typer.echo(f"   {headline(search.found)}  {typer.style(safe(search.found.subject), bold=True)}")
+            passage = textwrap.wrap(safe(search.found.passage.text), 96, break_on_hyphens=False)
+            for line in passage:
+                typer.echo(f"      {line}")
+        if search.rank == 1 and not search.found_by_words:
+            typer.echo("   By words alone it is not found: they have none in common.")
+        elif search.rank != 1:
+            typer.echo(f"   Not what was expected: that came out at rank {search.rank or 'above 10'}.")
+
+
+def render(data: DemoView) -> None:
+    typer.echo(f"\nAll of it took {duration(data.seconds)}, offline. Now with your own mail:\n")
+    typer.echo("  vaultembed import ~/Mail            mbox, Maildir, .eml, or folders of these")
+    typer.echo("  vaultembed embeddings build         stop it whenever you like, it goes on later")
+    typer.echo('  vaultembed search "the leaking roof"')
+    if data.archive is not None:
+        typer.echo(f"\nThe demo's archive: vaultembed search --archive {data.archive} …")

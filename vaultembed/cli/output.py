@@ -1,0 +1,79 @@
+"""How every command ends: print the result or the error, and exit with its code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import typer
+
+from vaultembed.errors import VaultembedError
+from vaultembed.service.result import Result, envelope, error_envelope
+
+T = TypeVar("T")
+
+
+def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: Callable[[T], None]) -> NoReturn:
+    """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document."""
+    try:
+        result = call()
+    except VaultembedError as error:
+        if as_json:
+            print_json(error_envelope(command, error))
+        else:
+            typer.echo(f"Error: {error.message}", err=True)
+            if error.hint:
+                typer.echo(error.hint, err=True)
+        raise typer.Exit(error.exit_code) from error
+    if as_json:
+        print_json(envelope(result))
+    else:
+        render(result.data)
+        sys.stdout.flush()
+        for note in result.notes:
+            typer.echo(note, err=True)
+    raise typer.Exit(result.exit_code)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+class Stop:
+    """Set by the first Ctrl-C or SIGTERM; read between batches."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def exit_code(self, result: Result[T]) -> Result[T]:
+        """The result with the exit code of the signal that ended it early: 130 or 143."""
+        if result.exit_code == 130 and self.signal == signal.SIGTERM:
+            return Result(result.command, result.data, result.notes, 143)
+        return result
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Inside, the first Ctrl-C or SIGTERM asks to stop after the step in hand; the second stops at once."""
+    stop = Stop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+        typer.echo("\nStopping after this step; what is done stays. Once more to stop at once.", err=True)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,39 @@
+"""`vaultembed search`."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.output import finish
+from vaultembed.cli.words import safe
+from vaultembed.search.hybrid import Mode
+from vaultembed.service.places import archive_path
+from vaultembed.service.searching import Found, SearchView, search_archive
+
+
+def run(query: str, archive: Path | None, mode: Mode, number: int, as_json: bool) -> NoReturn:
+    finish("search", as_json, lambda: search_archive(archive_path(archive), query, mode=mode, limit=number), render)
+
+
+def render(data: SearchView) -> None:
+    if not data.results:
+        typer.echo("Nothing found.")
+    for found in data.results:
+        typer.echo(headline(found))
+        typer.echo(typer.style("    " + (safe(found.subject) or "(no subject)"), bold=True))
+        width = min(shutil.get_terminal_size((100, 24)).columns, 110)
+        for line in textwrap.wrap(safe(found.passage.text), width - 4, break_on_hyphens=False):
+            typer.echo(f"    {line}")
+        typer.echo("")
+
+
+def headline(found: Found) -> str:
+    date = found.date[:10] if found.date else "no date   "
+    name = f"{found.sender_name} <{found.sender_address}>" if found.sender_name else found.sender_address
+    attached = "  [attachment]" if found.has_attachments else ""
+    return f"{typer.style(str(found.id), fg='cyan'):>3} {date}  {safe(name) or 'unknown sender'}{attached}"

@@ -1,0 +1,82 @@
+"""`vaultembed show` and `vaultembed problems`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.output import finish
+from vaultembed.cli.words import count, safe, size
+from vaultembed.errors import VaultembedError
+from vaultembed.service.places import archive_path
+from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
+
+
+def run(message_id: int, archive: Path | None, as_json: bool) -> NoReturn:
+    finish("show", as_json, lambda: show_message(archive_path(archive), message_id), render)
+
+
+def run_raw(message_id: int, archive: Path | None) -> None:
+    try:
+        sys.stdout.buffer.write(raw_message(archive_path(archive), message_id))
+    except VaultembedError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def run_problems(archive: Path | None, kind: str | None, number: int, as_json: bool) -> NoReturn:
+    finish(
+        "problems",
+        as_json,
+        lambda: show_problems(archive_path(archive), kind=kind, limit=number),
+        render_problems,
+    )
+
+
+def render(data: MessageView) -> None:
+    def line(name: str, value: str) -> None:
+        if value:
+            typer.echo(typer.style(f"{name + ':':<12}", bold=True) + " " + safe(value))
+
+    line("From", _person(data.sender_name, data.sender_address))
+    for kind in ("to", "cc", "bcc"):
+        people = [_person(r.name, r.address) for r in data.recipients if r.kind == kind]
+        line(kind.capitalize(), ", ".join(people[:20]) + (f" and {len(people) - 20} more" if len(people) > 20 else ""))
+    line("Date", data.date or "")
+    line("Subject", data.subject)
+    line("List", data.list_id or "")
+    line("Labels", ", ".join(data.labels))
+    line("Message-ID", data.rfc822_message_id or "")
+    for attachment in data.attachments:
+        line("Attachment", f"{attachment.filename or '(no name)'} ({attachment.mime_type}, {size(attachment.size)})")
+    for place in data.places:
+        flags = f" [{' '.join(place.flags)}]" if place.flags else ""
+        line("Stands in", place.locator + flags + (" (gone since)" if place.gone else ""))
+    for problem in data.problems:
+        line("Problem", f"{problem.kind}: {problem.detail}")
+    typer.echo("")
+    typer.echo(safe(data.body_text) or "(no text)")
+    if len(data.conversation) > 1:
+        typer.echo(f"\nConversation of {count(len(data.conversation), 'message')}:")
+        for entry in data.conversation:
+            here = "*" if entry.id == data.id else " "
+            typer.echo(
+                f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {safe(entry.sender)}: {safe(entry.subject)}"
+            )
+
+
+def render_problems(data: ProblemsView) -> None:
+    for kind, number in data.counts.items():
+        typer.echo(f"{number:>8,}  {kind}")
+    if data.problems:
+        typer.echo("")
+    for problem in data.problems:
+        which = f"message {problem.message_id}, {problem.locator}" if problem.message_id else problem.locator
+        typer.echo(f"{problem.kind}: {safe(problem.detail)}\n    {which}")
+
+
+def _person(name: str, address: str) -> str:
+    return f"{name} <{address}>" if name else address

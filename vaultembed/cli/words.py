@@ -1,0 +1,47 @@
+"""Numbers, sizes and times as people read them."""
+
+from __future__ import annotations
+
+import re
+
+from vaultembed.service.coverage import CoverageView
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def size(count: float) -> str:
+    """Bytes, in powers of 1000."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit in ("bytes", "kB") else f"{count:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def count(number: int, what: str) -> str:
+    """`1 message`, `2,000 messages`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def safe(text: str) -> str:
+    """Text of a mail for a terminal: control characters, with which a sender could move the cursor, made visible."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def coverage(found: CoverageView) -> str:
+    share = (found.live - found.missing) / found.live if found.live else 1
+    # rounded down: 100 % means all
+    return (
+        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded"
+        f" + {found.blank:,} blank + {found.failed:,} failed + {found.missing:,} missing"
+    )

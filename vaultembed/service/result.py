@@ -1,0 +1,64 @@
+"""One versioned envelope for whatever a command returns: the CLI renders it, `--json` prints it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from vaultembed.errors import VaultembedError
+
+ENVELOPE_VERSION: Final = 1
+"""Grows when a field changes its meaning or goes; new fields do not change it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[T]):
+    """What a command found or did."""
+
+    command: str
+    data: T
+    notes: tuple[str, ...] = ()
+    """Sentences a person should read: what is not covered, and what to do next."""
+    exit_code: int = 0
+
+
+def envelope(result: Result[Any]) -> dict[str, Any]:
+    return {
+        "vaultembed": ENVELOPE_VERSION,
+        "command": result.command,
+        "exit_code": result.exit_code,
+        "data": plain(result.data),
+        "notes": list(result.notes),
+        "error": None,
+    }
+
+
+def error_envelope(command: str, error: VaultembedError) -> dict[str, Any]:
+    return {
+        "vaultembed": ENVELOPE_VERSION,
+        "command": command,
+        "exit_code": error.exit_code,
+        "data": None,
+        "notes": [],
+        "error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: frozen results become objects, tuples lists, bytes hex."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Path):
+        return str(value)
+    return value

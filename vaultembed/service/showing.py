@@ -1,0 +1,121 @@
+"""`show` and `problems`: one message whole, and what was wrong with which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.reading import (
+    AttachmentRow,
+    PlaceRow,
+    ProblemRow,
+    RecipientRow,
+    Summary,
+    count_problems,
+    list_problems,
+    read_details,
+    read_raw,
+)
+from vaultembed.errors import VaultembedError
+from vaultembed.service.dates import iso
+from vaultembed.service.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationEntry:
+    id: int
+    date: str | None
+    sender: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    id: int
+    rfc822_message_id: str | None
+    date: str | None
+    sender_name: str
+    sender_address: str
+    recipients: tuple[RecipientRow, ...]
+    subject: str
+    list_id: str | None
+    labels: tuple[str, ...]
+    attachments: tuple[AttachmentRow, ...]
+    body_text: str
+    places: tuple[PlaceRow, ...]
+    problems: tuple[ProblemRow, ...]
+    conversation: tuple[ConversationEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemsView:
+    counts: dict[str, int]
+    problems: tuple[ProblemRow, ...]
+
+
+def show_message(archive_path: Path, message_id: int) -> Result[MessageView]:
+    """One message whole.
+
+    Raises:
+        VaultembedError: there is none with that id.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        details = read_details(archive, message_id)
+    if details is None:
+        raise VaultembedError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+    summary = details.summary
+    view = MessageView(
+        id=summary.id,
+        rfc822_message_id=summary.rfc822_message_id,
+        date=iso(summary.sent_at, summary.zone_minutes),
+        sender_name=summary.sender_name,
+        sender_address=summary.sender_address,
+        recipients=details.recipients,
+        subject=summary.subject,
+        list_id=details.list_id,
+        labels=details.labels,
+        attachments=details.attachments,
+        body_text=details.body_text,
+        places=details.places,
+        problems=details.problems,
+        conversation=tuple(_entry(entry) for entry in details.conversation),
+    )
+    return Result("show", view)
+
+
+def raw_message(archive_path: Path, message_id: int) -> bytes:
+    """The message as it was sent.
+
+    Raises:
+        VaultembedError: there is none with that id, or its raw form was not kept.
+    """
+    with open_archive_readonly(archive_path) as archive:
+        raw = read_raw(archive, message_id)
+    if raw is None:
+        raise VaultembedError(
+            f"there is no raw form of message {message_id}", "It was imported with --raw none, or does not exist."
+        )
+    return raw
+
+
+def show_problems(archive_path: Path, *, kind: str | None = None, limit: int = 100) -> Result[ProblemsView]:
+    """What could not be read as it should."""
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        counts = count_problems(archive)
+        problems = tuple(list_problems(archive, kind, limit))
+    of_kind = sum(counts.values()) if kind is None else counts.get(kind, 0)
+    notes = []
+    if of_kind > len(problems):
+        notes.append(f"The first {len(problems):,} of {of_kind:,}. More: vaultembed problems -n {of_kind}")
+    if kind is not None and kind not in counts:
+        known = ", ".join(counts) or "none"
+        notes.append(f"No problem of kind {kind}. Kinds there are: {known}")
+    elif not counts:
+        notes.append("No problems.")
+    return Result("problems", ProblemsView(counts, problems), tuple(notes))
+
+
+def _entry(summary: Summary) -> ConversationEntry:
+    date = iso(summary.sent_at, summary.zone_minutes)
+    return ConversationEntry(summary.id, date, summary.sender_name or summary.sender_address, summary.subject)
