@@ -21,7 +21,7 @@ MESSAGES = "SELECT id, rfc822_message_id, content_hash, conversation_id, subject
 BODIES = "SELECT * FROM message_bodies ORDER BY 1"
 PLACES = "SELECT source_key, message_id, folder, flags, gone_at FROM message_sources ORDER BY 1"
 CHUNKS = "SELECT generation_id, message_id, chunk_index, char_start, char_end, text_hash FROM chunks ORDER BY 1, 2, 3"
-VECTORS = "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id ORDER BY generation_id, message_id, chunk_index"
+VECTORS = "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id ORDER BY message_id, chunk_index"
 
 
 def content(archive: Path, *queries: str) -> list[list[tuple[object, ...]]]:
