@@ -22,7 +22,7 @@ from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations import generation_in_state
 from vaultembed.embeddings.recipe import MAX_TOKENS
 from vaultembed.models.open import open_in_process, resolve_model
-from vaultembed.search.hybrid import DEPTH, Hit, by_meaning, by_words, fuse
+from vaultembed.search.hybrid import DEPTH, Hit, by_meaning, by_telling_words, by_words, fuse
 from vaultembed.search.query import plain_query
 from vaultembed.search.query_vector import embed_query
 from vaultembed.service.embedding import build_embeddings
@@ -91,7 +91,7 @@ def main(folder: Path, archive_path: Path) -> None:
             rankings: dict[str, tuple[list[Hit], float]] = {
                 "text": (text, middle - started),
                 "vector": (meaning, ended - middle),
-                "hybrid": (fuse(text, meaning, DEPTH), ended - started),
+                "hybrid": (fuse(by_telling_words(archive, query, DEPTH), meaning, DEPTH), ended - started),
             }
             for mode, (hits, seconds) in rankings.items():
                 ranked = [names[hit.message_id] for hit in hits]

@@ -215,18 +215,13 @@ def test_the_long_letter_makes_many_chunks_and_its_fact_lies_deep_inside(message
 
 
 @pytest.mark.parametrize("query", DEMO_QUERIES, ids=lambda query: query.text)
-def test_a_demo_query_shares_no_word_stem_with_what_it_finds(query: DemoQuery, messages: list[Message]) -> None:
+def test_a_demo_query_shares_no_word_with_what_it_finds(query: DemoQuery, messages: list[Message]) -> None:
     (target,) = by_id(messages, f"<{query.finds}>")
-    for asked in words(query.text):
-        for there in words(everything(target)):
-            shorter, longer = sorted((asked, there), key=len)
-            assert asked != there
-            # "light" in "lighthouse" would be a hint too; of words under four letters it means nothing.
-            assert len(shorter) < 4 or not longer.startswith(shorter), (asked, there)
+    assert not words(query.text) & words(everything(target))
 
 
 @pytest.mark.parametrize("query", DEMO_QUERIES, ids=lambda query: query.text)
-def test_text_search_finds_nothing_for_a_demo_query(query: DemoQuery, messages: list[Message]) -> None:
+def test_no_message_has_even_a_word_stem_of_a_demo_query(query: DemoQuery, messages: list[Message]) -> None:
     index = apsw.Connection(":memory:")
     index.execute("CREATE VIRTUAL TABLE fts USING fts5(text, tokenize='porter unicode61 remove_diacritics 2')")
     index.executemany("INSERT INTO fts VALUES (?)", [(everything(message),) for message in messages])

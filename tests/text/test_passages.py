@@ -52,3 +52,15 @@ def test_a_long_text_takes_seconds_at_most() -> None:
     begin = time.process_time()
     best_passage("é boat " * 400_000, ["boat", "e"], 200)
     assert time.process_time() - begin < 8
+
+
+def test_without_a_match_the_beginning_is_cut_at_a_word_end() -> None:
+    text = "one two three four five six"
+    start, end = best_passage(text, ["nothing"], 12)
+    assert text[start:end] == "one two"
+
+
+def test_a_short_word_matches_only_itself() -> None:
+    text = "at all ages and always " * 20 + "this is a needle"
+    start, end = best_passage(text, ["a", "needle"], 20)
+    assert "a needle" in text[start:end]

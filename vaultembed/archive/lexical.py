@@ -13,12 +13,14 @@ _WEIGHTS: Final = "2.0, 1.0, 1.0, 1.0"  # subject, body, people, files
 
 COMMON: Final = 0.2
 """A word that stands in more than this share of the messages does not make one of them a result."""
+_NEVER_COMMON: Final = 10
+"""Messages that a word may stand in, however few there are."""
 
 _TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2"])  # of messages_fts
 
 
 def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
-    """`words` without those that many messages have, or none; all of them where nothing else is left.
+    """`words` without those that many messages have, or none.
 
     Counted in this archive, so it needs no list of stop words for every language. Otherwise "who took my two-wheeler"
     would rank by words what merely has "who" and "my" in it, and push the right message down.
@@ -30,7 +32,7 @@ def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
     archive.db.execute(
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
     )
-    most = COMMON * int(archive.scalar("SELECT count(*) FROM messages"))
+    most = max(COMMON * int(archive.scalar("SELECT count(*) FROM messages")), _NEVER_COMMON)
     telling = []
     for word in words:
         tokens = tokenize(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False)
@@ -39,7 +41,7 @@ def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
         ]
         if 0 < min(counts, default=0) <= most:
             telling.append(word)
-    return telling or list(words)
+    return telling
 
 
 def rank_by_words(archive: Archive, match: str, limit: int, only: Filter) -> list[tuple[int, float]]:

@@ -64,7 +64,8 @@ class Story:
         )
 
     def searched(self, search: DemoSearch) -> None:
-        self._tell(f"Searched for {typer.style(search.query, bold=True)!s}, to find {search.about}.")
+        query = typer.style(f'"{search.query}"', bold=True)
+        self._tell(f"Searched for {query}, to find {search.about}.")
         if search.found is not None:
             typer.echo(f"   {headline(search.found)}  {typer.style(safe(search.found.subject), bold=True)}")
             passage = textwrap.wrap(safe(search.found.passage.text), 96, break_on_hyphens=False)

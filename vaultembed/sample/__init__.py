@@ -24,17 +24,17 @@ class DemoQuery:
 
 DEMO_QUERIES: Final = (
     DemoQuery(
-        text="stolen velocipede",
+        text="vehicle stolen",
         finds="48560394.4080205@kuestenwarte.example.com",
         why="an insurance claim of 2008 for a green bicycle, a sawn-through lock and some leeks",
     ),
     DemoQuery(
-        text="prodigal kitty",
+        text="kitten reappeared",
         finds="4DAE72AF.9000701@halvorsen.example.net",
         why='the neighbours are told that "the cat is back", under a French subject',
     ),
     DemoQuery(
-        text="girl hid dead dad, ran beacon",
+        text="girl secretly ran lighthouse",
         finds="20030311111620.GA1302@heatherbank.example.org",
         why="deep inside a letter of 1,600 words: a keeper's daughter of twelve, alone with the light in 1917",
     ),

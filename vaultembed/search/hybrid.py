@@ -54,13 +54,23 @@ class Hit:
 
 
 def by_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
-    """Best first by bm25; newest first where the query is only filters."""
-    match = query.match(archive)
+    """Best first by bm25. Newest first where the query is only filters."""
+    if query.text:
+        match = query.match_telling(archive) or query.match_any()
+        return _ranked(archive, match, query, limit)
+    found = newest(archive, limit, query.only)
+    return [Hit(message_id, 0.0, None, None, None) for message_id in found]
+
+
+def by_telling_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
+    """Best first by bm25, where the query has words that tell messages apart: what has only the others is no evidence
+    to be fused with that of another ranking."""
+    return _ranked(archive, query.match_telling(archive), query, limit)
+
+
+def _ranked(archive: Archive, match: str | None, query: Query, limit: int) -> list[Hit]:
     if match is None:
-        if query.text:  # only punctuation
-            return []
-        found = newest(archive, limit, query.only)
-        return [Hit(message_id, 0.0, None, None, None) for message_id in found]
+        return []
     ranked = rank_by_words(archive, match, limit, query.only)
     return [
         Hit(message_id, score, Signal(rank, score), None, None) for rank, (message_id, score) in enumerate(ranked, 1)

@@ -29,12 +29,21 @@ class Query:
     """Each must occur in a text result."""
     only: Filter
 
-    def match(self, archive: Archive) -> str | None:
-        """The FTS5 expression: every phrase and any telling word. None where there is nothing to match."""
-        words = list(dict.fromkeys(found for word in self.words if (found := phrase(word))))[:_MOST_WORDS]
+    def match_telling(self, archive: Archive) -> str | None:
+        """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""
+        return self._match(telling_words(archive, self._searchable()))
+
+    def match_any(self) -> str | None:
+        """FTS5 expression for every phrase and any word; None where there is nothing to match."""
+        return self._match(self._searchable())
+
+    def _searchable(self) -> list[str]:
+        return list(dict.fromkeys(found for word in self.words if (found := phrase(word))))[:_MOST_WORDS]
+
+    def _match(self, words: list[str]) -> str | None:
         parts = [found for quoted in self.phrases if (found := phrase(quoted))]
         if words:
-            parts.append(f"({' OR '.join(telling_words(archive, words))})")
+            parts.append(f"({' OR '.join(words)})")
         return " AND ".join(parts) or None
 
 

@@ -12,7 +12,7 @@ from vaultembed.archive.fulltext import count_stale
 from vaultembed.archive.generations import Generation, coverage_of, generation_in_state
 from vaultembed.archive.reading import Summary, read_body, read_embedded_text, read_summary
 from vaultembed.errors import NotReadyError, UsageError
-from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_meaning, by_words, fuse
+from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_meaning, by_telling_words, by_words, fuse
 from vaultembed.search.query import Query, parse_query
 from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.dates import iso
@@ -114,7 +114,7 @@ def _hits(archive: Archive, query: Query, mode: Mode, generation: Generation | N
     if mode == "vector":
         return by_meaning(archive, query, generation, vector, limit)
     depth = max(DEPTH, limit)
-    return fuse(by_words(archive, query, depth), by_meaning(archive, query, generation, vector, depth), limit)
+    return fuse(by_telling_words(archive, query, depth), by_meaning(archive, query, generation, vector, depth), limit)
 
 
 def _query_vector(generation: Generation, text: str) -> Vectors:

@@ -13,6 +13,7 @@ _SPACELESS: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
 )
 _SPACE: Final = re.compile(r"\s")
+_WHOLE_BELOW: Final = 4
 _NEW_START: Final = re.compile(r"\n\s*|[.!?…]\s+|[。！？]")
 
 
@@ -25,7 +26,7 @@ def best_passage(text: str, words: Sequence[str], width: int) -> tuple[int, int]
     """
     matches = _matches(text, words)
     if not matches:
-        return _framed(text, 0, min(len(text), width), width)
+        return _framed(text, 0, 0, width)
     seen: Counter[str] = Counter()
     best = (0, 0, 0, 0)  # distinct, matches, index of first, index of last
     left = 0
@@ -46,7 +47,7 @@ def _matches(text: str, words: Sequence[str]) -> list[tuple[int, int, str]]:
     folded_words = sorted({_folded(word)[0] for word in words if word.strip()}, key=len, reverse=True)
     if not folded_words:
         return []
-    spaced = [re.escape(word) for word in folded_words if not _SPACELESS.search(word)]
+    spaced = [_at_word_start(word) for word in folded_words if not _SPACELESS.search(word)]
     spaceless = [re.escape(word) for word in folded_words if _SPACELESS.search(word)]
     alternatives = ([rf"(?<!\w)(?:{'|'.join(spaced)})"] if spaced else []) + spaceless
     folded, offsets = _folded(text)
@@ -57,6 +58,11 @@ def _matches(text: str, words: Sequence[str]) -> list[tuple[int, int, str]]:
             start, end = offsets[start], offsets[end - 1] + 1
         found.append((start, end, match[0]))
     return found
+
+
+def _at_word_start(word: str) -> str:
+    # "a" must not match "at", while "boat" may match "boats"
+    return re.escape(word) + (r"(?!\w)" if len(word) < _WHOLE_BELOW else "")
 
 
 def _folded(text: str) -> tuple[str, list[int] | None]:
