@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vaultembed.message import RawMessage
-from vaultembed.sources import NotMail, SourceFile, discover, read_file, read_mbox
+from vaultembed.sources import NotMail, SourceFile, discover, read_mbox, read_one
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -22,9 +22,10 @@ def messages_of(path: Path) -> list[RawMessage]:
     found = []
     for file in discover(path):
         if isinstance(file, SourceFile):
-            for entry in read_file(file):
-                assert isinstance(entry.message, RawMessage), entry
-                found.append(entry.message)
+            messages = [e.message for e in read_mbox(file)] if file.kind == "mbox" else [read_one(file)]
+            for message in messages:
+                assert isinstance(message, RawMessage), message
+                found.append(message)
     return found
 
 

@@ -26,11 +26,19 @@ from vaultembed.archive.messages import (
 from vaultembed.failpoints import failpoint
 from vaultembed.message import Problem, RawMessage
 from vaultembed.service.result import Result
-from vaultembed.sources.base import FileState, NotMail, SourceFile, Unreadable, printable
-from vaultembed.sources.detect import discover
-from vaultembed.sources.eml import read_eml_file
-from vaultembed.sources.maildir import maildir_flags, maildir_key, read_maildir_file
-from vaultembed.sources.mbox import continues, file_state, read_mbox
+from vaultembed.sources import (
+    FileState,
+    NotMail,
+    SourceFile,
+    Unreadable,
+    continues,
+    discover,
+    file_state,
+    read_mbox,
+    read_one,
+)
+from vaultembed.sources.base import printable
+from vaultembed.sources.maildir import maildir_flags, maildir_key
 from vaultembed.text.mime import parse_message
 from vaultembed.text.subject import base_subject
 
@@ -212,7 +220,7 @@ class _PathImport:
             self._count(unchanged=1)
             self._advance(facts.st_size)
             return
-        read = read_maildir_file(file) if file.kind == "maildir" else read_eml_file(file)
+        read = read_one(file)
         if isinstance(read, Unreadable):
             self._all_readable = self._all_readable and facts is not None
             self._report(source_id, read)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from vaultembed.message import RawMessage
 from vaultembed.sources.base import FileState, MboxEntry, NotMail, SourceFile, Unreadable
 from vaultembed.sources.detect import discover
 from vaultembed.sources.eml import read_eml_file
 from vaultembed.sources.maildir import read_maildir_file
-from vaultembed.sources.mbox import continues, file_state, read_mbox, unchanged
+from vaultembed.sources.mbox import continues, file_state, read_mbox
 
 __all__ = [
     "FileState",
@@ -19,16 +18,11 @@ __all__ = [
     "continues",
     "discover",
     "file_state",
-    "read_file",
     "read_mbox",
-    "unchanged",
+    "read_one",
 ]
 
 
-def read_file(file: SourceFile, start: int = 0) -> Iterator[MboxEntry]:
-    """The messages of any file that `discover` found. `start`: see `read_mbox`; a file of one message has only 0."""
-    if file.kind == "mbox":
-        yield from read_mbox(file, start)
-    elif start == 0:
-        message = read_maildir_file(file) if file.kind == "maildir" else read_eml_file(file)
-        yield MboxEntry(message, 0 if isinstance(message, Unreadable) else len(message.mime))
+def read_one(file: SourceFile) -> RawMessage | Unreadable:
+    """The message in a file that holds one: of a Maildir, or by itself."""
+    return read_maildir_file(file) if file.kind == "maildir" else read_eml_file(file)

@@ -277,16 +277,6 @@ def file_state(path: Path, offset: int) -> FileState:
         return FileState(facts.st_size, facts.st_mtime_ns, _prefix_hash(stream, offset), offset)
 
 
-def unchanged(path: Path, state: FileState) -> bool:
-    """Whether the file was read to its end and is still the same, told without opening it.
-
-    Raises:
-        OSError: the file is gone or cannot be looked at.
-    """
-    facts = path.stat()
-    return (facts.st_size, facts.st_mtime_ns, state.offset) == (state.size, state.mtime_ns, facts.st_size)
-
-
 def continues(path: Path, state: FileState) -> bool:
     """Whether the file still begins with what was read, so that reading can go on at `state.offset`.
 
