@@ -90,15 +90,23 @@ def by_meaning(archive: Archive, query: Query, generation: Generation, vector: V
     return [hit(rank, found) for rank, found in enumerate(nearest, 1)]
 
 
-def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int) -> list[Hit]:
-    """One ranking of two, by ranks alone: scores of different kinds say nothing to each other."""
+def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int, vector_share: float = 1.0) -> list[Hit]:
+    """One ranking of two, by ranks alone: scores of different kinds say nothing to each other.
+
+    `vector_share` of the messages are covered by meaning. Rank r among them counts as r / share: the best of the first
+    hundred messages embedded is not the best of all.
+    """
     text = {hit.message_id: hit for hit in by_text}
     vector = {hit.message_id: hit for hit in by_vector}
     fused = []
     for message_id in text.keys() | vector.keys():
         of_text = text[message_id].text if message_id in text else None
         of_vector, span = (vector[message_id].vector, vector[message_id].span) if message_id in vector else (None, None)
-        score = sum(1 / (RRF_K + signal.rank) for signal in (of_text, of_vector) if signal)
+        score = 0.0
+        if of_text:
+            score += 1 / (RRF_K + of_text.rank)
+        if of_vector:
+            score += 1 / (RRF_K + of_vector.rank / vector_share)
         fused.append(Hit(message_id, score, of_text, of_vector, span))
     fused.sort(key=lambda hit: (-hit.score, hit.message_id))
     return fused[:limit]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
-from vaultembed.archive.generations import Generation, coverage_of, generation_in_state
+from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_in_state
 from vaultembed.archive.reading import Summary, read_body, read_embedded_text, read_summary
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_meaning, by_telling_words, by_words, fuse
@@ -80,9 +80,9 @@ def search_archive(archive_path: Path, text: str, *, mode: Mode = "hybrid", limi
             generation = _serving(archive)
             if generation is None and mode == "vector":
                 raise NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
-        hits = _hits(archive, query, mode, generation, limit)
-        found = tuple(_found(archive, query, hit, generation) for hit in hits)
         coverage = coverage_of(archive, generation.id if generation else None)
+        hits = _hits(archive, query, mode, generation, coverage, limit)
+        found = tuple(_found(archive, query, hit, generation) for hit in hits)
         stale = count_stale(archive)
     if mode == "hybrid" and query.text and generation is None:
         notes.append("By words only: nothing is embedded yet. Next: vaultembed embeddings build")
@@ -107,14 +107,18 @@ def _serving(archive: Archive) -> Generation | None:
     return generation_in_state(archive, "active") or generation_in_state(archive, "building")
 
 
-def _hits(archive: Archive, query: Query, mode: Mode, generation: Generation | None, limit: int) -> list[Hit]:
+def _hits(
+    archive: Archive, query: Query, mode: Mode, generation: Generation | None, coverage: Coverage, limit: int
+) -> list[Hit]:
     if generation is None:
         return by_words(archive, query, limit)
     vector = _query_vector(generation, query.text)
     if mode == "vector":
         return by_meaning(archive, query, generation, vector, limit)
     depth = max(DEPTH, limit)
-    return fuse(by_telling_words(archive, query, depth), by_meaning(archive, query, generation, vector, depth), limit)
+    share = (coverage.live - coverage.missing) / max(coverage.live, 1)
+    meaning = by_meaning(archive, query, generation, vector, depth)
+    return fuse(by_telling_words(archive, query, depth), meaning, limit, vector_share=share)
 
 
 def _query_vector(generation: Generation, text: str) -> Vectors:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.kit.archives import check_invariants
+from tests.kit.mail import mail, mbox
+from vaultembed.errors import ModelError, NotReadyError
+from vaultembed.models.model_file import ModelFile
+from vaultembed.service.embedding import build_embeddings, embeddings_status
+from vaultembed.service.importing import import_mail
+from vaultembed.service.searching import search_archive
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    messages = [
+        mail("Water everywhere", "The pipe under the sink burst and the whole kitchen is flooded."),
+        mail("Sunday", "Shall we take the children to the zoo? The penguins hatched."),
+    ]
+    import_mail(tmp_path / "a.db", [mbox(tmp_path / "box", messages)])
+    return tmp_path / "a.db"
+
+
+def test_a_gguf_given_by_path_is_remembered_with_its_prefixes(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    path = tmp_path / "my model.gguf"
+    shutil.copy(model.path, path)
+    built = build_embeddings(archive, model=str(path), document_prefix="passage: ", query_prefix="query: ")
+    assert built.data.activated
+    assert search_archive(archive, "plumbing disaster", mode="vector").data.results[0].subject == "Water everywhere"
+    import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
+    again = build_embeddings(archive)
+    assert again.data.generation.id == built.data.generation.id
+    assert again.data.generation.coverage.embedded == 3
+    check_invariants(archive)
+
+
+def test_a_model_file_that_changed_under_its_name_is_refused(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    path = tmp_path / "m.gguf"
+    shutil.copy(model.path, path)
+    build_embeddings(archive, model=str(path))
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(NotReadyError, match="not the one generation 1 was made with"):
+        search_archive(archive, "zoo", mode="vector")
+    path.unlink()
+    with pytest.raises(ModelError, match=r"m\.gguf"):
+        search_archive(archive, "zoo", mode="vector")
+    assert search_archive(archive, "zoo", mode="text").data.results
+
+
+def test_status_says_what_to_do_next_at_every_stage(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    assert "vaultembed embeddings build" in embeddings_status(archive).notes[0]
+    build_embeddings(archive)
+    assert embeddings_status(archive).notes == ("Everything is covered; nothing to do.",)
+    import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
+    assert "misses 1 of 3 messages" in embeddings_status(archive).notes[0]
+
+
+def test_search_by_meaning_without_embeddings_says_how_to_get_them(archive: Path) -> None:
+    with pytest.raises(NotReadyError, match="vaultembed embeddings build"):
+        search_archive(archive, "zoo", mode="vector")
+    hybrid = search_archive(archive, "zoo")
+    assert hybrid.data.results[0].subject == "Sunday"
+    assert "By words only" in hybrid.notes[0]
