@@ -8,7 +8,8 @@ import pytest
 from tests.kit.mail import mail, maildir, many, mbox
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
-from vaultembed.service.importing import ImportCounts, import_mail
+from vaultembed.service.import_run import ImportCounts
+from vaultembed.service.importing import import_mail
 from vaultembed.service.showing import raw_message, show_message
 
 

@@ -10,7 +10,8 @@ import typer
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, duration
-from vaultembed.service.importing import Imported, ImportProgress, Raw, import_mail
+from vaultembed.service.import_run import ImportProgress, Raw
+from vaultembed.service.importing import Imported, import_mail
 from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
