@@ -64,3 +64,9 @@ def test_a_short_word_matches_only_itself() -> None:
     text = "at all ages and always " * 20 + "this is a needle"
     start, end = best_passage(text, ["a", "needle"], 20)
     assert "a needle" in text[start:end]
+
+
+def test_a_passage_that_ends_with_its_match_is_not_cut_within_the_word() -> None:
+    text = "x " * 60 + "filling my inboxes without end"
+    start, end = best_passage(text, ["filling", "inbox"], 16)
+    assert text[start:end].endswith("inboxes")

@@ -14,6 +14,7 @@ _SPACELESS: Final = re.compile(
 )
 _SPACE: Final = re.compile(r"\s")
 _WHOLE_BELOW: Final = 4
+_LONGEST_WORD: Final = 40
 _NEW_START: Final = re.compile(r"\n\s*|[.!?…]\s+|[。！？]")
 
 
@@ -98,7 +99,8 @@ def _framed(text: str, first: int, last: int, width: int) -> tuple[int, int]:
     end = min(len(text), max(last, start + width))
     if end < len(text) and not text[end].isspace():
         back = max(text.rfind(" ", last, end), text.rfind("\n", last, end))
-        end = back if back > last else end
+        forward = _SPACE.search(text, end, end + _LONGEST_WORD)
+        end = back if back > last else forward.start() if forward else end
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
