@@ -6,6 +6,8 @@ DROP TRIGGER stamp_needs_outcome_insert;
 DROP TRIGGER stamp_needs_outcome;
 DROP TRIGGER content_rev_only_grows;
 DROP TRIGGER work_appeared_insert;
+DROP TRIGGER lost_outcome_clears_stamp;
+DROP TRIGGER revision_clears_stamp;
 DROP TRIGGER work_appeared;
 DROP TRIGGER content_changed_body_delete;
 DROP TRIGGER content_changed_body_update;

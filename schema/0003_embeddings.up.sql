@@ -129,10 +129,22 @@ END;
 -- between read and commit of a new message would be lost below the watermark.
 CREATE TRIGGER work_appeared AFTER UPDATE OF content_rev, embed_gen, deleted_at ON messages
 WHEN new.content_rev <> old.content_rev
-  OR (new.embed_gen IS NULL AND old.embed_gen IS NOT NULL)
+  OR (old.embed_gen IS NOT NULL AND new.embed_gen IS NOT old.embed_gen)
   OR (new.deleted_at IS NULL AND old.deleted_at IS NOT NULL)
 BEGIN
     UPDATE embed_watermark SET watermark_id = new.id - 1 WHERE watermark_id >= new.id;
+END;
+
+-- A stamp does not outlive what it stands for, whoever takes that away.
+CREATE TRIGGER revision_clears_stamp AFTER UPDATE OF content_rev ON messages
+WHEN new.content_rev <> old.content_rev AND new.embed_gen IS NOT NULL
+BEGIN
+    UPDATE messages SET embed_gen = NULL WHERE id = new.id;
+END;
+
+CREATE TRIGGER lost_outcome_clears_stamp AFTER DELETE ON embed_outcomes
+BEGIN
+    UPDATE messages SET embed_gen = NULL WHERE id = old.message_id AND embed_gen = old.generation_id;
 END;
 
 CREATE TRIGGER work_appeared_insert AFTER INSERT ON messages

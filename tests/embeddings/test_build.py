@@ -10,11 +10,17 @@ from tests.kit.archives import add, check_invariants
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import Coverage, coverage_of, generation_in_state, list_generations
+from vaultembed.archive.generations import (
+    Coverage,
+    coverage_of,
+    create_generation,
+    generation_in_state,
+    list_generations,
+)
 from vaultembed.archive.outcomes import list_failures, watermark_of, work_ids
 from vaultembed.archive.vectors import nearest_messages
 from vaultembed.embeddings.build import Built, build
-from vaultembed.errors import IncompleteError, ModelError
+from vaultembed.errors import BusyError, IncompleteError, ModelError
 from vaultembed.models.protocol import Embedded, Embedder, Role
 
 
@@ -290,3 +296,82 @@ def test_vectors_are_normalised_and_the_coarse_index_holds_their_signs(archive: 
 def test_work_is_found_in_order_above_an_id(archive: Archive) -> None:
     ids = fill(archive, 10)
     assert work_ids(archive, 1, ids[3], 3) == ids[4:7]
+
+
+def test_a_message_with_a_thousand_bad_chunks_fails_alone(archive: Archive) -> None:
+    bad = add(archive, "poison", " ".join(["mushroom"] * 30_000), message_id="bad")
+    fill(archive, 5)
+    built = run(archive, WordHashEmbedder(refused=["mushroom"]), max_failed=1)
+    assert built.coverage == Coverage(live=6, embedded=5, blank=0, failed=1)
+    assert [failure.message_id for failure in list_failures(archive, 1)] == [bad]
+
+
+def test_a_message_that_cannot_be_prepared_fails_alone(archive: Archive) -> None:
+    fill(archive, 3)
+
+    class NoTokens(WordHashEmbedder):
+        def count_tokens(self, text: str) -> int:
+            if "word1" in text:
+                raise RecursionError("too deep")
+            return super().count_tokens(text)
+
+    built = run(archive, NoTokens(), max_failed=1)
+    assert built.coverage == Coverage(live=3, embedded=2, blank=0, failed=1)
+    assert "too deep" in list_failures(archive, 1)[0].reason
+
+
+def test_a_build_whose_generation_was_replaced_stops_and_takes_no_stamps(archive: Archive) -> None:
+    fill(archive, 5)
+    run(archive)
+    archive.db.execute("UPDATE message_bodies SET body_text = 'word1 edited' WHERE message_id = 2")
+
+    def replace_generation() -> None:
+        with open_archive(archive.path) as other:
+            run(other, WordHashEmbedder("successor"))
+
+    with pytest.raises(BusyError, match="replaced"):
+        run(archive, EditsWhileEmbedding(replace_generation))
+    assert [g.state for g in list_generations(archive)] == ["retired", "active"]
+    assert archive.rows("SELECT DISTINCT embed_gen FROM messages") == [(2,)]
+    check_invariants(archive.path)
+
+
+def test_two_first_builds_make_one_generation(archive: Archive) -> None:
+    fill(archive, 5)
+    archive.load_vec()
+    built = run(archive)
+    model = built.generation.model
+    late = create_generation(archive, model, built.generation.space, built.generation.recipe)
+    assert late.id == built.generation.id
+    assert len(list_generations(archive)) == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE messages SET content_rev = content_rev + 1 WHERE id = 2",
+        "DELETE FROM embed_outcomes WHERE message_id = 2",
+    ],
+)
+def test_a_message_that_lost_its_outcome_is_embedded_again(archive: Archive, sql: str) -> None:
+    fill(archive, 3)
+    run(archive)
+    archive.db.execute(sql)
+    assert coverage_of(archive, 1).missing == 1
+    assert run(archive).coverage.missing == 0
+    check_invariants(archive.path)
+
+
+def test_a_run_that_stops_on_an_error_records_what_it_did(archive: Archive) -> None:
+    fill(archive, 300)
+
+    class FallsSick(WordHashEmbedder):
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            self._sick = len(self.texts) > 150
+            return super().embed(texts, role)
+
+    with pytest.raises(ModelError):
+        run(archive, FallsSick())
+    ((embedded, outcome),) = archive.rows("SELECT embedded, outcome FROM embed_runs")
+    assert embedded == coverage_of(archive, 1).embedded > 0
+    assert outcome == "stopped"

@@ -7,7 +7,8 @@ import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.mail import mail, mbox
-from vaultembed.errors import ModelError, NotReadyError
+from vaultembed.archive.database import open_archive
+from vaultembed.errors import ModelError, NotReadyError, VaultembedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.embedding import build_embeddings, embeddings_status
 from vaultembed.service.importing import import_mail
@@ -66,3 +67,13 @@ def test_search_by_meaning_without_embeddings_says_how_to_get_them(archive: Path
     hybrid = search_archive(archive, "zoo")
     assert hybrid.data.results[0].subject == "Sunday"
     assert "By words only" in hybrid.notes[0]
+
+
+def test_a_build_of_nothing_creates_nothing_and_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(VaultembedError, match="no archive"):
+        build_embeddings(tmp_path / "typo.db")
+    assert not (tmp_path / "typo.db").exists()
+    with open_archive(tmp_path / "empty.db"):
+        pass
+    with pytest.raises(NotReadyError, match="no messages"):
+        build_embeddings(tmp_path / "empty.db")

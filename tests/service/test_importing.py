@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from vaultembed.errors import UsageError
 from vaultembed.service.import_run import ImportCounts
 from vaultembed.service.importing import import_mail
 from vaultembed.service.showing import raw_message, show_message
+from vaultembed.sources.mbox import _Window
 
 
 @pytest.fixture
@@ -108,8 +111,11 @@ def test_an_edited_file_leaves_alone_what_also_stands_elsewhere(tmp_path: Path, 
     box = mbox(tmp_path / "box", [message])
     counts(archive, path, box)
     path.write_bytes(mail("draft", "other words", message_id="d@example.org"))
-    assert counts(archive, path) == ImportCounts(added=1)
-    assert sorted(row[0] for row in rows(archive, "SELECT snippet FROM messages")) == ["first words", "other words"]
+    assert counts(archive, path) == ImportCounts(added=1, gone=1)
+    assert sorted(str(row[0]) for row in rows(archive, "SELECT snippet FROM messages")) == [
+        "first words",
+        "other words",
+    ]
 
 
 def test_a_reimport_with_other_flags_and_folders_is_no_work(tmp_path: Path, archive: Path) -> None:
@@ -191,3 +197,122 @@ def test_a_deleted_message_stays_deleted_when_it_is_imported_again(tmp_path: Pat
     os.utime(box)
     counts(archive, box)
     assert rows(archive, "SELECT id FROM messages WHERE deleted_at IS NULL") == [(2,)]
+
+
+def test_a_file_name_used_again_for_other_mail_leaves_the_earlier_message_alone(tmp_path: Path, archive: Path) -> None:
+    folder = tmp_path / "mh"
+    folder.mkdir()
+    for number, word in enumerate(("one", "two", "three"), 1):
+        (folder / str(number)).write_bytes(mail(word, f"{word} text", message_id=f"{word}@example.org"))
+    counts(archive, folder)
+    (folder / "3").write_bytes(mail("four", "four text", message_id="four@example.org"))
+    assert counts(archive, folder) == ImportCounts(added=1, unchanged=2, gone=1)
+    assert rows(archive, "SELECT subject FROM messages ORDER BY id") == [("one",), ("two",), ("three",), ("four",)]
+    (place,) = show_message(archive, 3).data.places
+    assert place.gone
+
+
+def test_a_message_replaced_and_found_elsewhere_in_one_batch_is_not_lost(tmp_path: Path, archive: Path) -> None:
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    message = mail("draft", "first words", message_id="d@example.org")
+    (folder / "a.eml").write_bytes(message)
+    counts(archive, folder)
+    (folder / "a.eml").write_bytes(mail("draft", "other words", message_id="d@example.org"))
+    mbox(folder / "box", [message])
+    counts(archive, folder)
+    assert sorted(str(row[0]) for row in rows(archive, "SELECT snippet FROM messages")) == [
+        "first words",
+        "other words",
+    ]
+
+
+def test_notes_without_a_header_are_different_messages(tmp_path: Path, archive: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    texts = {
+        "a": "All about cats.\nAnd more.\n",
+        "b": "All about dogs.\nAnd more.\n",
+        "c": "One\n\nsame",
+        "d": "Two\n\nsame",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.eml").write_text(text)
+    assert counts(archive, folder).added == 4
+
+
+@contextmanager
+def bad_sector() -> Iterator[None]:
+    """Inside, no mbox can be read beyond its first MiB."""
+    grow = _Window.grow
+
+    def fail(window: _Window) -> bool:
+        if window.end >= 1024 * 1024:
+            raise OSError(5, "Input/output error")
+        return grow(window)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Window, "grow", fail)
+        yield
+
+
+def test_what_lies_behind_a_read_error_is_read_when_the_disk_is_well_again(tmp_path: Path, archive: Path) -> None:
+    box = mbox(tmp_path / "box", [mail(f"n{n}", "text " * 200, message_id=str(n)) for n in range(2000)])
+    with bad_sector():
+        first = counts(archive, box)
+    assert first.problems == 1
+    assert 0 < first.added < 2000
+    assert counts(archive, box).added == 2000 - first.added
+
+
+def test_what_lies_behind_a_read_error_is_not_taken_for_gone(tmp_path: Path, archive: Path) -> None:
+    messages = [mail(f"n{n}", "text " * 200, message_id=str(n)) for n in range(2000)]
+    box = mbox(tmp_path / "box", messages)
+    counts(archive, box)
+    mbox(box, messages[1:])
+    with bad_sector():
+        assert counts(archive, box).gone == 0
+    assert counts(archive, box).gone == 1
+
+
+def test_an_interrupted_import_of_a_rewritten_mbox_still_finds_what_is_gone(tmp_path: Path, archive: Path) -> None:
+    box = mbox(tmp_path / "box", many(1000))
+    counts(archive, box)
+    mbox(box, many(1000)[5:])
+    paused = import_mail(archive, [box], should_stop=lambda: True)
+    assert paused.data.interrupted
+    assert counts(archive, box) == ImportCounts(unchanged=995, gone=5)
+    assert counts(archive, box) == ImportCounts(unchanged=995)
+
+
+def test_an_import_does_not_take_for_gone_what_another_adds_meanwhile(tmp_path: Path, archive: Path) -> None:
+    folder = maildir(tmp_path / "Work", {f"{n}.a:2,": message for n, message in enumerate(many(450))})
+    added = folder / "cur" / "999.a:2,"
+
+    def deliver(_: object) -> None:
+        if not added.exists():
+            added.write_bytes(mail("just delivered", "x"))
+            import_mail(archive, [folder])
+
+    import_mail(archive, [folder], on_progress=deliver)
+    assert rows(archive, "SELECT count(*) FROM message_sources WHERE gone_at IS NOT NULL") == [(0,)]
+
+
+def test_a_problem_is_forgotten_when_its_file_can_be_read(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "good.eml").write_bytes(mail("good", "x"))
+    path = tmp_path / "late.eml"
+    path.touch()
+    assert counts(archive, tmp_path).problems == 1
+    path.write_bytes(mail("late", "y"))
+    assert counts(archive, tmp_path).added == 1
+    assert rows(archive, "SELECT * FROM problems") == []
+
+
+def test_a_path_without_mail_is_named_and_the_others_go_through(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    box = mbox(tmp_path / "box", many(2))
+    result = import_mail(archive, [tmp_path / "notes", box])
+    assert result.exit_code == 1
+    assert result.data.counts.added == 2
+    assert any("notes" in note for note in result.notes)

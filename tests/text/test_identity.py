@@ -73,3 +73,17 @@ def test_any_bytes_have_an_identity_that_line_ends_do_not_change(raw: bytes) -> 
 )
 def test_message_ids_are_compared_without_brackets_and_folding(raw: str, expected: str | None) -> None:
     assert normalise_message_id(raw) == expected
+
+
+def test_text_without_a_header_is_all_body() -> None:
+    assert content_hash(b"All about cats.\nMore.\n") != content_hash(b"All about dogs.\nMore.\n")
+    assert content_hash(b"One\n\nsame") != content_hash(b"Two\n\nsame")
+
+
+def test_a_body_that_follows_its_header_without_an_empty_line_counts() -> None:
+    assert content_hash(b"Subject: x\nfirst line\n") != content_hash(b"Subject: x\nother line\n")
+
+
+def test_the_declared_charset_is_part_of_what_a_message_is() -> None:
+    one = b"Subject: x\nContent-Type: text/plain; charset=koi8-r\n\n\xc1\n"
+    assert content_hash(one) != content_hash(one.replace(b"koi8-r", b"cp1251"))

@@ -109,14 +109,15 @@ def open_archive(path: Path) -> Iterator[Archive]:
         UsageError: the path is a folder, or another application's database.
         BusyError, DamageError, StorageError: from SQLite, also for what happens inside the block.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not an archive file", f"Name a file, for example {path / 'archive.db'}")
+    exists = _check_path(path)
     with explained_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
+            if not exists:
                 # SQLite would create it by the umask; mail is nobody else's to read
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            elif path.stat().st_size == 0:
+                path.chmod(0o600)
         except OSError as error:
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -145,10 +146,7 @@ def open_archive_readonly(path: Path) -> Iterator[Archive]:
         VaultembedError: no such file, or its schema is older than this vaultembed's.
         UsageError, DamageError, StorageError: as `open_archive`.
     """
-    if not path.exists():
-        raise VaultembedError(f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not an archive file")
+    require_archive(path)
     with explained_errors(path):
         db = _connect_readonly(path)
         try:
@@ -165,6 +163,29 @@ def open_archive_readonly(path: Path) -> Iterator[Archive]:
             yield Archive(path, db, writable=False)
         finally:
             db.close()
+
+
+def require_archive(path: Path) -> None:
+    """Raises VaultembedError where there is no file."""
+    if not _check_path(path):
+        raise VaultembedError(f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH")
+
+
+def _check_path(path: Path) -> bool:
+    """Whether there is a file. Raises UsageError for a path that cannot be one."""
+    try:
+        str(path).encode()
+        if not path.exists():
+            return False
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a folder, not an archive file", f"Name a file, for example {path / 'archive.db'}"
+            )
+        if not path.is_file():
+            raise UsageError(f"{path} is no regular file and cannot be an archive")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path!r} cannot be the name of an archive: {error}") from error
+    return True
 
 
 def _connect_readonly(path: Path) -> apsw.Connection:

@@ -87,6 +87,9 @@ def create_generation(archive: Archive, model: ModelRecord, space: str, recipe: 
         present = generation_in_state(archive, "building")
         if present is not None:
             return present
+        active = generation_in_state(archive, "active")
+        if active is not None and (active.space, active.recipe) == (space, recipe):
+            return active  # finished by another process since the caller looked
         archive.db.execute(
             "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
             " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
@@ -164,7 +167,7 @@ def activate(archive: Archive, generation_id: int, most_failed: int) -> None:
         if coverage.failed > most_failed:
             raise IncompleteError(
                 f"generation {generation_id} failed on {coverage.failed:,} messages, more than {most_failed}",
-                "See which and why: vaultembed problems. Accept them: vaultembed embeddings build --max-failed N",
+                "See which and why: vaultembed embeddings. Accept them: vaultembed embeddings build --max-failed N",
             )
         if not coverage.live:
             raise VaultembedError(f"generation {generation_id} is empty: there are no messages", None)

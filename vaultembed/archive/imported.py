@@ -71,6 +71,21 @@ def stands_alone(archive: Archive, message_id: int) -> bool:
     return len(places) == 1
 
 
+def message_id_header(archive: Archive, message_id: int) -> str | None:
+    """A message's Message-ID, without brackets."""
+    found: str | None = archive.scalar("SELECT rfc822_message_id FROM messages WHERE id = ?", (message_id,))
+    return found
+
+
+def displace(archive: Archive, source_id: int, source_key: str) -> None:
+    """Another message stands at this key now. The one before keeps its place on record, as gone."""
+    archive.db.execute(
+        "UPDATE OR REPLACE message_sources SET source_key = source_key || ' (was message ' || message_id || ')',"
+        " gone_at = unixepoch() WHERE source_id = ? AND source_key = ?",
+        (source_id, source_key),
+    )
+
+
 def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
     """Let a message stand at a place; the place is there (again)."""
     archive.db.execute(
@@ -95,7 +110,8 @@ def count_in_file(archive: Archive, source_id: int, path: str) -> int:
     # ";" follows ":" in ASCII: a range, where LIKE would need escaping and a scan
     return int(
         archive.scalar(
-            "SELECT count(*) FROM message_sources WHERE source_id = ? AND source_key >= ? AND source_key < ?",
+            "SELECT count(*) FROM message_sources WHERE source_id = ? AND source_key >= ? AND source_key < ?"
+            " AND gone_at IS NULL",
             (source_id, path + ":", path + ";"),
         )
     )
@@ -104,8 +120,15 @@ def count_in_file(archive: Archive, source_id: int, path: str) -> int:
 class Sighting:
     """Notes what an import sees, to find at its end what is gone. In temporary tables: it may be millions."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, identifier: str) -> None:
         self._archive = archive
+        archive.db.execute("DROP TABLE IF EXISTS temp.known_files")
+        # as it is now: what another import adds meanwhile is none of this one's business
+        archive.db.execute(
+            "CREATE TEMP TABLE known_files AS SELECT f.source_id, f.path FROM source_files f"
+            " JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
+            (identifier,),
+        )
         for table in ("seen_files", "seen_keys"):
             archive.db.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {table}(source_id INTEGER, name TEXT, PRIMARY KEY(source_id, name))"
@@ -135,16 +158,18 @@ class Sighting:
         """After a source was walked whole: messages of files not seen are gone; they stay in the archive."""
         gone = 0
         for (path,) in self._archive.rows(
-            "SELECT path FROM source_files WHERE source_id = ?1"
+            "SELECT path FROM temp.known_files WHERE source_id = ?1"
             " AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)",
             (source_id,),
         ):
-            self._archive.db.execute(
-                "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND gone_at IS NULL"
-                " AND (source_key = ?2 OR (source_key >= ?2 || ':' AND source_key < ?2 || ';'))",
-                (source_id, path),
-            )
-            gone += self._archive.db.changes()
+            # one by one: an OR of both conditions is planned as a walk over the whole source
+            for condition in ("source_key = ?2", "source_key >= ?2 || ':' AND source_key < ?2 || ';'"):
+                self._archive.db.execute(
+                    "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND gone_at IS NULL"
+                    f" AND {condition}",
+                    (source_id, path),
+                )
+                gone += self._archive.db.changes()
             self._archive.db.execute("DELETE FROM source_files WHERE source_id = ? AND path = ?", (source_id, path))
         return gone
 

@@ -143,8 +143,13 @@ def _participant(archive: Archive, person: Person | None) -> int | None:
     return archive.db.last_insert_rowid()
 
 
+def forget_problem(archive: Archive, locator: str, kind: str) -> None:
+    """What is at a place could be read now."""
+    archive.db.execute("DELETE FROM problems WHERE locator = ? AND kind = ? AND message_id IS NULL", (locator, kind))
+
+
 def record_problems(
-    archive: Archive, source_id: int, message_id: int | None, locator: str, problems: Iterable[Problem]
+    archive: Archive, source_id: int | None, message_id: int | None, locator: str, problems: Iterable[Problem]
 ) -> None:
     """Keep what was wrong with a message, or with something that did not become one. Known ones are not repeated."""
     archive.db.executemany(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation
+from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
 
 Outcome = Literal["embedded", "blank", "failed"]
@@ -106,10 +107,14 @@ def commit_batch(
 
     Left out, because it is not true any more or already done: a message whose content_rev has moved on, that was
     deleted, or that another process has stamped meanwhile. Needs `load_vec`.
+
+    Raises:
+        BusyError: the generation is not the one to be filled any more.
     """
     written = []
     failpoint("build.before_transaction")
     with archive.transaction():
+        _check_still_filled(archive, generation)
         for outcome in outcomes:
             current = archive.row(
                 "SELECT content_rev, embed_gen FROM messages WHERE id = ? AND deleted_at IS NULL",
@@ -123,6 +128,17 @@ def commit_batch(
         _sweep(archive, generation.id)
     failpoint("build.after_transaction")
     return written
+
+
+def _check_still_filled(archive: Archive, generation: Generation) -> None:
+    """Another process may have replaced the generation since this build chose it: to go on would embed the archive once
+    more, into what nobody reads, and take the stamps from its successor."""
+    newest = archive.scalar("SELECT max(id) FROM generations WHERE state IN ('building', 'active')")
+    if newest != generation.id:
+        raise BusyError(
+            f"generation {generation.id} was replaced by another build meanwhile",
+            "What is embedded stays. For the new one: vaultembed embeddings build",
+        )
 
 
 def _write_outcome(archive: Archive, generation: Generation, preparation: str, outcome: MessageOutcome) -> None:

@@ -8,6 +8,7 @@ from vaultembed.archive.database import Archive
 from vaultembed.message import ParsedMessage
 
 SUBJECT_WINDOW_SECONDS: Final = 30 * 86400
+_LOOKED_AT: Final = 50  # of "daily report" there may be 20,000 conversations
 MOST_IDS: Final = 200  # a References header of real mail once held 4,000
 
 
@@ -71,8 +72,10 @@ def _latest_of_subject(archive: Archive, thread_key: str, sent_at: int | None) -
     if sent_at is None:
         return None
     found: int | None = archive.scalar(
-        "SELECT m.conversation_id FROM conversations c JOIN messages m ON m.conversation_id = c.id"
-        " WHERE c.thread_key = ? AND m.sent_at BETWEEN ? AND ? ORDER BY m.sent_at DESC LIMIT 1",
-        (thread_key, sent_at - SUBJECT_WINDOW_SECONDS, sent_at),
+        "SELECT m.conversation_id FROM"
+        " (SELECT id FROM conversations WHERE thread_key = ? ORDER BY id DESC LIMIT ?) c"
+        " JOIN messages m ON m.conversation_id = c.id"
+        " WHERE m.sent_at BETWEEN ? AND ? ORDER BY m.sent_at DESC LIMIT 1",
+        (thread_key, _LOOKED_AT, sent_at - SUBJECT_WINDOW_SECONDS, sent_at),
     )
     return found

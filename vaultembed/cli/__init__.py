@@ -17,6 +17,11 @@ def main() -> None:
     except BrokenPipeError:  # `vaultembed search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if os.environ.get("VAULTEMBED_DEBUG"):
+            raise
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(74)
     except Exception as error:
         if os.environ.get("VAULTEMBED_DEBUG"):
             raise

@@ -41,6 +41,7 @@ ModelOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", "-m", help="Name of a known model, or path of a .gguf. Default: that of the archive."),
 ]
+LARGEST = 2**63 - 1  # of SQLite
 PrefixOption = Optional[str]  # noqa: UP045
 
 
@@ -87,7 +88,7 @@ def search(
         Literal["hybrid", "vector", "text"],
         typer.Option(help="hybrid: by words and by meaning. vector: by meaning. text: by words."),
     ] = "hybrid",
-    number: Annotated[int, typer.Option("-n", "--number", help="How many results.")] = 10,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many results.")] = 10,
     json: JsonOption = False,
 ) -> None:
     """Find messages by meaning, by words, or both."""
@@ -98,7 +99,7 @@ def search(
 
 @app.command()
 def show(
-    message_id: Annotated[int, typer.Argument(metavar="ID", help="As search shows it.")],
+    message_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST, help="As search shows it.")],
     archive: ArchiveOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="The message as it was sent.")] = False,
     json: JsonOption = False,
@@ -106,6 +107,8 @@ def show(
     """Show one message."""
     from vaultembed.cli import showing
 
+    if raw and json:
+        raise typer.BadParameter("--raw writes the message and nothing else; it does not go with --json")
     if raw:
         showing.run_raw(message_id, archive)
     else:
@@ -116,7 +119,7 @@ def show(
 def problems(
     archive: ArchiveOption = None,
     kind: Annotated[Optional[str], typer.Option(help="Only of this kind.")] = None,  # noqa: UP045
-    number: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 100,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=LARGEST, help="How many.")] = 100,
     json: JsonOption = False,
 ) -> None:
     """List what could not be read as it should, and where."""
@@ -167,7 +170,9 @@ def embeddings_build(
     query_prefix: Annotated[
         PrefixOption, typer.Option(help="Put before each query, for a model given by path.")
     ] = None,
-    max_failed: Annotated[int, typer.Option(help="So many failed messages still count as complete.")] = 10,
+    max_failed: Annotated[
+        int, typer.Option(min=0, max=LARGEST, help="So many failed messages still count as complete.")
+    ] = 10,
     json: JsonOption = False,
 ) -> None:
     """Embed what is not embedded yet. May be stopped at any time; run again, it goes on."""

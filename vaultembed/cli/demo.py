@@ -11,7 +11,7 @@ import typer
 from vaultembed.cli.models import PullDisplay
 from vaultembed.cli.output import finish
 from vaultembed.cli.searching import headline
-from vaultembed.cli.words import duration, safe
+from vaultembed.cli.words import duration, safe, style
 from vaultembed.service.demo import DemoSearch, DemoView, run_demo
 from vaultembed.service.embedding import BuildView
 from vaultembed.service.importing import Imported
@@ -46,7 +46,7 @@ class Story:
 
     def _tell(self, text: str) -> None:
         self._step += 1
-        typer.echo(typer.style(f"{self._step}. ", bold=True) + text)
+        typer.echo(style(f"{self._step}. ", bold=True) + text)
 
     def imported(self, data: Imported) -> None:
         counts = data.counts
@@ -64,10 +64,10 @@ class Story:
         )
 
     def searched(self, search: DemoSearch) -> None:
-        query = typer.style(f'"{search.query}"', bold=True)
+        query = style(f'"{search.query}"', bold=True)
         self._tell(f"Searched for {query}, to find {search.about}.")
         if search.found is not None:
-            typer.echo(f"   {headline(search.found)}  {typer.style(safe(search.found.subject), bold=True)}")
+            typer.echo(f"   {headline(search.found)}  {style(safe(search.found.subject), bold=True)}")
             passage = textwrap.wrap(safe(search.found.passage.text), 96, break_on_hyphens=False)
             for line in passage:
                 typer.echo(f"      {line}")

@@ -9,7 +9,7 @@ import typer
 
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import size
+from vaultembed.cli.words import size, style
 from vaultembed.service.models import ModelsView, ModelView, PullStep, list_models, model_info, pull
 from vaultembed.service.result import Result
 
@@ -63,7 +63,7 @@ def render_list(data: ModelsView) -> None:
     for model in data.models:
         where = "here" if model.here else f"not fetched, {size(model.size)}: vaultembed models pull {model.name}"
         default = ", default" if model.is_default else ""
-        typer.echo(f"\n{typer.style(model.name, bold=True)}{default} ({where})")
+        typer.echo(f"\n{style(model.name, bold=True)}{default} ({where})")
         typer.echo(
             f"  {model.dimension} dimensions, up to {model.context_length} tokens, {model.languages}, {model.licence}"
         )

@@ -34,7 +34,8 @@ def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: C
         print_json(envelope(result))
     else:
         render(result.data)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: >&-
+            sys.stdout.flush()
         for note in result.notes:
             typer.echo(note, err=True)
     raise typer.Exit(result.exit_code)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import safe
+from vaultembed.cli.words import safe, style
 from vaultembed.search.hybrid import Mode
 from vaultembed.service.places import archive_path
 from vaultembed.service.searching import Found, SearchView, search_archive
@@ -25,7 +25,7 @@ def render(data: SearchView) -> None:
         typer.echo("Nothing found.")
     for found in data.results:
         typer.echo(headline(found))
-        typer.echo(typer.style("    " + (safe(found.subject) or "(no subject)"), bold=True))
+        typer.echo(style("    " + (safe(found.subject) or "(no subject)"), bold=True))
         width = min(shutil.get_terminal_size((100, 24)).columns, 110)
         for line in textwrap.wrap(safe(found.passage.text), width - 4, break_on_hyphens=False):
             typer.echo(f"    {line}")
@@ -36,4 +36,4 @@ def headline(found: Found) -> str:
     date = found.date[:10] if found.date else "no date   "
     name = f"{found.sender_name} <{found.sender_address}>" if found.sender_name else found.sender_address
     attached = "  [attachment]" if found.has_attachments else ""
-    return f"{typer.style(str(found.id), fg='cyan'):>3} {date}  {safe(name) or 'unknown sender'}{attached}"
+    return f"{style(str(found.id), fg='cyan'):>3} {date}  {safe(name) or 'unknown sender'}{attached}"

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, safe, size
+from vaultembed.cli.words import count, safe, size, style
 from vaultembed.errors import VaultembedError
 from vaultembed.service.places import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
@@ -39,7 +39,7 @@ def run_problems(archive: Path | None, kind: str | None, number: int, as_json: b
 def render(data: MessageView) -> None:
     def line(name: str, value: str) -> None:
         if value:
-            typer.echo(typer.style(f"{name + ':':<12}", bold=True) + " " + safe(value))
+            typer.echo(style(f"{name + ':':<12}", bold=True) + " " + safe(value))
 
     line("From", _person(data.sender_name, data.sender_address))
     for kind in ("to", "cc", "bcc"):

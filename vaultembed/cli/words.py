@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from typing import Any
+
+import typer
 
 from vaultembed.service.coverage import CoverageView
 
@@ -31,6 +35,12 @@ def duration(seconds: float) -> str:
 def count(number: int, what: str) -> str:
     """`1 message`, `2,000 messages`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def style(text: str, **how: Any) -> str:
+    """`text` in bold or colour, unless the environment asks for plain text (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else typer.style(text, **how)
 
 
 def safe(text: str) -> str:

@@ -109,8 +109,14 @@ def build(
         check_model(embedder)
         on_plan(_plan(archive, generation, recipe, embedder, missing))
         run_id = start_run(archive, generation.id)
+
+        def note(counts: RunCounts) -> None:
+            nonlocal run
+            run = counts
+            on_batch(counts)
+
         try:
-            run = fill(archive, generation, recipe, embedder, on_batch, should_stop)
+            run = fill(archive, generation, recipe, embedder, note, should_stop)
         except BaseException:
             end_run(archive, run_id, run, "stopped")
             raise

@@ -43,11 +43,13 @@ def text_hash(text: str) -> bytes:
 
 
 def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> PreparedMessage:
-    text = prepare_text(work.subject, work.body_text)
+    text = ""
     try:
+        text = prepare_text(work.subject, work.body_text)
         chunks = chunk_text(text, tokenizer, recipe.max_tokens, recipe.overlap_tokens) if text else []
-    except ValueError as error:  # a single character of more tokens than a chunk may have
-        return PreparedMessage(work, text, (), failure=str(error))
+    except Exception as error:
+        # whatever it is, it is this message's: raised, it would end this build and every one after it
+        return PreparedMessage(work, text, (), failure=f"it cannot be prepared: {type(error).__name__}: {error}")
     return PreparedMessage(work, text, tuple(chunks))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.errors import ModelError
@@ -11,6 +11,9 @@ from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.protocol import Embedder, Vectors
 
 PROBE: Final = "The ferry leaves at nine, and grandmother has packed the sandwiches."
+
+_GROUP: Final = 128
+"""Texts of one call: what a bad one among them makes to be embedded again."""
 
 
 @dataclass(slots=True)
@@ -21,46 +24,38 @@ class Batch:
     tokens: int = 0
 
 
-@dataclass(slots=True)
-class _Run:
-    embedder: Embedder
-    results: dict[int, Vectors | str] = field(default_factory=dict)
-    tokens: int = 0
-
-
 def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Batch:
     """Embed documents.
 
     Raises:
         ModelError: the model fails on a text that is known to be good. Nothing was found out about the batch.
     """
-    run = _Run(embedder)
-    _embed(run, list(enumerate(texts)))
-    return Batch([run.results[i] for i in range(len(texts))], run.tokens)
-
-
-def _embed(run: _Run, texts: list[tuple[int, str]]) -> None:
-    if not texts:
-        return
-    try:
-        embedded = run.embedder.embed([text for _, text in texts])
-    except BadTextError as error:
-        check_model(run.embedder)
-        run.results[texts[error.index][0]] = error.reason
-        _embed(run, texts[: error.index] + texts[error.index + 1 :])
-    except EmbedderCrashedError as error:
-        # an abort in native code takes the whole batch along and does not say which text it was
-        check_model(run.embedder)
-        if len(texts) == 1:
-            run.results[texts[0][0]] = error.message
-            return
-        half = len(texts) // 2
-        _embed(run, texts[:half])
-        _embed(run, texts[half:])
-    else:
-        run.tokens += embedded.tokens
-        for (index, _), vector in zip(texts, embedded.vectors, strict=True):
-            run.results[index] = vector
+    results: dict[int, Vectors | str] = {}
+    tokens = 0
+    numbered = list(enumerate(texts))
+    groups = [numbered[start : start + _GROUP] for start in range(0, len(numbered), _GROUP)]
+    while groups:
+        group = groups.pop()
+        if not group:
+            continue
+        try:
+            embedded = embedder.embed([text for _, text in group])
+        except BadTextError as error:
+            check_model(embedder)
+            results[group[error.index][0]] = error.reason
+            groups.append(group[: error.index] + group[error.index + 1 :])
+        except EmbedderCrashedError as error:
+            # an abort in native code takes the whole group along and does not say which text it was
+            check_model(embedder)
+            if len(group) == 1:
+                results[group[0][0]] = error.message
+            else:
+                half = len(group) // 2
+                groups += [group[:half], group[half:]]
+        else:
+            tokens += embedded.tokens
+            results.update((index, vector) for (index, _), vector in zip(group, embedded.vectors, strict=True))
+    return Batch([results[i] for i in range(len(texts))], tokens)
 
 
 def check_model(embedder: Embedder) -> None:

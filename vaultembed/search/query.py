@@ -18,6 +18,7 @@ FIELDS: Final = ("from", "to", "subject", "label", "has", "before", "after")
 _TOKEN: Final = re.compile(r'(?:(?P<field>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _MOST_WORDS: Final = 120
+_MOST_FILTERS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def parse_query(query: str) -> Query:
         value = token["quoted"] if token["quoted"] is not None else token["bare"]
         if field in FIELDS:
             conditions.append(_condition(field, value))
+        elif token["bare"] and token["bare"].removesuffix(":").lower() in FIELDS and token["bare"].endswith(":"):
+            raise UsageError(f"nothing follows {token['bare']}", f"Write it without a space: {token['bare']}something")
         elif field:  # "re:" or "https://…": no filter of ours, so words
             words.append(token[0])
             text.append(token[0])
@@ -76,6 +79,8 @@ def parse_query(query: str) -> Query:
         else:
             words.append(value)
             text.append(value)
+    if len(conditions) > _MOST_FILTERS:
+        raise UsageError(f"{len(conditions)} filters are too many", f"Use at most {_MOST_FILTERS}.")
     only = Filter()
     if conditions:
         only = Filter(

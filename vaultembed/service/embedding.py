@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.archive.database import open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations import Coverage, Generation, coverage_of, list_generations
 from vaultembed.archive.outcomes import Failure, list_failures
 from vaultembed.archive.runs import RunCounts
 from vaultembed.embeddings.build import MAX_FAILED, Plan, build, generation_to_fill
+from vaultembed.errors import NotReadyError
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
 from vaultembed.service.coverage import CoverageView, coverage_view
@@ -66,8 +67,12 @@ def build_embeddings(
     Raises:
         ModelError: the model is not here, was altered, or does not work.
         IncompleteError: too many messages failed for the generation to be activated.
+        NotReadyError: there are no messages.
     """
+    require_archive(archive_path)
     with open_archive(archive_path) as archive:
+        if not coverage_of(archive, None).live:
+            raise NotReadyError("there are no messages to embed", "Import some first: vaultembed import PATH")
         present = generation_to_fill(archive)
         if model is None and present is not None:
             model = present.model.path or present.model.name
@@ -90,9 +95,7 @@ def build_embeddings(
         generation = next(g for g in list_generations(archive) if g.id == built.generation.id)
     notes = []
     coverage = built.coverage
-    if not coverage.live:
-        notes.append("There are no messages yet. Import some first: vaultembed import PATH")
-    elif built.interrupted:
+    if built.interrupted:
         notes.append(
             f"Paused with {coverage.missing:,} of {coverage.live:,} messages missing; what is done is safe."
             " Go on with: vaultembed embeddings build"
@@ -126,6 +129,12 @@ def embeddings_status(archive_path: Path) -> Result[EmbeddingsView]:
         " Next: vaultembed embeddings build"
         for view in views
         if view.state in ("building", "active") and view.coverage.missing
+    )
+    notes += (
+        f"Generation {view.id} is complete but for {view.coverage.failed:,} failed messages: too many to activate it"
+        f" unasked. To accept them: vaultembed embeddings build --max-failed {view.coverage.failed}"
+        for view in views
+        if view.state == "building" and not view.coverage.missing
     )
     if not notes:
         notes.append("Everything is covered; nothing to do.")

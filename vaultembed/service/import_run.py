@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -19,9 +20,11 @@ from vaultembed.archive.messages import (
     add_message,
     compress,
     find_by_hash,
+    forget_problem,
     record_problems,
     replace_message,
 )
+from vaultembed.errors import VaultembedError
 from vaultembed.failpoints import failpoint
 from vaultembed.message import Problem, RawMessage
 from vaultembed.sources import (
@@ -45,6 +48,7 @@ Raw = Literal["keep", "none"]
 BATCH_MESSAGES: Final = 400
 BATCH_BYTES: Final = 32 * 1024 * 1024
 _SNIPPET_CHARACTERS: Final = 200
+_UNREADABLE: Final = "unreadable-file"
 _SNIPPET_SOURCE: Final = 4_000
 
 
@@ -113,7 +117,7 @@ class PathImport:
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
-        self._path = path
+        self._path = Path(os.path.abspath(path))  # not relative to a folder that nobody remembers
         self._identifier = printable(path.resolve())
         self._raw = raw
         self._counts = counts
@@ -121,7 +125,7 @@ class PathImport:
         self._should_stop = should_stop
         self._started = time.monotonic()
         self._sources: dict[str, int] = {}
-        self._sighting = Sighting(archive)
+        self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
         self._total = _Total(path)
         self._bytes_done = 0
@@ -210,6 +214,8 @@ class PathImport:
             self._all_readable = False
             self._report(source_id, Unreadable(printable(file.path), error.strerror or str(error)))
             return
+        # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
+        is_rewritten = known is not None and start == 0
         offset = start
         self._bytes_done += start
         whole = True
@@ -218,23 +224,25 @@ class PathImport:
             offset = entry.end_offset
             if isinstance(entry.message, Unreadable):
                 self._report(source_id, entry.message)
+                whole = whole and not entry.message.ends_file
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
                 self._batch.add(_Pending(source_id, entry.message, is_repeated, None))
             if self._batch.is_full:
                 self._flush()
-                self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+                if not is_rewritten:
+                    self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
                 if self._should_stop():
                     whole = False
                     break
         self._flush()
-        # size and time from before reading: what was appended meanwhile makes it a changed file the next time
         if whole:
-            self._record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
-            if start == 0 and known:
+            if is_rewritten:
                 with self._archive.transaction():
                     self._count(gone=self._sighting.mark_gone_keys(source_id, path))
-        else:
+            # size and time from before reading: what was appended meanwhile makes it a changed file the next time
+            self._record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
+        elif not is_rewritten:
             self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
 
     def _record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
@@ -280,6 +288,9 @@ class PathImport:
         raw = pending.raw
         if find_by_hash(self._archive, raw.content_hash) is not None:
             return raw.content_hash
+        return self._decode(raw)
+
+    def _decode(self, raw: RawMessage) -> NewMessage | Problem:
         try:
             parsed = parse_message(raw.mime, delivered_at=raw.delivered_at)
         except (KeyboardInterrupt, MemoryError):
@@ -297,6 +308,12 @@ class PathImport:
             is_reply=is_reply,
         )
 
+    def _is_edition(self, message_id: int, new: NewMessage) -> bool:
+        """Whether `new` is what the message has become: a draft that was edited, say. File names are used again for
+        other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text."""
+        same = imported.message_id_header(self._archive, message_id) == new.parsed.rfc822_message_id is not None
+        return same and imported.stands_alone(self._archive, message_id)
+
     def _write(self, pending: _Pending, new: NewMessage | Problem | bytes) -> None:
         archive, source_id, raw = self._archive, pending.source_id, pending.raw
         if isinstance(new, Problem):
@@ -304,20 +321,28 @@ class PathImport:
             record_problems(archive, source_id, None, raw.locator, [new])
             return
         present = imported.message_at(archive, source_id, raw.source_key)
-        message_id = find_by_hash(archive, new if isinstance(new, bytes) else new.content_hash)
+        message_id = find_by_hash(archive, raw.content_hash)
+        if message_id is None and isinstance(new, bytes):
+            new = self._decode(raw)  # it was here a moment ago, and has been given other content since
+            if isinstance(new, Problem):
+                self._count(problems=1)
+                record_problems(archive, source_id, None, raw.locator, [new])
+                return
         if message_id is not None:
             is_unchanged = present == message_id and not pending.is_repeated
             self._count(**{"unchanged" if is_unchanged else "duplicate": 1})
-        elif isinstance(new, bytes):
-            # deleted by another process since it was looked up: read again by the next import
-            return
-        elif present is not None and imported.stands_alone(archive, present):
+        elif isinstance(new, NewMessage) and present is not None and self._is_edition(present, new):
             message_id = present
             replace_message(archive, message_id, new)
             self._count(updated=1)
-        else:
+        elif isinstance(new, NewMessage):
             message_id = add_message(archive, new)
             self._count(added=1)
+        if message_id is None:
+            raise LookupError(f"{raw.locator} was neither found nor written")
+        if present is not None and present != message_id:
+            imported.displace(archive, source_id, raw.source_key)
+            self._count(gone=1)
         imported.put_at(
             archive, source_id, Place(raw.source_key, raw.locator, raw.folder, _flags(raw.flags)), message_id
         )
@@ -328,12 +353,12 @@ class PathImport:
             record_problems(archive, source_id, message_id, raw.locator, new.parsed.problems)
         if pending.state is not None:
             imported.set_read_state(archive, source_id, raw.source_key, pending.state)
+            forget_problem(archive, raw.locator, _UNREADABLE)
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
         self._count(problems=1)
-        source_id = source_id or self._source_id("eml")
         with self._archive.transaction():
-            problem = Problem("unreadable-file", unreadable.detail)
+            problem = Problem(_UNREADABLE, unreadable.detail)
             record_problems(self._archive, source_id, None, unreadable.locator, [problem])
 
     def _count(self, **more: int) -> None:
@@ -363,15 +388,14 @@ class _Total:
 
     def _run(self, path: Path) -> None:
         total = 0
-        for found in discover(path):
-            if self._stopped:
-                return
-            if isinstance(found, SourceFile):
-                try:
-                    total += os.stat(found.path).st_size
-                except OSError:
-                    continue
-        self.known = total
+        with contextlib.suppress(VaultembedError):  # the reading itself reports it
+            for found in discover(path):
+                if self._stopped:
+                    return
+                if isinstance(found, SourceFile):
+                    with contextlib.suppress(OSError):
+                        total += os.stat(found.path).st_size
+            self.known = total
 
 
 def _file_state(known: ReadState) -> FileState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.fulltext import refresh_stale
+from vaultembed.errors import UsageError
 from vaultembed.service.import_run import ImportCounts, ImportProgress, PathImport, Raw
 from vaultembed.service.result import Result
-from vaultembed.sources import discover
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +34,42 @@ def import_mail(
 ) -> Result[Imported]:
     """Import mboxes, Maildirs, message files and folders of these; what is known already is skipped.
 
+    A path that holds no mail, or none that can be read, is named in the notes; the others go through, and the exit
+    code is 1.
+
     Raises:
-        UsageError: a path does not exist or holds no mail. Found out before anything is imported.
+        UsageError: a path does not exist. Found out before anything is imported.
     """
     started = time.monotonic()
     for path in paths:
-        next(iter(discover(path)), None)  # an empty Maildir has nothing, and is no error
+        if not os.path.lexists(path):
+            raise UsageError(f"{path} does not exist", "Check the spelling. Nothing was imported.")
+    notes = []
     with open_archive(archive_path) as archive:
         refresh_stale(archive)
         counts = ImportCounts()
         for path in paths:
-            run = PathImport(archive, path, raw, counts, on_progress, should_stop)
-            counts = run.run()
+            before = counts
+            try:
+                counts = PathImport(archive, path, raw, counts, on_progress, should_stop).run()
+            except UsageError as error:  # no mail there; the other paths go through
+                notes.append(f"Not imported: {error.message}")
+                continue
+            if counts.problems > before.problems and _messages(counts) == _messages(before):
+                notes.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if should_stop():
                 break
+    failed = bool(notes)
     interrupted = should_stop()
     data = Imported(archive_path, tuple(paths), counts, time.monotonic() - started, interrupted)
-    notes = []
     if interrupted:
         notes.append("Interrupted; what was read is safe. The same command goes on from here.")
     if counts.problems:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.added or counts.updated:
         notes.append("Text search works now. For search by meaning: vaultembed embeddings build")
-    return Result("import", data, tuple(notes), 130 if interrupted else 0)
+    return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+
+
+def _messages(counts: ImportCounts) -> int:
+    return counts.added + counts.updated + counts.unchanged + counts.duplicate

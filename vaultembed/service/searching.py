@@ -11,7 +11,7 @@ from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
 from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_in_state
 from vaultembed.archive.reading import Summary, read_body, read_embedded_text, read_summary
-from vaultembed.errors import NotReadyError, UsageError
+from vaultembed.errors import ModelError, NotReadyError, UsageError
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_meaning, by_telling_words, by_words, fuse
 from vaultembed.search.query import Query, parse_query
 from vaultembed.service.coverage import CoverageView, coverage_view
@@ -127,9 +127,15 @@ def _query_vector(generation: Generation, text: str) -> Vectors:
     from vaultembed.search.query_vector import embed_query
 
     model = generation.model
-    resolved = resolve_model(
-        model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
-    )
+    try:
+        resolved = resolve_model(
+            model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
+        )
+    except ModelError as error:
+        raise ModelError(
+            error.message,
+            f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
+        ) from error
     if resolved.facts.space != generation.space:
         raise NotReadyError(
             f"the model {model.name} is not the one generation {generation.id} was made with"

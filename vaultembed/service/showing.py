@@ -107,7 +107,7 @@ def show_problems(archive_path: Path, *, kind: str | None = None, limit: int = 1
     of_kind = sum(counts.values()) if kind is None else counts.get(kind, 0)
     notes = []
     if of_kind > len(problems):
-        notes.append(f"The first {len(problems):,} of {of_kind:,}. More: vaultembed problems -n {of_kind}")
+        notes.append(f"The first {len(problems):,} of {of_kind:,}. All: -n {of_kind}")
     if kind is not None and kind not in counts:
         known = ", ".join(counts) or "none"
         notes.append(f"No problem of kind {kind}. Kinds there are: {known}")

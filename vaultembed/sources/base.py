@@ -48,6 +48,8 @@ class Unreadable:
 
     locator: str
     detail: str
+    ends_file: bool = False
+    """Reading stopped here: what comes after it in the file is unknown, not absent."""
 
 
 @dataclass(frozen=True, slots=True)

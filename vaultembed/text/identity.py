@@ -6,11 +6,22 @@ import hashlib
 import re
 from typing import Final
 
-_FIELDS: Final = (b"message-id", b"date", b"from", b"to", b"cc", b"subject")
+_FIELDS: Final = (
+    b"message-id",
+    b"date",
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    # they decide what the bytes of the body mean
+    b"content-type",
+    b"content-transfer-encoding",
+)
 _WHITE: Final = b" \t\n\r\x0b\x0c"
 _LINE_ENDS: Final = re.compile(rb"\r\n?")
 _QUOTED_FROM: Final = re.compile(rb"^>+From ", re.MULTILINE)
-_HEADER_END: Final = re.compile(rb"\n[ \t]*\n")
+_HEADER: Final = re.compile(rb"(?:[!-9;-~]+[ \t]*:[^\n]*(?:\n|\Z)(?:[ \t]+[^ \t\n][^\n]*(?:\n|\Z))*)*")
+_BLANK_LINE: Final = re.compile(rb"[ \t]*\n")
 
 
 def content_hash(mime: bytes) -> bytes:
@@ -22,10 +33,12 @@ def content_hash(mime: bytes) -> bytes:
     Canonical form 1:
 
     1. CRLF and lone CR become LF. Leading empty lines and one leading mbox line ("From " or ">From ") go.
-    2. The header ends at the first line that is empty or holds only spaces and tabs; without such a line
-       everything is header. Folded lines are joined.
-    3. Of Message-ID, Date, From, To, Cc, Subject, in this order, every occurrence in order: lower-case name,
-       ":", the value with runs of white space collapsed to one space and stripped, LF.
+    2. The header is the longest run of lines from there that are fields (printable ASCII but space and colon,
+       white space or none, ":") or continuations (begin with space or tab). An empty line behind it (or one of
+       spaces and tabs) is no part of the body; any other line is the body's first. Folded lines are joined.
+    3. Of Message-ID, Date, From, To, Cc, Subject, Content-Type, Content-Transfer-Encoding, in this order, every
+       occurrence in order: lower-case name, ":", the value with runs of white space collapsed to one space and
+       stripped, LF.
     4. LF, then the body: of ">From ", ">>From ", … at the start of a line all ">" removed; spaces and tabs
        at line ends removed; white space at the end of the body removed.
 
@@ -35,11 +48,10 @@ def content_hash(mime: bytes) -> bytes:
     text = (_LINE_ENDS.sub(b"\n", mime) if b"\r" in mime else mime).lstrip(b"\n")
     if text.startswith((b"From ", b">From ")):
         text = text.partition(b"\n")[2]
-    if text.startswith(b"\n"):
-        header, body = b"", text[1:]
-    else:
-        end = _HEADER_END.search(text)
-        header, body = (text[: end.start()], text[end.end() :]) if end else (text, b"")
+    end = _header_end(text)
+    header = text[:end]
+    blank = _BLANK_LINE.match(text, end)
+    body = text[blank.end() if blank else end :]
     found: dict[bytes, list[bytes]] = {}
     for line in re.sub(rb"\n[ \t]", b" ", header).split(b"\n"):
         name, colon, value = line.partition(b":")
@@ -59,6 +71,11 @@ def content_hash(mime: bytes) -> bytes:
     digest.update(b"\n")
     digest.update(body)
     return digest.digest()
+
+
+def _header_end(text: bytes) -> int:
+    found = _HEADER.match(text)
+    return found.end() if found else 0
 
 
 _NO_ID: Final = re.compile("[\\s\x00-\x1f\x7f]+")
