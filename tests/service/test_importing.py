@@ -316,3 +316,14 @@ def test_a_path_without_mail_is_named_and_the_others_go_through(tmp_path: Path, 
     assert result.exit_code == 1
     assert result.data.counts.added == 2
     assert any("notes" in note for note in result.notes)
+
+
+def test_a_message_bears_the_labels_of_all_its_copies(tmp_path: Path, archive: Path) -> None:
+    message = mail("hello", "x")
+    first = mbox(tmp_path / "inbox", [message.replace(b"\n\n", b"\nX-Gmail-Labels: Travel\n\n", 1)])
+    second = mbox(
+        tmp_path / "takeout",
+        [message.replace(b"\n\n", b'\nX-Gmail-Labels: "Paris, 2003",=?utf-8?q?Caf=C3=A9?=\n\n', 1)],
+    )
+    counts(archive, first, second)
+    assert show_message(archive, 1).data.labels == ("Café", "Paris, 2003", "Travel")

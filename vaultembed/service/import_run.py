@@ -40,7 +40,7 @@ from vaultembed.sources import (
 )
 from vaultembed.sources.base import printable
 from vaultembed.sources.maildir import maildir_flags, maildir_key
-from vaultembed.text.mime import parse_message
+from vaultembed.text.mime import parse_message, read_labels
 from vaultembed.text.subject import base_subject
 
 Raw = Literal["keep", "none"]
@@ -346,6 +346,8 @@ class PathImport:
         imported.put_at(
             archive, source_id, Place(raw.source_key, raw.locator, raw.folder, _flags(raw.flags)), message_id
         )
+        if isinstance(new, bytes):  # not decoded, but this copy may bear other labels
+            add_labels(archive, message_id, "label", read_labels(raw.mime))
         if raw.folder:
             add_labels(archive, message_id, "folder", [raw.folder])
         if isinstance(new, NewMessage) and new.parsed.problems:

@@ -27,6 +27,8 @@ _KINDS: Final[tuple[tuple[str, RecipientKind], ...]] = (
     ("bcc", "bcc"),
 )
 _MOST_LABELS: Final = 200
+_LABEL_FIELD: Final = re.compile(rb"(?i)^(?:x-gmail-labels|x-keywords|keywords)[ \t]*:", re.MULTILINE)
+_HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _LONGEST_PLAIN: Final = 6 * LONGEST_BODY  # bytes of a message without parts
 _HAS_PARTS: Final = re.compile(rb"(?i)^content-type[ \t]*:\s*(?!text/)", re.MULTILINE)
 
@@ -68,6 +70,12 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMess
         size_bytes=len(mime),
         problems=log.problems(),
     )
+
+
+def read_labels(mime: bytes) -> tuple[str, ...]:
+    """The labels of a message alone, which differ between copies of it; the body is not looked at."""
+    header = _HEADER_END.split(mime, maxsplit=1)[0]
+    return parse_message(header + b"\n\n").labels if _LABEL_FIELD.search(header) else ()
 
 
 def _structure(mime: bytes, log: ProblemLog) -> Message:
