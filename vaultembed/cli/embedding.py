@@ -60,10 +60,12 @@ class BuildDisplay:
 
     def __init__(self) -> None:
         self._messages = 0
+        self._tokens: int | None = None
         self._progress: Progress | None = None
 
     def on_plan(self, plan: Plan) -> None:
         self._messages = plan.messages
+        self._tokens = plan.about_tokens
         about = ""
         if plan.about_seconds is not None and plan.about_bytes is not None:
             about = f": about {duration(plan.about_seconds)}, {size(plan.about_bytes)}"
@@ -76,7 +78,10 @@ class BuildDisplay:
             return
         done = run.embedded + run.blank + run.failed
         rates = f"{done / run.seconds:,.1f} messages/s, {run.tokens / run.seconds:,.0f} tokens/s"
-        self._progress.update(done, self._messages, run.seconds, f"{done:,} of {self._messages:,}, {rates}")
+        share = done / self._messages
+        if self._tokens and run.tokens < self._tokens:
+            share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
+        self._progress.update(share, 1, run.seconds, f"{done:,} of {self._messages:,}, {rates}")
 
     def close(self) -> None:
         if self._progress is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,9 +22,9 @@ from vaultembed.archive.messages import (
     record_problems,
     replace_message,
 )
-from vaultembed.errors import VaultembedError
 from vaultembed.failpoints import failpoint
 from vaultembed.message import Problem, RawMessage
+from vaultembed.service.total_size import TotalSize
 from vaultembed.sources import (
     FileState,
     NotMail,
@@ -127,7 +125,7 @@ class PathImport:
         self._sources: dict[str, int] = {}
         self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
-        self._total = _Total(path)
+        self._total = TotalSize(path)
         self._bytes_done = 0
         self._all_readable = True
 
@@ -375,29 +373,6 @@ class PathImport:
         messages = counts.added + counts.updated + counts.unchanged + counts.duplicate
         seconds = time.monotonic() - self._started
         self._on_progress(ImportProgress(self._path, messages, self._bytes_done, self._total.known, seconds))
-
-
-class _Total:
-    """Adds up the size of what will be read, beside the reading, for the time that is left."""
-
-    def __init__(self, path: Path) -> None:
-        self.known: int | None = None
-        self._stopped = False
-        threading.Thread(target=self._run, args=(path,), name="total", daemon=True).start()
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    def _run(self, path: Path) -> None:
-        total = 0
-        with contextlib.suppress(VaultembedError):  # the reading itself reports it
-            for found in discover(path):
-                if self._stopped:
-                    return
-                if isinstance(found, SourceFile):
-                    with contextlib.suppress(OSError):
-                        total += os.stat(found.path).st_size
-            self.known = total
 
 
 def _file_state(known: ReadState) -> FileState:
