@@ -44,3 +44,13 @@ def test_two_builds_at_once_write_each_message_once(tmp_path: Path, model: Model
     data = vaultembed_json("embeddings", archive=archive)
     assert [generation["state"] for generation in data["generations"]] == ["active"]
     check_invariants(archive)
+
+
+def test_an_archive_may_be_opened_by_many_while_it_is_being_created(tmp_path: Path) -> None:
+    box = mbox(tmp_path / "box", many(1))
+    for attempt in range(4):
+        archive = tmp_path / f"{attempt}.db"
+        crowd = [start("import", box, archive=archive) for _ in range(5)]
+        for process in crowd:
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors

@@ -28,10 +28,16 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     Raises:
         UsageError: another application's database.
     """
-    application_id = int(db.pragma("application_id"))
+    # One transaction for both: between them another process may be creating the archive, and its tables without its
+    # application_id would look like somebody else's database.
+    db.execute("BEGIN")
+    try:
+        application_id = int(db.pragma("application_id"))
+        tables = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 50")]
+    finally:
+        db.execute("ROLLBACK")
     if application_id == APPLICATION_ID:
         return
-    tables = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 50")]
     if application_id == 0 and not tables:
         return
     what = "a SQLite database of another application"
