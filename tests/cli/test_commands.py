@@ -184,6 +184,24 @@ def test_control_characters_of_a_mail_do_not_reach_the_terminal(tmp_path: Path) 
         assert not {"\x1b", "\x07"} & set(vaultembed(*arguments, archive=archive).stdout)
 
 
+def test_output_that_cannot_be_written_is_an_input_output_error(built: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "stats"], env=environment(built), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 74
+    assert "No space left" in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_an_empty_file_that_becomes_an_archive_becomes_private(tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    archive.touch()
+    archive.chmod(0o644)
+    assert vaultembed("import", mbox(tmp_path / "box", many(1)), archive=archive).returncode == 0
+    assert archive.stat().st_mode & 0o077 == 0
+
+
 def test_a_closed_pipe_is_no_error(built: Path) -> None:
     done = subprocess.run(
         f"{sys.executable} -m vaultembed show 1 | head -c 1",

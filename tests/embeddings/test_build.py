@@ -299,7 +299,7 @@ def test_work_is_found_in_order_above_an_id(archive: Archive) -> None:
 
 
 def test_a_message_with_a_thousand_bad_chunks_fails_alone(archive: Archive) -> None:
-    bad = add(archive, "poison", " ".join(["mushroom"] * 30_000), message_id="bad")
+    bad = add(archive, "poison", " ".join(f"mushroom w{n}" for n in range(60_000)), message_id="bad")
     fill(archive, 5)
     built = run(archive, WordHashEmbedder(refused=["mushroom"]), max_failed=1)
     assert built.coverage == Coverage(live=6, embedded=5, blank=0, failed=1)
