@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
 import pytest
 
-from tests.kit.archives import add
-from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
+from tests.kit.archives import add, check_invariants
+from tests.kit.embedded import at_version, content, embedded_archive
+from tests.kit.processes import environment
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, open_older
+from vaultembed.archive.fulltext import count_stale, refresh_stale
 from vaultembed.archive.ledger import run_once
 from vaultembed.archive.migrations import migrate_down, migrate_up, user_version
+from vaultembed.archive.restore import check_copy
 from vaultembed.archive.schema_files import read_migrations, schema_dir
-from vaultembed.errors import DamageError, StorageError, UsageError, VaultembedError
+from vaultembed.errors import DamageError, DiskFullError, StorageError, UsageError, VaultembedError
 
 
 def dump(archive: Archive) -> list[tuple[object, ...]]:
@@ -56,6 +63,174 @@ def test_migrating_down_keeps_the_messages_and_drops_what_was_derived(tmp_path: 
         assert archive.rows("SELECT subject FROM messages") == [("hello",)]
         migrate_up(archive.db, "a.db", migrations)
         assert archive.rows("SELECT subject FROM messages") == [("hello",)]
+
+
+def test_a_generation_goes_down_and_up_again_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = embedded_archive(tmp_path / "a.db", 20)
+    with open_archive_readonly(path) as archive:
+        before = content(archive)
+        coverage = archive.rows("SELECT * FROM embed_coverage ORDER BY 1")
+    at_version(path, 3)
+    with open_archive(path) as archive:
+        assert content(archive) == before
+        assert archive.rows("SELECT * FROM embed_coverage ORDER BY 1") == coverage
+        assert archive.rows("SELECT pruned_at FROM generations") == [(None,), (None,)]
+    check_invariants(path)
+
+
+def test_going_below_generations_and_up_again_leaves_messages_that_all_are_work(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 2)
+    with open_archive(path) as archive:
+        assert archive.scalar("SELECT count(*) FROM messages WHERE embed_gen IS NULL") == 20
+        assert archive.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'vec_1%'") == []
+        assert archive.scalar("SELECT live FROM live_count") == 20
+    check_invariants(path)
+
+
+def test_an_index_for_words_that_went_down_is_made_again(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 1)
+    with open_archive(path) as archive:
+        assert count_stale(archive) == 20
+        assert refresh_stale(archive) == 20
+        assert archive.rows("SELECT rowid FROM messages_fts WHERE messages_fts MATCH 'word7'") == [(8,)]
+
+
+def test_all_the_way_down_and_up_gives_an_empty_archive(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 0)
+    with open_archive(path) as archive:
+        assert archive.migrated is None, "there was nothing to back up"
+        assert archive.scalar("SELECT count(*) FROM messages") == 0
+    assert [p.name for p in tmp_path.glob("*.bak")] == []
+    check_invariants(path)
+
+
+def test_a_pruned_generation_stays_pruned_on_the_way_down_and_up(tmp_path: Path) -> None:
+    path = embedded_archive(tmp_path / "a.db", 5)
+    with open_archive(path) as archive:
+        archive.load_vec()
+        archive.db.execute("DROP TABLE vec_1")
+        archive.db.execute("DELETE FROM chunks WHERE generation_id = 1")
+        archive.db.execute("DELETE FROM vec_orphans")
+        archive.db.execute("UPDATE generations SET pruned_at = 9 WHERE id = 1")
+    at_version(path, 3)
+    with open_archive(path) as archive:
+        assert archive.rows("SELECT id, pruned_at IS NOT NULL FROM generations") == [(1, 1), (2, 0)]
+
+
+def test_going_down_takes_along_what_only_the_newer_schema_knows_to_be_waste(tmp_path: Path) -> None:
+    path = embedded_archive(tmp_path / "a.db", 5)
+    with open_archive(path) as archive:
+        archive.db.execute("DELETE FROM messages WHERE id = 3")
+        assert archive.scalar("SELECT count(*) FROM vec_orphans") == 2
+    at_version(path, 3)
+    with open_archive(path) as archive:
+        archive.load_vec()
+        assert archive.scalar("SELECT count(*) FROM vec_2") == 4
+    check_invariants(path)
+
+
+def test_opening_an_older_archive_makes_a_backup_first(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 3)
+    backup = tmp_path / "a.db.v3.bak"
+    with open_archive(path) as archive:
+        assert archive.migrated is not None
+        assert archive.migrated.from_version == 3
+        assert archive.migrated.backup == backup
+    assert check_copy(backup).schema_version == 3
+    assert check_copy(backup).vectors == 40
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    with open_archive(path) as archive:
+        assert archive.migrated is None
+    assert list(tmp_path.glob("*.bak*")) == [backup]
+
+
+def test_a_backup_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
+    (tmp_path / "a.db.v3.bak").write_bytes(b"precious")
+    with open_archive(path) as archive:
+        assert archive.migrated is not None
+        assert archive.migrated.backup.name == "a.db.v3.2.bak"
+    assert (tmp_path / "a.db.v3.bak").read_bytes() == b"precious"
+
+
+def test_without_room_for_the_backup_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
+    before = path.read_bytes()
+    # more than any disk has
+    monkeypatch.setattr("vaultembed.archive.backup._MIGRATION_SPARE", 1 << 60)
+    with pytest.raises(DiskFullError) as caught, open_archive(path):
+        pass
+    assert caught.value.needed_bytes is not None
+    assert caught.value.needed_bytes > 1 << 60
+    assert [p.name for p in tmp_path.iterdir() if p.name not in ("a.db", "a.db-wal", "a.db-shm")] == []
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_archive_is_not_migrated(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
+    with open_older(path) as archive:
+        archive.db.execute("PRAGMA foreign_keys = OFF; DELETE FROM messages WHERE id = 3")
+    with pytest.raises(DamageError, match=r"a\.db is damaged"), open_archive(path):
+        pass
+    assert list(tmp_path.glob("*.bak*")) == []
+    with open_older(path) as archive:
+        assert user_version(archive.db) == 3
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from vaultembed.archive.database import open_archive
+sys.stdin.readline()
+with open_archive(Path(sys.argv[1])) as archive:
+    print(archive.migrated is not None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "backups"),
+    [
+        ("backup.before_step", 0),
+        ("backup.before_rename", 0),
+        ("migrate.after_backup", 1),
+        ("migrate.in_transaction", 1),
+    ],
+)
+def test_a_migration_killed_at_any_point_repeats_cleanly(tmp_path: Path, failpoint: str, backups: int) -> None:
+    path = embedded_archive(tmp_path / "a.db", 20)
+    with open_archive_readonly(path) as archive:
+        before = content(archive)
+    at_version(path, 3)
+    command = [sys.executable, "-c", OPEN, str(path)]
+    done = subprocess.run(command, env=environment(failpoint=failpoint), input="\n", text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with open_older(path) as archive:
+        assert user_version(archive.db) == 3
+    assert len(list(tmp_path.glob("*.bak"))) == backups
+    with open_archive(path) as archive:
+        assert content(archive) == before
+        assert archive.migrated is not None
+        assert check_copy(archive.migrated.backup).schema_version == 3
+    assert len(list(tmp_path.glob("*.bak*"))) == backups + 1, "no half one is left"
+    check_invariants(path)
+
+
+def test_of_processes_opening_at_once_one_migrates_and_makes_the_backup(tmp_path: Path) -> None:
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 3)
+    command = [sys.executable, "-c", OPEN, str(path)]
+    processes = [
+        subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted(said) == ["False", "False", "False", "True"]
+    assert [p.name for p in tmp_path.glob("*.bak*")] == ["a.db.v3.bak"]
+    check_invariants(path)
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_and_repeats(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def stamp(archive: Archive, message_id: int) -> None:
             "INSERT INTO generations(id, model_id, dimension, space, recipe, state, created_at)"
             " VALUES (1, 1, 8, 's', 'r', 'building', 0)"
         )
-        archive.db.execute("INSERT INTO embed_watermark VALUES (1, 0)")
+        archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (1, 0)")
     archive.db.execute(
         "INSERT INTO embed_outcomes(generation_id, message_id, content_rev, recipe, outcome, at)"
         " SELECT 1, id, content_rev, 'r', 'blank', 0 FROM messages WHERE id = ?",

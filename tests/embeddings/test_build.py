@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.kit.archives import add, check_invariants
+from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import (
     Coverage,
     coverage_of,
@@ -17,49 +17,17 @@ from vaultembed.archive.generations import (
     generation_in_state,
     list_generations,
 )
-from vaultembed.archive.outcomes import list_failures, watermark_of, work_ids
-from vaultembed.archive.vectors import nearest_messages
-from vaultembed.embeddings.build import Built, build
+from vaultembed.archive.outcomes import list_failures
+from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.work import watermark_of, work_ids
 from vaultembed.errors import BusyError, IncompleteError, ModelError
-from vaultembed.models.protocol import Embedded, Embedder, Role
+from vaultembed.models.protocol import Embedded, Role
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     with open_archive(tmp_path / "a.db") as opened:
         yield opened
-
-
-def run(
-    archive: Archive,
-    embedder: Embedder | None = None,
-    *,
-    max_failed: int = 0,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Built:
-    return build(
-        archive,
-        embedder or WordHashEmbedder(),
-        model_path=None,
-        max_failed=max_failed,
-        on_plan=lambda _: None,
-        on_batch=lambda _: None,
-        should_stop=should_stop,
-    )
-
-
-def fill(archive: Archive, count: int, start: int = 0) -> list[int]:
-    return [
-        add(archive, f"subject {n}", f"word{n} body{n % 7} text", message_id=str(n))
-        for n in range(start, start + count)
-    ]
-
-
-def search(archive: Archive, text: str, embedder: Embedder | None = None) -> list[int]:
-    generation = generation_in_state(archive, "active") or generation_in_state(archive, "building")
-    assert generation is not None
-    vector = (embedder or WordHashEmbedder()).embed([text], "query").vectors[0]
-    return [found.message_id for found in nearest_messages(archive, generation, vector, 5, Filter())]
 
 
 def test_the_first_build_covers_everything_and_activates(archive: Archive) -> None:
@@ -209,13 +177,8 @@ def test_a_model_that_falls_sick_half_way_keeps_what_was_written_and_marks_nothi
 
 def test_a_build_that_is_stopped_goes_on_where_it_was(archive: Archive) -> None:
     fill(archive, 400)
-    looked: list[bool] = []
-
-    def stop() -> bool:
-        looked.append(True)
-        return len(looked) >= 2
-
-    paused = run(archive, should_stop=stop)
+    batches: list[RunCounts] = []
+    paused = run(archive, should_stop=lambda: len(batches) >= 2, on_batch=batches.append)
     assert paused.interrupted
     assert 0 < paused.coverage.embedded < 400
     check_invariants(archive.path)

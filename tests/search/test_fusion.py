@@ -26,7 +26,7 @@ def test_each_result_keeps_its_evidence_of_both_rankings() -> None:
 
 
 def test_a_ranking_of_few_messages_does_not_put_its_best_before_the_best_of_all() -> None:
-    assert ids(fuse(text(1, 2, 3), vector(9), 4, vector_share=0.01)) == [1, 2, 3, 9]
+    assert ids(fuse(text(1, 2, 3), vector(9), 4, {0: 0.01})) == [1, 2, 3, 9]
     assert ids(fuse(text(1, 2, 3), vector(9), 4))[:2] == [1, 9]
 
 

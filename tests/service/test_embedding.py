@@ -10,7 +10,8 @@ from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import open_archive
 from vaultembed.errors import ModelError, NotReadyError, VaultembedError
 from vaultembed.models.model_file import ModelFile
-from vaultembed.service.embedding import build_embeddings, embeddings_status
+from vaultembed.service.embedding import BuildRequest, build_embeddings
+from vaultembed.service.generations import embeddings_status, roll_back, verify_embeddings
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -28,7 +29,7 @@ def archive(tmp_path: Path) -> Path:
 def test_a_gguf_given_by_path_is_remembered_with_its_prefixes(archive: Path, tmp_path: Path, model: ModelFile) -> None:
     path = tmp_path / "my model.gguf"
     shutil.copy(model.path, path)
-    built = build_embeddings(archive, model=str(path), document_prefix="passage: ", query_prefix="query: ")
+    built = build_embeddings(archive, BuildRequest(str(path), document_prefix="passage: ", query_prefix="query: "))
     assert built.data.activated
     assert search_archive(archive, "plumbing disaster", mode="vector").data.results[0].subject == "Water everywhere"
     import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
@@ -41,7 +42,7 @@ def test_a_gguf_given_by_path_is_remembered_with_its_prefixes(archive: Path, tmp
 def test_a_model_file_that_changed_under_its_name_is_refused(archive: Path, tmp_path: Path, model: ModelFile) -> None:
     path = tmp_path / "m.gguf"
     shutil.copy(model.path, path)
-    build_embeddings(archive, model=str(path))
+    build_embeddings(archive, BuildRequest(str(path)))
     content = bytearray(path.read_bytes())
     content[-100] ^= 0xFF
     path.write_bytes(content)
@@ -77,3 +78,20 @@ def test_a_build_of_nothing_creates_nothing_and_is_no_success(tmp_path: Path) ->
         pass
     with pytest.raises(NotReadyError, match="no messages"):
         build_embeddings(tmp_path / "empty.db")
+
+
+def test_another_file_of_a_model_is_another_model_and_can_be_gone_back_from(
+    archive: Path, tmp_path: Path, model: ModelFile
+) -> None:
+    build_embeddings(archive)
+    path = tmp_path / "copy.gguf"
+    shutil.copy(model.path, path)
+    built = build_embeddings(archive, BuildRequest(str(path), document_prefix="passage: "))
+    assert built.data.activated
+    assert built.data.verified
+    assert roll_back(archive).data.active.id == 1  # type: ignore[union-attr]
+    assert build_embeddings(archive).data.run.embedded == 0
+    assert verify_embeddings(archive).data.sound
+    assert roll_back(archive).data.active.id == 2  # type: ignore[union-attr]
+    assert search_archive(archive, "plumbing disaster", mode="vector").data.results[0].subject == "Water everywhere"
+    check_invariants(archive)

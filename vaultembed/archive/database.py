@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.migrations import check_identity, check_not_newer, migrate_up, user_version
+from vaultembed.archive.backup import Migrated, migrate_with_backup
+from vaultembed.archive.damage import check_coarse_indexes, damage_behind
+from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
 from vaultembed.archive.schema_files import read_migrations
-from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
+from vaultembed.errors import BusyError, DiskFullError, StorageError, UsageError, VaultembedError
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
+_SHM_BYTES: Final = 65_536
 READER_MMAP: Final = 1 << 34  # readers only: under mmap an I/O error is a SIGBUS, not an error code
 
 
@@ -26,6 +31,8 @@ class Archive:
         self.path = path
         self.db = db
         self.writable = writable
+        self.migrated: Migrated | None = None
+        """Set where opening brought an older schema up to date."""
         self._has_vec = False
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -45,11 +52,11 @@ class Archive:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.db.execute("COMMIT")
         except BaseException:
             if not self.db.get_autocommit():  # a full disk has rolled back already
                 self.db.execute("ROLLBACK")
             raise
-        self.db.execute("COMMIT")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -62,7 +69,17 @@ class Archive:
                 self.db.execute("ROLLBACK")
 
     def load_vec(self) -> None:
-        """Make vec0 tables usable on this connection."""
+        """Make vec0 tables usable on this connection.
+
+        Raises:
+            DamageError: it is to be written with, and one of them is so damaged that this would crash.
+        """
+        self.load_vec_unchecked()
+        if self.writable:
+            check_coarse_indexes(self.db, self.path)
+
+    def load_vec_unchecked(self) -> None:
+        """For repairs. Dropping a vec0 table is always possible; deleting from a damaged one may crash."""
         if self._has_vec:
             return
         import sqlite_vec
@@ -85,25 +102,45 @@ def explained_errors(path: Path) -> Iterator[None]:
             f"{path} is being written by another process", "Try again when it has finished its step."
         ) from error
     except apsw.FullError as error:
-        raise StorageError(
-            f"the disk that holds {path} is full",
-            "Everything committed so far is safe. Make space and give the same command again.",
-        ) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise DamageError(f"{path} is damaged or no SQLite file: {error}", "Restore it from a backup.") from error
+        raise DiskFullError(path, _free_bytes(path)) from error
     except (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
         raise StorageError(
             f"{path} cannot be written: {error}", "Check the permissions of the file and its folder."
         ) from error
     except (apsw.IOError, apsw.CantOpenError) as error:
+        if _is_full(path):  # no room for a -shm file is an I/O error to SQLite
+            raise DiskFullError(path, _free_bytes(path)) from error
         raise StorageError(
-            f"cannot read or write {path}: {error}", "Check the disk and the permissions of the folder."
+            f"cannot read or write {path}: {error}",
+            "Everything committed so far is safe. Check the disk and the permissions of the folder, then give the same"
+            " command again.",
         ) from error
+    except (VaultembedError, OSError, MemoryError, apsw.InterruptError):
+        raise
+    except Exception as error:
+        damage = damage_behind(path, error)
+        if damage is None:
+            raise
+        raise damage from error
+
+
+def _free_bytes(path: Path) -> int | None:
+    """Of the disk, for this user."""
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return None
+
+
+def _is_full(path: Path) -> bool:
+    """Whether there is no room even for a -shm file."""
+    free = _free_bytes(path)
+    return free is not None and free < _SHM_BYTES
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open for reading and writing; created (0600) and brought to the current schema as needed.
+    """Open for reading and writing; created (0600) and brought to the current schema as needed, after a backup.
 
     Raises:
         UsageError: the path is a folder, or another application's database.
@@ -119,6 +156,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
             elif path.stat().st_size == 0:
                 path.chmod(0o600)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(path, _free_bytes(path)) from error
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
@@ -132,8 +171,10 @@ def open_archive(path: Path) -> Iterator[Archive]:
             db.pragma("journal_mode", "WAL")
             db.pragma("foreign_keys", True)
             db.pragma("cache_size", -65536)
-            migrate_up(db, path, migrations)
-            yield Archive(path, db, writable=True)
+            migrated = migrate_with_backup(db, path, migrations)
+            archive = Archive(path, db, writable=True)
+            archive.migrated = migrated
+            yield archive
         finally:
             db.close()
 
@@ -146,21 +187,53 @@ def open_archive_readonly(path: Path) -> Iterator[Archive]:
         VaultembedError: no such file, or its schema is older than this vaultembed's.
         UsageError, DamageError, StorageError: as `open_archive`.
     """
+    with open_older_readonly(path) as archive:
+        if user_version(archive.db) < len(read_migrations()):
+            raise VaultembedError(
+                f"{path} was last written by an older vaultembed, or its creation was interrupted",
+                "Bring it up to date (a backup is made first): vaultembed migrate",
+            )
+        archive.db.pragma("mmap_size", READER_MMAP)
+        yield archive
+
+
+@contextmanager
+def open_older_readonly(path: Path) -> Iterator[Archive]:
+    """Open for reading only, also with the schema of an older vaultembed.
+
+    Raises:
+        VaultembedError: no such file, or a newer vaultembed wrote it.
+        UsageError, DamageError, StorageError: as `open_archive`.
+    """
     require_archive(path)
     with explained_errors(path):
         db = _connect_readonly(path)
         try:
             db.set_busy_timeout(BUSY_TIMEOUT_MS)
             check_identity(db, path)
-            migrations = read_migrations()
-            check_not_newer(db, path, migrations)
-            if user_version(db) < len(migrations):
-                raise VaultembedError(
-                    f"{path} was last written by an older vaultembed, or its creation was interrupted",
-                    "Bring it up to date: vaultembed import PATH, or vaultembed embeddings build",
-                )
-            db.pragma("mmap_size", READER_MMAP)
+            check_not_newer(db, path, read_migrations())
             yield Archive(path, db, writable=False)
+        finally:
+            with suppress(apsw.Error):  # nothing of a reader's can be lost, and the error that ended it must not
+                db.close()
+
+
+@contextmanager
+def open_older(path: Path) -> Iterator[Archive]:
+    """Open for writing with whatever schema the file has, to change that; the file must exist.
+
+    Raises: as `open_older_readonly`, and BusyError.
+    """
+    require_archive(path)
+    with explained_errors(path):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            check_identity(db, path)
+            check_not_newer(db, path, read_migrations())
+            db.pragma("journal_mode", "WAL")
+            db.pragma("foreign_keys", True)
+            yield Archive(path, db, writable=True)
         finally:
             db.close()
 
@@ -191,11 +264,14 @@ def _check_path(path: Path) -> bool:
 def _connect_readonly(path: Path) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        # before anything is read: a connection that closes last locks the file for a moment
+        db.set_busy_timeout(BUSY_TIMEOUT_MS)
         db.pragma("schema_version")
-    except (apsw.CantOpenError, apsw.ReadOnlyError):
-        # WAL needs a -shm file beside the archive, which a read-only medium cannot have. Nobody can write there either.
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
+        # WAL needs a -shm file beside the archive, which a read-only medium cannot have, nor a disk that is full to the
+        # last. Nobody can write there either: a writer needs one as well.
         wal = path.with_name(path.name + "-wal")
-        if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+        if (os.access(path.parent, os.W_OK) and not _is_full(path)) or (wal.exists() and wal.stat().st_size):
             raise
         uri = path.resolve().as_uri() + "?immutable=1"
         return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)

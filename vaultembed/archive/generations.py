@@ -7,7 +7,8 @@ from typing import Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.errors import DamageError, IncompleteError, VaultembedError
+from vaultembed.archive.scopes import EVERYTHING, Scope, write_scope
+from vaultembed.errors import DamageError, UsageError
 
 State = Literal["building", "active", "retired", "discarded"]
 
@@ -37,13 +38,22 @@ class Generation:
     dimension: int
     space: str
     recipe: str
+    """How its texts are cut now; each outcome records its own."""
     state: State
     created_at: int
     activated_at: int | None
+    retired_at: int | None
+    """Or discarded."""
+    pruned_at: int | None
+    """Its vectors are gone, or going."""
+    scope: str
+    """Readable; "" is every message."""
+    canary: bytes | None
+    """float16 vector of a fixed text, made when it began."""
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.space}:{self.recipe}"
+        return ":".join(part for part in (self.space, self.recipe, self.scope) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,7 @@ class Coverage:
     """`live = embedded + blank + failed + missing`, always."""
 
     live: int
+    """Messages in its scope that are not deleted."""
     embedded: int
     blank: int
     failed: int
@@ -63,7 +74,8 @@ class Coverage:
 _SELECT = """
 SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension, m.pooling, m.context_length,
        m.document_prefix, m.query_prefix, m.licence, m.path,
-       g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at
+       g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at, g.pruned_at, g.scope,
+       g.canary
 FROM generations g JOIN models m ON m.id = g.model_id
 """
 
@@ -78,48 +90,65 @@ def generation_in_state(archive: Archive, state: State) -> Generation | None:
     return found[-1] if found else None
 
 
-def create_generation(archive: Archive, model: ModelRecord, space: str, recipe: str) -> Generation:
+def generation_with_id(archive: Archive, generation_id: int) -> Generation:
+    """
+    Raises:
+        UsageError: there is none with that id.
+    """
+    found = [g for g in list_generations(archive) if g.id == generation_id]
+    if not found:
+        raise UsageError(f"there is no generation {generation_id}", "Which there are: vaultembed embeddings list")
+    return found[0]
+
+
+def generation_to_fill(archive: Archive) -> Generation | None:
+    """The one being built, else the active one: what embed_gen stands for, and what a build goes on with."""
+    return generation_in_state(archive, "building") or generation_in_state(archive, "active")
+
+
+def create_generation(
+    archive: Archive,
+    model: ModelRecord,
+    space: str,
+    recipe: str,
+    scope: Scope = EVERYTHING,
+    canary: bytes | None = None,
+    *,
+    again: bool = False,
+) -> Generation:
     """A new building generation with its vec0 table, in a transaction of its own. Needs `load_vec`.
 
-    If another process created one first, that one is returned, whatever its fingerprint.
+    If another process created one first, that one is returned, whatever its fingerprint. `again`: also where the active
+    one has the same fingerprint.
     """
     with archive.transaction():
         present = generation_in_state(archive, "building")
         if present is not None:
             return present
         active = generation_in_state(archive, "active")
-        if active is not None and (active.space, active.recipe) == (space, recipe):
+        if (
+            not again
+            and active is not None
+            and (active.space, active.recipe, active.scope) == (space, recipe, scope.tag)
+        ):
             return active  # finished by another process since the caller looked
         archive.db.execute(
-            "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
-            " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
-            " ON CONFLICT DO UPDATE SET path = excluded.path",
+            "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
+            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?)",
             (
-                model.name,
-                model.weights_sha256,
-                model.converter,
-                model.architecture,
+                _model_id(archive, model),
                 model.dimension,
-                model.pooling,
-                model.context_length,
-                model.document_prefix,
-                model.query_prefix,
-                model.licence,
-                model.path,
+                space,
+                recipe,
+                scope.tag,
+                scope.after,
+                scope.before,
+                canary,
             ),
         )
-        model_id = archive.scalar(
-            "SELECT id FROM models WHERE weights_sha256 = ? AND converter = ? AND pooling = ?"
-            " AND document_prefix = ? AND query_prefix = ?",
-            (model.weights_sha256, model.converter, model.pooling, model.document_prefix, model.query_prefix),
-        )
-        archive.db.execute(
-            "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at)"
-            " VALUES (?, ?, ?, ?, 'building', unixepoch())",
-            (model_id, model.dimension, space, recipe),
-        )
         generation_id = archive.db.last_insert_rowid()
-        archive.db.execute("INSERT INTO embed_watermark VALUES (?, 0)", (generation_id,))
+        archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+        write_scope(archive, generation_id, scope)
         archive.db.execute(vec_table_sql(generation_id, model.dimension))
         created = generation_in_state(archive, "building")
     if created is None:
@@ -127,52 +156,79 @@ def create_generation(archive: Archive, model: ModelRecord, space: str, recipe: 
     return created
 
 
-def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
-    """Counted from the outcomes, the record; None counts an archive without any generation."""
-    counts = dict(
-        archive.rows(
-            "SELECT coalesce(o.outcome, 'missing'), count(*) FROM messages m LEFT JOIN embed_outcomes o"
-            " ON o.generation_id = ? AND o.message_id = m.id AND o.content_rev = m.content_rev"
-            " WHERE m.deleted_at IS NULL GROUP BY 1",
-            (generation_id,),
+def _model_id(archive: Archive, model: ModelRecord) -> int:
+    archive.db.execute(
+        "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
+        " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
+        " ON CONFLICT DO UPDATE SET path = excluded.path",
+        (
+            model.name,
+            model.weights_sha256,
+            model.converter,
+            model.architecture,
+            model.dimension,
+            model.pooling,
+            model.context_length,
+            model.document_prefix,
+            model.query_prefix,
+            model.licence,
+            model.path,
+        ),
+    )
+    return int(
+        archive.scalar(
+            "SELECT id FROM models WHERE weights_sha256 = ? AND converter = ? AND pooling = ?"
+            " AND document_prefix = ? AND query_prefix = ?",
+            (model.weights_sha256, model.converter, model.pooling, model.document_prefix, model.query_prefix),
         )
     )
-    return Coverage(
-        live=sum(counts.values()),
-        embedded=counts.get("embedded", 0),
-        blank=counts.get("blank", 0),
-        failed=counts.get("failed", 0),
+
+
+def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
+    """For a generation that was begun before canaries were kept."""
+    archive.db.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
+
+
+def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
+    """Texts are cut by another recipe from now on; the outcomes there are keep theirs."""
+    archive.db.execute(
+        "UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe)
     )
 
 
-def activate(archive: Archive, generation_id: int, most_failed: int) -> None:
-    """Make a complete building generation the active one, and retire the one before, in one transaction.
+def recipe_mix(archive: Archive, generation_id: int) -> dict[str, int]:
+    """How many outcomes there are of each recipe; empty where all have the generation's own.
 
-    Raises:
-        IncompleteError: messages are missing, or more than `most_failed` failed.
-        VaultembedError: it covers nothing, or is not being built.
+    Two seeks tell whether there is a mix at all: counting takes long at 10^6 messages.
     """
-    with archive.transaction():
-        state = archive.scalar("SELECT state FROM generations WHERE id = ?", (generation_id,))
-        if state == "active":
-            return
-        if state != "building":
-            raise VaultembedError(f"generation {generation_id} is {state}, not being built")
-        coverage = coverage_of(archive, generation_id)
-        if coverage.missing:
-            raise IncompleteError(
-                f"generation {generation_id} misses {coverage.missing:,} of {coverage.live:,} messages",
-                "Go on with: vaultembed embeddings build",
-            )
-        if coverage.failed > most_failed:
-            raise IncompleteError(
-                f"generation {generation_id} failed on {coverage.failed:,} messages, more than {most_failed}",
-                "See which and why: vaultembed embeddings. Accept them: vaultembed embeddings build --max-failed N",
-            )
-        if not coverage.live:
-            raise VaultembedError(f"generation {generation_id} is empty: there are no messages", None)
-        archive.db.execute("UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE state = 'active'")
-        archive.db.execute(
-            "UPDATE generations SET state = 'active', activated_at = unixepoch() WHERE id = ?",
+    lowest, highest, own = archive.rows(
+        "SELECT (SELECT min(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
+        " (SELECT max(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
+        " (SELECT recipe FROM generations WHERE id = ?1)",
+        (generation_id,),
+    )[0]
+    if lowest == highest and lowest in (None, own):
+        return {}
+    return dict(
+        archive.rows(
+            "SELECT recipe, count(*) FROM embed_outcomes WHERE generation_id = ? GROUP BY recipe ORDER BY recipe",
             (generation_id,),
         )
+    )
+
+
+def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
+    """From the counters that triggers keep; None tells of an archive without any generation."""
+    row = None
+    if generation_id is not None:
+        row = archive.row(
+            "SELECT live, embedded, blank, failed FROM embed_coverage WHERE generation_id = ?", (generation_id,)
+        )
+    if row is None:
+        return Coverage(int(archive.scalar("SELECT live FROM live_count") or 0), 0, 0, 0)
+    return Coverage(*row)
+
+
+def count_chunks(archive: Archive, generation_id: int) -> int:
+    """All of the generation's, current or not."""
+    return int(archive.scalar("SELECT chunks FROM embed_coverage WHERE generation_id = ?", (generation_id,)) or 0)

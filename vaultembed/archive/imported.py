@@ -71,6 +71,10 @@ def stands_alone(archive: Archive, message_id: int) -> bool:
     return len(places) == 1
 
 
+def is_live(archive: Archive, message_id: int) -> bool:
+    return archive.scalar("SELECT 1 FROM messages WHERE id = ? AND deleted_at IS NULL", (message_id,)) is not None
+
+
 def message_id_header(archive: Archive, message_id: int) -> str | None:
     """A message's Message-ID, without brackets."""
     found: str | None = archive.scalar("SELECT rfc822_message_id FROM messages WHERE id = ?", (message_id,))

@@ -1,28 +1,21 @@
-"""Scan and fill: which messages are work, and the one transaction that writes what became of them."""
+"""Fill: the one transaction that writes what became of a batch of messages."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Generation
+from vaultembed.archive.generations import Generation, generation_to_fill
+from vaultembed.archive.leases import Worker, advance, held_by
+from vaultembed.archive.runs import RunCounts, note_progress
+from vaultembed.archive.work import sweep
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
 
 Outcome = Literal["embedded", "blank", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is read of a message to embed it. `content_rev` is the token of compare-and-set."""
-
-    message_id: int
-    content_rev: int
-    subject: str
-    body_text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +41,8 @@ class MessageOutcome:
     chunks: tuple[ChunkRow, ...]
 
 
-def work_ids(archive: Archive, generation_id: int, after: int, limit: int) -> list[int]:
-    """Ids above `after` of live messages without a stamp, or with another generation's, in order.
-
-    One seek a generation: an OR of both conditions, or "<>", is planned as a walk over the table.
-    """
-    stamps = [
-        None,
-        *(row[0] for row in archive.rows("SELECT id FROM generations WHERE id <> ?", (generation_id,))),
-    ]
-    found: list[int] = []
-    for stamp in stamps:
-        found += (
-            row[0]
-            for row in archive.db.execute(
-                "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS ? AND id > ? ORDER BY id LIMIT ?",
-                (stamp, after, limit),
-            )
-        )
-    return sorted(found)[:limit]
-
-
-def read_work(archive: Archive, message_ids: Sequence[int]) -> list[Work]:
-    """The text of messages, each with the content_rev it was read at."""
-    found = []
-    for message_id in message_ids:
-        row = archive.row(
-            "SELECT m.id, m.content_rev, m.subject, coalesce(b.body_text, '') FROM messages m"
-            " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ? AND m.deleted_at IS NULL",
-            (message_id,),
-        )
-        if row is not None:
-            found.append(Work(*row))
-    return found
-
-
-def watermark_of(archive: Archive, generation_id: int) -> int:
-    """0 where there is none: losing it is harmless."""
-    return int(
-        archive.scalar("SELECT watermark_id FROM embed_watermark WHERE generation_id = ?", (generation_id,)) or 0
-    )
+Progress = Callable[[Sequence[MessageOutcome]], RunCounts]
+"""What the run has done with these written, to be recorded with them."""
 
 
 def embedding_of_text(archive: Archive, generation_id: int, text_hash: bytes) -> bytes | None:
@@ -101,12 +56,19 @@ def embedding_of_text(archive: Archive, generation_id: int, text_hash: bytes) ->
 
 
 def commit_batch(
-    archive: Archive, generation: Generation, preparation: str, outcomes: Sequence[MessageOutcome]
+    archive: Archive,
+    generation: Generation,
+    recipe: str,
+    outcomes: Sequence[MessageOutcome],
+    worker: Worker,
+    leases: Mapping[int, Sequence[int]],
+    progress: Progress,
 ) -> list[MessageOutcome]:
-    """Write a batch: all or none. Returns what was written.
+    """Write a batch: all or none. Returns what was written. Needs `load_vec`.
 
-    Left out, because it is not true any more or already done: a message whose content_rev has moved on, that was
-    deleted, or that another process has stamped meanwhile. Needs `load_vec`.
+    `leases` says which messages each lease of the worker has in this batch. Left out, because it is not true any more
+    or somebody else's: a message whose content_rev has moved on, that was deleted, that has been stamped meanwhile, or
+    whose lease was taken over.
 
     Raises:
         BusyError: the generation is not the one to be filled any more.
@@ -115,17 +77,29 @@ def commit_batch(
     failpoint("build.before_transaction")
     with archive.transaction():
         _check_still_filled(archive, generation)
+        held = held_by(archive, worker, leases)
+        allowed = {message_id for lease_id in held for message_id in leases[lease_id]}
         for outcome in outcomes:
             current = archive.row(
                 "SELECT content_rev, embed_gen FROM messages WHERE id = ? AND deleted_at IS NULL",
                 (outcome.message_id,),
             )
-            if current is None or current[0] != outcome.content_rev or current[1] == generation.id:
+            if (
+                outcome.message_id not in allowed
+                or current is None
+                or current[0] != outcome.content_rev
+                or current[1] == generation.id
+            ):
                 continue
-            _write_outcome(archive, generation, preparation, outcome)
+            _write_outcome(archive, generation, recipe, outcome)
             written.append(outcome)
             failpoint("build.in_transaction")
-        _sweep(archive, generation.id)
+        for lease_id in held:
+            advance(archive, lease_id, leases[lease_id][-1])
+        collect_orphans(archive, generation.id)
+        sweep(archive, generation.id)
+        note_progress(archive, worker.run_id, progress(written))
+        failpoint("build.before_commit")
     failpoint("build.after_transaction")
     return written
 
@@ -133,23 +107,21 @@ def commit_batch(
 def _check_still_filled(archive: Archive, generation: Generation) -> None:
     """Another process may have replaced the generation since this build chose it: to go on would embed the archive once
     more, into what nobody reads, and take the stamps from its successor."""
-    newest = archive.scalar("SELECT max(id) FROM generations WHERE state IN ('building', 'active')")
-    if newest != generation.id:
+    target = generation_to_fill(archive)
+    if target is None or target.id != generation.id:
         raise BusyError(
             f"generation {generation.id} was replaced by another build meanwhile",
             "What is embedded stays. For the new one: vaultembed embeddings build",
         )
 
 
-def _write_outcome(archive: Archive, generation: Generation, preparation: str, outcome: MessageOutcome) -> None:
+def _write_outcome(archive: Archive, generation: Generation, recipe: str, outcome: MessageOutcome) -> None:
     key = (generation.id, outcome.message_id)
-    for (chunk_id,) in archive.rows("SELECT id FROM chunks WHERE generation_id = ? AND message_id = ?", key):
-        # one by one: vec0 answers "IN" with a scan of the whole table
-        archive.db.execute(f"DELETE FROM vec_{generation.id} WHERE rowid = ?", (chunk_id,))
-        archive.db.execute("DELETE FROM chunks WHERE id = ?", (chunk_id,))
+    # a trigger notes the rows of the coarse index that lose their chunk; they go before the transaction ends
+    archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
     archive.db.execute(
         "INSERT INTO message_texts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text",
-        (outcome.message_id, preparation, outcome.text),
+        (outcome.message_id, recipe.partition(":")[0], outcome.text),
     )
     for index, chunk in enumerate(outcome.chunks):
         archive.db.execute(
@@ -170,21 +142,22 @@ def _write_outcome(archive: Archive, generation: Generation, preparation: str, o
         " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT DO UPDATE SET content_rev = excluded.content_rev,"
         " recipe = excluded.recipe, outcome = excluded.outcome, reason = excluded.reason, at = excluded.at,"
         " attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
-        (*key, outcome.content_rev, generation.recipe, outcome.outcome, outcome.reason),
+        (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
     )
     archive.db.execute(
         "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ?", (*key, outcome.content_rev)
     )
 
 
-def _sweep(archive: Archive, generation_id: int) -> None:
-    """Set the watermark to just below the first id that still has work. Nothing remembered, nothing assumed."""
-    first = work_ids(archive, generation_id, after=0, limit=1)
-    swept = first[0] - 1 if first else int(archive.scalar("SELECT coalesce(max(id), 0) FROM messages"))
-    archive.db.execute(
-        "INSERT INTO embed_watermark VALUES (?, ?) ON CONFLICT DO UPDATE SET watermark_id = excluded.watermark_id",
-        (generation_id, swept),
-    )
+def collect_orphans(archive: Archive, generation_id: int) -> int:
+    """Delete the rows of the coarse index whose chunk is gone, in the caller's transaction; returns how many."""
+    orphans = archive.rows("SELECT chunk_id FROM vec_orphans WHERE generation_id = ?", (generation_id,))
+    for orphan in orphans:
+        # one by one: vec0 answers "IN" with a scan of the whole table
+        archive.db.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", orphan)
+    if orphans:
+        archive.db.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
+    return len(orphans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +173,11 @@ def list_failures(archive: Archive, generation_id: int) -> list[Failure]:
     return [
         Failure(*row)
         for row in archive.rows(
-            "SELECT m.id, m.subject, o.reason, o.attempts FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
+            # left to choose, the planner walks all outcomes of the generation
+            "SELECT m.id, m.subject, o.reason, o.attempts FROM embed_outcomes o INDEXED BY embed_outcomes_failed"
+            " CROSS JOIN messages m ON m.id = o.message_id"
             " WHERE o.generation_id = ? AND o.outcome = 'failed' AND o.content_rev = m.content_rev"
-            " AND m.deleted_at IS NULL ORDER BY m.id",
+            " AND m.deleted_at IS NULL ORDER BY o.message_id",
             (generation_id,),
         )
     ]

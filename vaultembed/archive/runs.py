@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,25 +21,44 @@ class RunCounts:
     chunks: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    recovered: int = 0
+    """Messages that the backstop found below the watermark, or with a stamp that was not true."""
+
+    @property
+    def messages(self) -> int:
+        return self.embedded + self.blank + self.failed
 
 
 def start_run(archive: Archive, generation_id: int) -> int:
-    archive.db.execute("INSERT INTO embed_runs(generation_id, started_at) VALUES (?, unixepoch())", (generation_id,))
+    archive.db.execute(
+        "INSERT INTO embed_runs(generation_id, started_at, host, pid) VALUES (?, unixepoch(), ?, ?)",
+        (generation_id, platform.node(), os.getpid()),
+    )
     return archive.db.last_insert_rowid()
 
 
-def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcome) -> None:
+def note_progress(archive: Archive, run_id: int | None, counts: RunCounts) -> None:
+    """What the run has done so far, in the transaction that does it: so that it is true after a kill, too."""
     archive.db.execute(
-        "UPDATE embed_runs SET ended_at = unixepoch(), embedded = ?, blank = ?, failed = ?, chunks = ?, tokens = ?,"
-        " seconds = ?, outcome = ? WHERE id = ?",
-        (
-            counts.embedded,
-            counts.blank,
-            counts.failed,
-            counts.chunks,
-            counts.tokens,
-            counts.seconds,
-            outcome,
-            run_id,
-        ),
+        "UPDATE embed_runs SET embedded = ?, blank = ?, failed = ?, chunks = ?, tokens = ?, seconds = ? WHERE id = ?",
+        (counts.embedded, counts.blank, counts.failed, counts.chunks, counts.tokens, counts.seconds, run_id),
     )
+
+
+def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcome) -> None:
+    note_progress(archive, run_id, counts)
+    archive.db.execute(
+        "UPDATE embed_runs SET ended_at = unixepoch(), recovered = ?, outcome = ? WHERE id = ?",
+        (counts.recovered, outcome, run_id),
+    )
+
+
+def counts_of_runs(archive: Archive, process_ids: Sequence[int], after_run: int) -> RunCounts:
+    """What runs of these processes of this machine, begun after another run, have done together."""
+    row = archive.row(
+        "SELECT coalesce(sum(embedded), 0), coalesce(sum(blank), 0), coalesce(sum(failed), 0),"
+        " coalesce(sum(chunks), 0), coalesce(sum(tokens), 0), coalesce(max(seconds), 0) FROM embed_runs"
+        f" WHERE id > ? AND host = ? AND pid IN ({','.join('?' * len(process_ids))})",
+        (after_run, platform.node(), *process_ids),
+    )
+    return RunCounts() if row is None else RunCounts(*row)

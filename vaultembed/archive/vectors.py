@@ -7,24 +7,32 @@ and scores those exactly.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import apsw
 import numpy as np
 import numpy.typing as npt
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import Generation
+from vaultembed.archive.generations import Generation, count_chunks
+from vaultembed.archive.serving import Rest
+from vaultembed.errors import NotReadyError
 
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 CANDIDATES: Final = 2_000
 """Aimed at by the coarse pass; recall@10 is 0.997 with 800 at 10^6."""
 SAMPLE: Final = 2_048
+_SMALL_REST: Final = 0.2
+"""Of a rest below this share too few candidates would be left by those that another generation speaks for."""
+_BLOCK: Final = 8_192
+"""Rows scored at a time: all of 10^6 would take two gigabytes."""
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
 
 Floats = npt.NDArray[np.float32]
@@ -55,55 +63,92 @@ def to_bits(embedding: bytes) -> bytes:
 _CURRENT: Final = """
 CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id
      AND o.content_rev = m.content_rev AND o.outcome = 'embedded'
-CROSS JOIN vectors v ON v.chunk_id = c.id
+CROSS JOIN vectors v ON v.chunk_id = c.id AND length(v.embedding) = {bytes}
 WHERE m.deleted_at IS NULL AND ({condition})
 """
 # begins with the messages that pass the filter
 _OF_MESSAGES: Final = "FROM messages m CROSS JOIN chunks c ON c.generation_id = ? AND c.message_id = m.id" + _CURRENT
 # begins with the candidates of the coarse pass
 _OF_CHUNKS: Final = (
-    "FROM json_each(?) near CROSS JOIN chunks c ON c.id = near.value CROSS JOIN messages m ON m.id = c.message_id"
-    + _CURRENT
+    "FROM json_each(?) near CROSS JOIN chunks c ON c.id = near.value AND c.generation_id = ?"
+    " CROSS JOIN messages m ON m.id = c.message_id" + _CURRENT
 )
 
 
 def nearest_messages(
-    archive: Archive, generation: Generation, query: Floats, limit: int, only: Filter
+    archive: Archive,
+    generation: Generation,
+    query: Floats,
+    limit: int,
+    only: Filter,
+    *,
+    rest: Rest | None = None,
+    on_damage: Callable[[str], None] = lambda _: None,
 ) -> list[Neighbour]:
-    """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`."""
-    in_archive = int(archive.scalar("SELECT coalesce(max(chunk_id), 0) FROM vectors"))
-    if in_archive <= EXACT_CHUNKS:
-        return _best_of_messages(_exact(archive, generation, query, only), limit)
-    matching = None
+    """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`.
+
+    `rest`: only these messages; for the others another generation speaks. `on_damage` is told when the coarse index
+    cannot be used; all vectors are scored then.
+
+    Raises:
+        NotReadyError: the query's vector has another dimension, so it is of another space.
+    """
+    if query.shape != (generation.dimension,):
+        raise NotReadyError(
+            f"a vector of shape {query.shape} cannot be compared with those of generation {generation.id},"
+            f" which have {generation.dimension} dimensions"
+        )
+    everything = rest.listing if rest else Filter()
+    stored = count_chunks(archive, generation.id)
+    if stored <= EXACT_CHUNKS or (rest and rest.share < _SMALL_REST):
+        return _exact(archive, generation, query, _both(only, everything), limit)
     if not only.is_empty:
-        matching = int(
-            archive.scalar(
-                f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
-                (*only.bindings, EXACT_CHUNKS),
-            )
+        matching = archive.scalar(
+            f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
+            (*only.bindings, EXACT_CHUNKS),
         )
         if matching < EXACT_CHUNKS:
-            return _best_of_messages(_exact(archive, generation, query, only), limit)
-    found = _best_of_messages(_coarse(archive, generation, query, only, in_archive, limit), limit)
-    if len(found) < limit and matching is not None:
-        # the filter took most of the candidates: what it leaves must be looked at itself
-        found = _best_of_messages(_exact(archive, generation, query, only), limit)
+            return _exact(archive, generation, query, _both(only, rest.condition if rest else Filter()), limit)
+    candidates = round(max(CANDIDATES, 4 * limit) / (rest.share if rest else 1))
+    try:
+        ids = _coarse(archive, generation, query, stored, candidates)
+        if not ids:
+            on_damage("it is empty")
+    except (apsw.SQLError, apsw.CorruptError) as error:
+        on_damage(str(error))
+        ids = []
+    found: list[Neighbour] = []
+    if ids:
+        sql = _OF_CHUNKS.format(
+            condition=_both(only, rest.condition if rest else Filter()).sql, bytes=2 * generation.dimension
+        )
+        bindings = (json.dumps(ids), generation.id, *only.bindings)
+        found = _score(archive, sql, bindings, query, limit)
+    if len(found) < limit:
+        # most candidates were filtered out, deleted or edited since: what is left must be looked at itself
+        found = _exact(archive, generation, query, _both(only, everything), limit)
     return found
 
 
-def _exact(archive: Archive, generation: Generation, query: Floats, only: Filter) -> list[Neighbour]:
-    return _score(archive, _OF_MESSAGES.format(condition=only.sql), (generation.id, *only.bindings), query)
+def _both(one: Filter, other: Filter) -> Filter:
+    if one.is_empty or other.is_empty:
+        return other if one.is_empty else one
+    return Filter(f"({one.sql}) AND ({other.sql})", one.bindings + other.bindings)
 
 
-def _coarse(
-    archive: Archive, generation: Generation, query: Floats, only: Filter, in_archive: int, limit: int
-) -> list[Neighbour]:
+def _exact(archive: Archive, generation: Generation, query: Floats, only: Filter, limit: int) -> list[Neighbour]:
+    sql = _OF_MESSAGES.format(condition=only.sql, bytes=2 * generation.dimension)
+    return _score(archive, sql, (generation.id, *only.bindings), query, limit)
+
+
+def _coarse(archive: Archive, generation: Generation, query: Floats, stored: int, candidates: int) -> list[int]:
+    """Ids of about so many chunks by Hamming distance, of whatever is in the index: also of what is gone."""
     bits = np.packbits(query > 0, bitorder="little").tobytes()
     distances = _sampled_distances(archive, generation, bits)
-    if not len(distances):
-        return []
-    share = max(max(CANDIDATES, 4 * limit) / in_archive, 4 / len(distances))
-    threshold = int(np.sort(distances)[min(int(share * len(distances)), len(distances) - 1)])
+    threshold = generation.dimension // 4
+    if len(distances):
+        share = max(candidates / stored, 4 / len(distances))
+        threshold = int(np.sort(distances)[min(int(share * len(distances)), len(distances) - 1)])
     while True:
         # "ORDER BY distance LIMIT k" costs O(k·N); a bound on the distance costs one pass
         ids = [
@@ -113,10 +158,9 @@ def _coarse(
                 (bits, _VEC0_MOST, threshold),
             )
         ]
-        if len(ids) >= CANDIDATES // 4 or threshold >= generation.dimension:
-            break
+        if len(ids) >= min(candidates, _VEC0_MOST) // 4 or threshold >= generation.dimension:
+            return ids
         threshold += max(2, generation.dimension // 64)
-    return _score(archive, _OF_CHUNKS.format(condition=only.sql), (json.dumps(ids), *only.bindings), query)
 
 
 def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) -> npt.NDArray[np.int64]:
@@ -126,8 +170,8 @@ def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) ->
     ids = random.Random(0).choices(range(low, high + 1), k=SAMPLE)  # noqa: S311 (a sample, not a secret)
     rows = archive.rows(
         "SELECT v.embedding FROM json_each(?) pick CROSS JOIN vectors v ON v.chunk_id = pick.value"
-        " CROSS JOIN chunks c ON c.id = v.chunk_id WHERE c.generation_id = ?",
-        (json.dumps(ids), generation.id),
+        " CROSS JOIN chunks c ON c.id = v.chunk_id WHERE c.generation_id = ? AND length(v.embedding) = ?",
+        (json.dumps(ids), generation.id, 2 * generation.dimension),
     )
     if not rows:
         return np.zeros(0, np.int64)
@@ -139,21 +183,29 @@ def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) ->
     return distances
 
 
-def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats) -> list[Neighbour]:
-    rows = archive.rows(f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", bindings)
-    if not rows:
-        return []
-    matrix = np.frombuffer(b"".join(row[4] for row in rows), "<f2").reshape(len(rows), -1)
-    scores = matrix.astype(np.float32) @ query
-    order = np.argsort(-scores, kind="stable")
-    found = []
-    for i in order:
-        message_id, chunk_id, char_start, char_end, _ = rows[i]
-        found.append(Neighbour(message_id, chunk_id, char_start, char_end, float(scores[i])))
-    return found
+def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, limit: int) -> list[Neighbour]:
+    """The best chunk of each of the best messages, best first."""
+    rows = archive.db.execute(
+        f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings)
+    )
+    best: list[Neighbour] = []
+    while block := list(itertools.islice(rows, _BLOCK)):
+        matrix = np.frombuffer(b"".join(row[4] for row in block), "<f2").reshape(len(block), -1)
+        scores = matrix.astype(np.float32) @ query
+        scores[~np.isfinite(scores)] = -2.0  # a damaged vector is no neighbour, and must not stop the search
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] >= -1.5]
+        of_block = _best_of_messages((_neighbour(block[i], scores[i]) for i in order), limit)
+        best = _best_of_messages(sorted([*best, *of_block], key=lambda neighbour: -neighbour.score), limit)
+    return best
 
 
-def _best_of_messages(neighbours: list[Neighbour], limit: int) -> list[Neighbour]:
+def _neighbour(row: tuple[Any, ...], score: np.float32) -> Neighbour:
+    message_id, chunk_id, char_start, char_end, _ = row
+    return Neighbour(message_id, chunk_id, char_start, char_end, float(score))
+
+
+def _best_of_messages(neighbours: Iterable[Neighbour], limit: int) -> list[Neighbour]:
+    """`neighbours`: best first."""
     best: dict[int, Neighbour] = {}
     for neighbour in neighbours:
         if neighbour.message_id not in best:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from vaultembed import __version__
+from vaultembed.cli.embeddings_app import embeddings_app
+from vaultembed.cli.options import LARGEST, ArchiveOption, JsonOption, YesOption
 
 EPILOG = (
     "Exit codes: 0 done, 1 error, 2 usage, 3 incomplete (more to do), 4 no usable generation or model, 5 damage found, "
@@ -23,26 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would take half of the time of --help
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-embeddings_app = typer.Typer(
-    help="Generations of embeddings: what is covered, and building them.", rich_markup_mode=None
-)
 models_app = typer.Typer(help="Embedding models: which there are, fetching, facts.", rich_markup_mode=None)
 app.add_typer(embeddings_app, name="embeddings", invoke_without_command=True)
 app.add_typer(models_app, name="models", invoke_without_command=True)
-
-ArchiveOption = Annotated[
-    Optional[Path],  # noqa: UP045 (typer reads it at run time)
-    typer.Option(
-        "--archive", "-a", help="The archive file. Default: $VAULTEMBED_ARCHIVE, else the user's data folder."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ModelOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--model", "-m", help="Name of a known model, or path of a .gguf. Default: that of the archive."),
-]
-LARGEST = 2**63 - 1  # of SQLite
-PrefixOption = Optional[str]  # noqa: UP045
 
 
 def _version(wanted: bool) -> None:
@@ -116,6 +101,45 @@ def show(
 
 
 @app.command()
+def delete(
+    what: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="QUERY|ID...", help="Ids, or a query: messages in which all of its words occur."),
+    ] = None,
+    archive: ArchiveOption = None,
+    query: Annotated[bool, typer.Option("--query", help="It is a query, even if it looks like ids.")] = False,
+    forever: Annotated[bool, typer.Option("--forever", help="So that they cannot be brought back.")] = False,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Among messages deleted before; without a query all. With --forever.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete messages from the archive; the mail they were imported from is not touched. They can be brought back."""
+    from vaultembed.cli import deletion
+
+    deletion.run_delete(what or [], archive, query, forever, deleted, dry_run, yes, json)
+
+
+@app.command()
+def undelete(
+    ids: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Argument(metavar="ID...", min=1, max=LARGEST, help="None: list the deleted messages."),
+    ] = None,
+    archive: ArchiveOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=LARGEST, help="How many to list.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """Bring deleted messages back, or list them."""
+    from vaultembed.cli import deletion
+
+    deletion.run_undelete(ids or [], archive, everything, number, json)
+
+
+@app.command()
 def problems(
     archive: ArchiveOption = None,
     kind: Annotated[Optional[str], typer.Option(help="Only of this kind.")] = None,  # noqa: UP045
@@ -137,6 +161,63 @@ def stats(archive: ArchiveOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
+def backup(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="The new file.")],
+    archive: ArchiveOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DEST if it exists.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Copy the archive to a file, and check the copy. Works at any time, also while mail is imported or embedded."""
+    from vaultembed.cli import backup as backup_command
+
+    backup_command.run_backup(destination, archive, overwrite, json)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A backup.")],
+    archive: ArchiveOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether SRC is whole, and what it holds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the archive a copy of a backup. An archive that is there is moved aside, never deleted."""
+    from vaultembed.cli import backup as backup_command
+
+    if check:
+        backup_command.run_check(source, json)
+    else:
+        backup_command.run_restore(source, archive, yes, json)
+
+
+@app.command()
+def migrate(
+    to: Annotated[Optional[int], typer.Option("--to", min=0, help="Default: the latest.")] = None,  # noqa: UP045
+    archive: ArchiveOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before going down.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring the archive to the schema of this vaultembed, or of an older one; a backup is made first."""
+    from vaultembed.cli import backup as backup_command
+
+    backup_command.run_migrate(to, archive, yes, json)
+
+
+@app.command()
+def doctor(
+    archive: ArchiveOption = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what can be made again from what is sound. Never deletes a message.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Count and check everything from scratch: structure, counters, vectors, indexes. Changes nothing by itself."""
+    from vaultembed.cli import doctor as doctor_command
+
+    doctor_command.run(archive, fix, json)
+
+
+@app.command()
 def demo(
     keep: Annotated[
         Optional[Path],  # noqa: UP045
@@ -148,45 +229,6 @@ def demo(
     from vaultembed.cli import demo as demo_command
 
     demo_command.run(keep, json)
-
-
-@embeddings_app.callback()
-def embeddings(context: typer.Context, archive: ArchiveOption = None, json: JsonOption = False) -> None:
-    """Show generations, what each covers, and what to do next."""
-    if context.invoked_subcommand is None:
-        from vaultembed.cli import embedding
-
-        embedding.run_status(archive, json)
-
-
-@embeddings_app.command("build")
-def embeddings_build(
-    context: typer.Context,
-    archive: ArchiveOption = None,
-    model: ModelOption = None,
-    document_prefix: Annotated[
-        PrefixOption, typer.Option(help="Put before each text, for a model given by path.")
-    ] = None,
-    query_prefix: Annotated[
-        PrefixOption, typer.Option(help="Put before each query, for a model given by path.")
-    ] = None,
-    max_failed: Annotated[
-        int, typer.Option(min=0, max=LARGEST, help="So many failed messages still count as complete.")
-    ] = 10,
-    json: JsonOption = False,
-) -> None:
-    """Embed what is not embedded yet. May be stopped at any time; run again, it goes on."""
-    from vaultembed.cli import embedding
-
-    above = context.parent.params if context.parent else {}
-    embedding.run_build(
-        archive or above.get("archive"),
-        model,
-        document_prefix,
-        query_prefix,
-        max_failed,
-        json or bool(above.get("json")),
-    )
 
 
 @models_app.callback()

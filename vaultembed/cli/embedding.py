@@ -1,7 +1,10 @@
-"""`vaultembed embeddings` and `vaultembed embeddings build`."""
+"""`vaultembed embeddings build`."""
 
 from __future__ import annotations
 
+import calendar
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,40 +13,22 @@ import typer
 from vaultembed.archive.runs import RunCounts
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, coverage, duration, safe, size
+from vaultembed.cli.words import count, coverage, duration, size
 from vaultembed.embeddings.build import Plan
-from vaultembed.service.embedding import (
-    BuildView,
-    EmbeddingsView,
-    build_embeddings,
-    embeddings_status,
-)
+from vaultembed.errors import UsageError
+from vaultembed.service.embedding import BuildRequest, BuildView, build_embeddings
 from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 
-def run_status(archive: Path | None, as_json: bool) -> NoReturn:
-    finish("embeddings", as_json, lambda: embeddings_status(archive_path(archive)), render_status)
-
-
-def run_build(
-    archive: Path | None,
-    model: str | None,
-    document_prefix: str | None,
-    query_prefix: str | None,
-    max_failed: int,
-    as_json: bool,
-) -> NoReturn:
+def run_build(archive: Path | None, request: BuildRequest, as_json: bool) -> NoReturn:
     def call() -> Result[BuildView]:
         display = BuildDisplay()
         try:
             with stopping() as stop:
                 result = build_embeddings(
                     archive_path(archive),
-                    model=model,
-                    document_prefix=document_prefix,
-                    query_prefix=query_prefix,
-                    max_failed=max_failed,
+                    request,
                     on_plan=display.on_plan,
                     on_batch=display.on_batch,
                     should_stop=stop,
@@ -53,6 +38,53 @@ def run_build(
             display.close()
 
     finish("embeddings build", as_json, call, render_build)
+
+
+def seconds_of(text: str | None) -> float | None:
+    """`90`, `90s`, `15m`, `2h` or `1h30m` as seconds.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    if not text.strip() or found is None:
+        raise typer.BadParameter(f"{text} is no length of time. Write 90s, 15m, 2h or 1h30m.")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def per_second(text: str | None) -> float | None:
+    """`10` or `10/s`, more than 0.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/s)?", text.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text} is no rate. Write 10 or 10/s.")
+    return float(found[1])
+
+
+def first_second(option: str, text: str | None) -> int | None:
+    """Of a day, month or year (UTC).
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", text)
+    try:
+        if found is None:
+            raise ValueError
+        day = datetime(int(found[1]), int(found[2] or 1), int(found[3] or 1), tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{option} {text} is no date", f"Write {option} 2019, 2019-06 or 2019-06-30") from None
+    return calendar.timegm(day.timetuple())
 
 
 class BuildDisplay:
@@ -74,14 +106,13 @@ class BuildDisplay:
         self._progress = Progress("Embedding")
 
     def on_batch(self, run: RunCounts) -> None:
-        if self._progress is None:
+        if self._progress is None or not run.seconds:
             return
-        done = run.embedded + run.blank + run.failed
-        rates = f"{done / run.seconds:,.1f} messages/s, {run.tokens / run.seconds:,.0f} tokens/s"
-        share = done / self._messages
+        rates = f"{run.messages / run.seconds:,.1f} messages/s, {run.tokens / run.seconds:,.0f} tokens/s"
+        share = run.messages / max(self._messages, 1)
         if self._tokens and run.tokens < self._tokens:
             share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
-        self._progress.update(share, 1, run.seconds, f"{done:,} of {self._messages:,}, {rates}")
+        self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rates}")
 
     def close(self) -> None:
         if self._progress is not None:
@@ -90,30 +121,20 @@ class BuildDisplay:
 
 def render_build(data: BuildView) -> None:
     run = data.run
-    done = run.embedded + run.blank + run.failed
-    if done:
-        rate = f"{done / run.seconds:,.1f} messages/s, {run.tokens / run.seconds:,.0f} tokens/s"
+    if data.collected:
+        typer.echo(f"{count(data.collected, 'vector')} of deleted messages removed.")
+    if run.messages:
+        seconds = max(run.seconds, 0.001)
+        rate = f"{run.messages / seconds:,.1f} messages/s, {run.tokens / seconds:,.0f} tokens/s"
         typer.echo(
-            f"{count(done, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
+            f"{count(run.messages, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
             f"{count(run.chunks, 'chunk')}, {run.blank:,} blank, {run.failed:,} failed"
         )
     elif not data.interrupted and data.generation.coverage.live:
         typer.echo("Nothing to do: every message is covered.")
     state = "now active" if data.activated else data.generation.state
+    if data.verified:
+        state = f"verified, {state}"
     typer.echo(
         f"Generation {data.generation.id} ({data.generation.model}) is {state}. {coverage(data.generation.coverage)}"
     )
-
-
-def render_status(data: EmbeddingsView) -> None:
-    typer.echo(f"Archive: {data.archive}")
-    for generation in data.generations:
-        typer.echo(
-            f"\nGeneration {generation.id}, {generation.state}: {generation.model}, {generation.dimension} dimensions"
-        )
-        typer.echo(f"  {coverage(generation.coverage)}")
-        typer.echo(f"  created {generation.created_at}, activated {generation.activated_at or 'not yet'}")
-        typer.echo(f"  fingerprint {generation.fingerprint}")
-    for failure in data.failures:
-        typer.echo(f"  failed: message {failure.message_id} ({safe(failure.subject)}): {failure.reason}")
-    typer.echo("")

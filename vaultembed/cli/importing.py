@@ -49,6 +49,7 @@ def render(data: Imported) -> None:
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
         (counts.duplicate, "duplicate (one message, now in several places)"),
+        (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
         (counts.problems, "with a problem"),
         (counts.not_mail, "files passed over: no mail"),

@@ -1,4 +1,4 @@
-"""`embeddings build`: which generation to fill, what it will cost, and its activation."""
+"""`embeddings build`: which generation to fill, what it will cost, its verification and activation."""
 
 from __future__ import annotations
 
@@ -8,33 +8,68 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from vaultembed.archive.backstop import Backstop, is_due
 from vaultembed.archive.database import Archive
 from vaultembed.archive.fulltext import refresh_stale
 from vaultembed.archive.generations import (
     Coverage,
     Generation,
     ModelRecord,
-    activate,
     coverage_of,
     create_generation,
-    generation_in_state,
+    generation_to_fill,
+    generation_with_id,
+    list_generations,
+    set_canary,
+    set_recipe,
 )
-from vaultembed.archive.outcomes import read_work, watermark_of, work_ids
 from vaultembed.archive.runs import RunCounts, end_run, start_run
+from vaultembed.archive.scopes import EVERYTHING, Scope
+from vaultembed.archive.transitions import activate, reopen, restamp
+from vaultembed.archive.work import count_work, read_work, retry_failed, watermark_of, work_ids
+from vaultembed.embeddings.canary import check_canary, make_canary
 from vaultembed.embeddings.prepared import prepare_message
 from vaultembed.embeddings.recipe import Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_model, embed_texts
-from vaultembed.embeddings.worker import fill
-from vaultembed.errors import ModelError
+from vaultembed.embeddings.verify import Verified, verify_generation
+from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits, new_worker
+from vaultembed.errors import DamageError, ModelError
 from vaultembed.models.protocol import Embedder, ModelFacts
 
 MAX_FAILED: Final = 10
 """So many failed messages still count as complete."""
+BACKSTOP_HOURS: Final = 24.0
 _SAMPLE_MESSAGES: Final = 400
 _SAMPLE_CHUNKS: Final = 24
 _WORTH_SAMPLING: Final = 200
 _BYTES_PER_CHUNK: Final = 300
 """Rows and indexes of a chunk besides its vector, measured on real mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a build is asked to make. Nothing asked for: whatever the generation there is says."""
+
+    model_named: bool = False
+    """The model was asked for, and is not merely that of the generation there is."""
+    chunk_tokens: int | None = None
+    scope: Scope | None = None
+    new: bool = False
+    """Begin another generation even if there is one of this fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a build goes about it."""
+
+    max_failed: int = MAX_FAILED
+    hold: bool = False
+    """Do not activate what is complete."""
+    retry_failed: bool = False
+    backstop: bool = False
+    backstop_hours: float = BACKSTOP_HOURS
+    """Between two backstops that run by themselves; 0 is never."""
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,90 +92,194 @@ class Built:
     run: RunCounts
     activated: bool
     interrupted: bool
+    """There is work left: it was stopped, reached a limit, or mail was edited to the last moment."""
+    verified: Verified | None
+    """None where nothing was to be activated."""
 
 
-def generation_to_fill(archive: Archive) -> Generation | None:
-    """The one being built, else the active one: what a build without further words goes on with."""
-    return generation_in_state(archive, "building") or generation_in_state(archive, "active")
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A generation, and how its texts are cut now."""
+
+    generation: Generation
+    recipe: Recipe
 
 
-def choose_generation(archive: Archive, facts: ModelFacts, model_path: str | None) -> tuple[Generation, Recipe]:
-    """The generation that a build with this model fills: the one there is if it is of this model, else a new one.
+def choose_generation(archive: Archive, embedder: Embedder, model_path: str | None, wanted: Wanted = Wanted()) -> Job:
+    """The generation that a build with this model fills: the one there is if it is what is wanted, else a retired one
+    that is, else a new one.
 
     Raises:
-        ModelError: another generation, of another model, is being built.
+        ModelError: another generation is being built; or the model file has changed under its name.
     """
-    recipe = recipe_for(facts.context_length)
+    facts = embedder.facts
     present = generation_to_fill(archive)
-    if present is not None and present.space == facts.space and present.recipe == recipe.tag:
-        return present, recipe
-    if present is None or present.state == "active":
-        present = create_generation(archive, _record(facts, model_path), facts.space, recipe.tag)
-    if present.space != facts.space or present.recipe != recipe.tag:
+    if present is not None and not wanted.new and _is_wanted(present, facts, wanted):
+        recipe = Recipe.from_tag(present.recipe)
+        set_recipe(archive, present.id, recipe.tag)  # a newer preparation of texts tops up the same generation
+        return Job(generation_with_id(archive, present.id), recipe)
+    if present is not None and not wanted.new:
+        _check_not_altered(present, facts, model_path, wanted)
+    recipe = recipe_for(facts.context_length, wanted.chunk_tokens)
+    scope = wanted.scope or EVERYTHING
+    if present is not None and present.state == "building":
         raise ModelError(
-            f"generation {present.id} is being built with {present.fingerprint}, not with {facts.space}:{recipe.tag}",
-            f"Finish it first: vaultembed embeddings build --model {present.model.path or present.model.name}",
+            f"generation {present.id} is being built with {present.fingerprint}, not with"
+            f" {facts.space}:{recipe.tag}{':' + scope.tag if scope.tag else ''}",
+            f"Finish it first: vaultembed embeddings build --model {present.model.path or present.model.name}."
+            " Or abandon it: vaultembed embeddings discard",
         )
-    return present, recipe
+    if not wanted.new:
+        for former in reversed(list_generations(archive)):
+            if (
+                former.state == "retired"
+                and former.pruned_at is None
+                and (former.space, former.recipe, former.scope) == (facts.space, recipe.tag, scope.tag)
+                and former.model.weights_sha256 == facts.weights_sha256
+            ):
+                return Job(reopen(archive, former.id), recipe)
+    check_model(embedder)
+    canary = make_canary(embedder)
+    record = _record(facts, model_path)
+    created = create_generation(archive, record, facts.space, recipe.tag, scope, canary, again=wanted.new)
+    if created.space != facts.space:
+        return choose_generation(archive, embedder, model_path, wanted)  # another process was first, with another model
+    return Job(created, recipe)
+
+
+def _is_wanted(present: Generation, facts: ModelFacts, wanted: Wanted) -> bool:
+    if present.space != facts.space:
+        return False
+    if wanted.scope is not None and wanted.scope.tag != present.scope:
+        return False
+    return wanted.chunk_tokens is None or Recipe.from_tag(present.recipe).max_tokens == wanted.chunk_tokens
+
+
+def _check_not_altered(present: Generation, facts: ModelFacts, model_path: str | None, wanted: Wanted) -> None:
+    """A model that changed under its name is not what anybody asked for: to embed everything anew with it unasked would
+    be hours of surprise, and to go on with it would mix two spaces."""
+    same_name = (present.model.path or present.model.name) == (model_path or facts.name)
+    other_weights = present.model.weights_sha256 != facts.weights_sha256
+    if present.space != facts.space and (not wanted.model_named or (same_name and other_weights)):
+        why = (
+            f"its weights have sha256 {facts.weights_sha256[:16]}…, not {present.model.weights_sha256[:16]}…"
+            if other_weights
+            else f"{facts.space}, not {present.space}"
+        )
+        raise ModelError(
+            f"the model {facts.name} is not the one generation {present.id} was made with: {why}",
+            "Put the model back, or embed anew with this one: vaultembed embeddings build --new",
+        )
 
 
 def build(
     archive: Archive,
     embedder: Embedder,
+    job: Job,
+    options: Options = Options(),
     *,
-    model_path: str | None,
-    max_failed: int,
-    on_plan: Callable[[Plan], None],
-    on_batch: Callable[[RunCounts], None],
-    should_stop: Callable[[], bool],
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_batch: Callable[[RunCounts], None] = lambda _: None,
+    on_filled: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Built:
-    """Fill the generation of this model, and activate it when it is complete.
+    """Fill a generation, verify and activate it when it is complete. `on_start` is told the run's id before any work,
+    and `on_filled` called when this process has done its part: what others do until it returns counts as well.
 
     Raises:
-        ModelError: the model does not work, or another model's generation is being built.
+        ModelError: the model does not work, or not as it did when the generation began.
         IncompleteError: complete but for too many failed messages.
+        DamageError: what was built did not pass verification; it is not activated.
     """
     archive.load_vec()
     refresh_stale(archive)
-    generation, recipe = choose_generation(archive, embedder.facts, model_path)
-    missing = coverage_of(archive, generation.id).missing
+    restamp(archive, should_stop)
+    generation = job.generation
+    if options.retry_failed:
+        retry_failed(archive, generation.id)
+    backstop = None
+    if options.backstop or is_due(archive, generation.id, options.backstop_hours):
+        backstop = Backstop(archive, generation.id)
     run = RunCounts()
-    if missing:
-        check_model(embedder)
-        on_plan(_plan(archive, generation, recipe, embedder, missing))
-        run_id = start_run(archive, generation.id)
-
-        def note(counts: RunCounts) -> None:
-            nonlocal run
-            run = counts
-            on_batch(counts)
-
-        try:
-            run = fill(archive, generation, recipe, embedder, note, should_stop)
-        except BaseException:
-            end_run(archive, run_id, run, "stopped")
-            raise
-        end_run(archive, run_id, run, "interrupted" if should_stop() else "complete")
+    if backstop is not None or _has_work(archive, generation):
+        run = _fill(archive, embedder, job, options, backstop, on_plan, on_start, on_batch, should_stop)
+        on_filled()
     coverage = coverage_of(archive, generation.id)
-    activated = False
-    if generation.state == "building" and coverage.live and not coverage.missing:
-        activate(archive, generation.id, max_failed)
-        activated = True
-    return Built(generation, coverage, run, activated, interrupted=bool(coverage.missing) and should_stop())
+    verified, activated = None, False
+    state = generation_with_id(archive, generation.id).state
+    if state == "building" and coverage.live and not coverage.missing and not options.hold:
+        is_first = not any(g.activated_at for g in list_generations(archive))
+        if not is_first:  # the very first has nothing to compare with, and nothing to lose
+            verified = verify_generation(archive, generation, embedder)
+            if not verified.is_sound:
+                raise DamageError(
+                    f"generation {generation.id} is complete but did not pass verification; it is not activated",
+                    "What is wrong: vaultembed embeddings verify, and vaultembed doctor",
+                )
+        activated = activate(archive, generation.id, options.max_failed)
+    return Built(generation, coverage, run, activated, _has_work(archive, generation), verified)
 
 
-def _plan(archive: Archive, generation: Generation, recipe: Recipe, embedder: Embedder, missing: int) -> Plan:
+def _has_work(archive: Archive, generation: Generation) -> bool:
+    return bool(work_ids(archive, generation.id, watermark_of(archive, generation.id), 1))
+
+
+def _fill(
+    archive: Archive,
+    embedder: Embedder,
+    job: Job,
+    options: Options,
+    backstop: Backstop | None,
+    on_plan: Callable[[Plan], None],
+    on_start: Callable[[int], None],
+    on_batch: Callable[[RunCounts], None],
+    should_stop: Callable[[], bool],
+) -> RunCounts:
+    generation = job.generation
+    to_do = count_work(archive, generation.id, watermark_of(archive, generation.id))
+    if to_do:
+        check_model(embedder)
+        if generation.canary is None:
+            set_canary(archive, generation.id, make_canary(embedder))
+        else:
+            check_canary(embedder, generation.canary, generation.id)
+        on_plan(_plan(archive, job, embedder, to_do))
+    run_id = start_run(archive, generation.id)
+    on_start(run_id)
+    filler = Filler(
+        archive,
+        generation,
+        job.recipe,
+        embedder,
+        new_worker(run_id),
+        limits=options.limits,
+        backstop=backstop,
+        on_batch=on_batch,
+        should_stop=should_stop,
+    )
+    try:
+        run = filler.run()
+    except BaseException:
+        end_run(archive, run_id, filler.counts, "stopped")
+        raise
+    end_run(archive, run_id, run, "interrupted" if should_stop() else "complete")
+    return run
+
+
+def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan:
     """Measured, not guessed: a sample of the messages is prepared and embedded."""
-    if missing < _WORTH_SAMPLING:
-        return Plan(generation, missing, None, None, None)
+    generation = job.generation
+    if messages < _WORTH_SAMPLING:
+        return Plan(generation, messages, None, None, None)
     ids = work_ids(archive, generation.id, watermark_of(archive, generation.id), limit=1_000_000)
     picked = random.Random(0).sample(ids, min(_SAMPLE_MESSAGES, len(ids)))  # noqa: S311 (a sample, not a secret)
     texts: list[str] = []
     for work in read_work(archive, picked):
-        texts += prepare_message(work, embedder, recipe).chunk_texts()
+        texts += prepare_message(work, embedder, job.recipe).chunk_texts()
     if not texts:
-        return Plan(generation, missing, None, None, None)
-    scale = missing / len(picked)
+        return Plan(generation, messages, None, None, None)
+    scale = messages / len(picked)
     tokens = scale * sum(embedder.count_tokens(text) for text in texts)
     # mail is very uneven: many messages are prepared to count tokens, of which few are embedded to find the rate
     tried = random.Random(0).sample(texts, min(_SAMPLE_CHUNKS, len(texts)))  # noqa: S311
@@ -149,7 +288,7 @@ def _plan(archive: Archive, generation: Generation, recipe: Recipe, embedder: Em
     row = 2 * generation.dimension + generation.dimension // 8 + _BYTES_PER_CHUNK
     return Plan(
         generation,
-        missing,
+        messages,
         about_tokens=round(tokens),
         about_seconds=tokens / rate,
         about_bytes=round(scale * sum(row + len(text) for text in texts)),

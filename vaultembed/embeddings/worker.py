@@ -2,92 +2,226 @@
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from vaultembed.archive.backstop import Backstop
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation
-from vaultembed.archive.outcomes import (
-    ChunkRow,
-    MessageOutcome,
-    commit_batch,
-    embedding_of_text,
-    watermark_of,
-    work_ids,
-)
+from vaultembed.archive.leases import Worker, any_alive, release
+from vaultembed.archive.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
+from vaultembed.archive.processes import this_process
 from vaultembed.archive.runs import RunCounts
 from vaultembed.archive.vectors import to_bits, to_rows
-from vaultembed.embeddings.prepared import Ahead, PreparedMessage, text_hash
+from vaultembed.archive.work import watermark_of, work_ids
+from vaultembed.embeddings.prepared import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
 from vaultembed.embeddings.recipe import Recipe
 from vaultembed.embeddings.resilient import embed_texts
+from vaultembed.failpoints import failpoint
 from vaultembed.models.protocol import Embedder
+
+_IDLE_SECONDS: Final = 0.05
+"""So long the model may wait for a batch before what is embedded is written meanwhile."""
+_OTHERS_SECONDS: Final = 0.25
+"""Between two looks at whether another worker that holds the rest still lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ends or slows down a run before everything is embedded. Each is a pause: the next run goes on."""
+
+    messages: int | None = None
+    per_second: float | None = None
+    """Messages."""
+
+    def share(self, workers: int, number: int) -> Limits:
+        """Of worker `number`, from 0, among so many: together they keep the limits."""
+        messages = None if self.messages is None else (self.messages + workers - 1 - number) // workers
+        return Limits(messages, None if self.per_second is None else self.per_second / workers)
+
+
+NO_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class _Embedded:
     outcomes: list[MessageOutcome]
+    leases: dict[int, list[int]]
     tokens: int
 
 
-def fill(
-    archive: Archive,
-    generation: Generation,
-    recipe: Recipe,
-    embedder: Embedder,
-    on_batch: Callable[[RunCounts], None],
-    should_stop: Callable[[], bool],
-) -> RunCounts:
-    """Embed all that is work in `generation`. Returns early when `should_stop`, with every finished batch written.
+def new_worker(run_id: int | None) -> Worker:
+    return Worker(uuid.uuid4().hex, this_process(), run_id)
 
-    Raises:
-        ModelError: the model does not work; what is written stays.
-    """
-    started = time.monotonic()
-    counts = RunCounts()
-    with ThreadPoolExecutor(1, "embed") as model:
-        while True:
-            before = counts
-            ahead = Ahead(archive.path, generation.id, embedder, recipe)
-            try:
-                done: _Embedded | None = None
-                for batch in ahead:
-                    known = _known_vectors(archive, generation, batch)
-                    running = model.submit(_embed, embedder, batch, known)
-                    if done is not None:  # written while the model works on the next
-                        counts = _write(archive, generation, recipe, done, counts, started)
-                        on_batch(counts)
-                    done = running.result()
-                    if should_stop():
+
+class Filler:
+    """Embeds all that is work in one generation, as one worker among others."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        generation: Generation,
+        recipe: Recipe,
+        embedder: Embedder,
+        worker: Worker,
+        *,
+        limits: Limits,
+        backstop: Backstop | None,
+        on_batch: Callable[[RunCounts], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._generation = generation
+        self._recipe = recipe
+        self._embedder = embedder
+        self._worker = worker
+        self._limits = limits
+        self._backstop = backstop
+        self._on_batch = on_batch
+        self._should_stop = should_stop
+        self._started = time.monotonic()
+        self.counts = RunCounts()
+        """What this run has written so far."""
+
+    def run(self) -> RunCounts:
+        """Until nothing is work, here or with another worker, or until a limit or `should_stop`; every finished batch
+        is written.
+
+        Raises:
+            ModelError: the model does not work; what is written stays.
+        """
+        try:
+            with ThreadPoolExecutor(1, "embed") as model:
+                while not self._is_over():
+                    before = self.counts.messages
+                    self._pass(model)
+                    if self._is_over() or not self._more_to_do(self.counts.messages > before):
                         break
-                if done is not None:
-                    counts = _write(archive, generation, recipe, done, counts, started)
-                    on_batch(counts)
-            finally:
-                ahead.close()
-            # What was edited or added meanwhile is work again, above a watermark that its change has lowered
-            more = work_ids(archive, generation.id, watermark_of(archive, generation.id), 1)
-            if not more or should_stop() or counts == before:
-                return counts
+        finally:
+            release(self._archive, self._worker)
+        return self.counts
+
+    def _is_over(self) -> bool:
+        return self._should_stop() or self._left() == 0
+
+    def _left(self) -> int | None:
+        return None if self._limits.messages is None else max(0, self._limits.messages - self.counts.messages)
+
+    def _pass(self, model: ThreadPoolExecutor) -> None:
+        """Everything above the watermark, once."""
+        rate = self._limits.per_second
+        limits = ScanLimits(
+            messages=self._left(),
+            # half a second of it at once
+            batch_messages=BATCH_MESSAGES if rate is None else max(1, min(int(rate / 2), BATCH_MESSAGES)),
+        )
+        ahead = Ahead(self._archive.path, self._generation.id, self._embedder, self._recipe, self._worker, limits)
+        running: Future[_Embedded] | None = None
+        try:
+            while True:
+                try:
+                    batch = ahead.next_batch(None if running is None else _IDLE_SECONDS)
+                except queue.Empty:
+                    batch = Batch()
+                upcoming = None
+                if batch is not None and batch.leases:
+                    known = self._known_vectors(batch)
+                    done = None if running is None else running.result()
+                    upcoming = model.submit(_embed, self._embedder, batch, known)
+                else:
+                    done = None if running is None else running.result()
+                if done is not None:  # written while the model works on the next
+                    self._write(done)
+                    ahead.wrote_one()
+                running = upcoming
+                if batch is None or self._should_stop():
+                    break
+                if rate is not None:
+                    if running is not None:  # there is time: nothing is gained by working ahead
+                        self._write(running.result())
+                        ahead.wrote_one()
+                        running = None
+                    self._keep_rate(rate)
+            if running is not None:
+                self._write(running.result())
+                ahead.wrote_one()
+        finally:
+            ahead.close()
+
+    def _keep_rate(self, rate: float) -> None:
+        until = self._started + self.counts.messages / rate
+        while time.monotonic() < until and not self._should_stop():
+            time.sleep(min(0.1, max(0.0, until - time.monotonic())))
+
+    def _more_to_do(self, progressed: bool) -> bool:
+        """After a pass: what was edited or added meanwhile is work again, above a watermark that its change has
+        lowered; the backstop may know of more; and what another worker holds is ours if it dies."""
+        recovered = self._finish_backstop()
+        generation_id = self._generation.id
+        if not work_ids(self._archive, generation_id, watermark_of(self._archive, generation_id), 1):
+            return False
+        if progressed or recovered:
+            return True
+        if any_alive(self._archive, generation_id, but=self._worker):
+            time.sleep(_OTHERS_SECONDS)
+            return True
+        return False
+
+    def _finish_backstop(self) -> bool:
+        """Roll it to its end; True if it found anything. One that is interrupted is not recorded as done."""
+        if self._backstop is None:
+            return False
+        while self._backstop.step():
+            if self._should_stop():
+                return False
+        self._backstop.finish()
+        self.counts = replace(self.counts, recovered=self._backstop.recovered)
+        self._backstop = None
+        return self.counts.recovered > 0
+
+    def _known_vectors(self, batch: Batch) -> dict[bytes, bytes]:
+        known = {}
+        for message in batch.messages:
+            for text in message.chunk_texts():
+                digest = text_hash(text)
+                embedding = embedding_of_text(self._archive, self._generation.id, digest)
+                if embedding is not None:
+                    known[digest] = embedding
+        return known
+
+    def _write(self, done: _Embedded) -> None:
+        def with_these(written: Sequence[MessageOutcome]) -> RunCounts:
+            outcomes = [outcome.outcome for outcome in written]
+            return replace(
+                before,
+                embedded=before.embedded + outcomes.count("embedded"),
+                blank=before.blank + outcomes.count("blank"),
+                failed=before.failed + outcomes.count("failed"),
+                chunks=before.chunks + sum(len(outcome.chunks) for outcome in written),
+                tokens=before.tokens + done.tokens,
+                seconds=time.monotonic() - self._started,
+            )
+
+        before = self.counts
+        written = commit_batch(
+            self._archive, self._generation, self._recipe.tag, done.outcomes, self._worker, done.leases, with_these
+        )
+        self.counts = with_these(written)
+        self._on_batch(self.counts)
+        if self._backstop is not None:
+            self._backstop.step()
 
 
-def _known_vectors(archive: Archive, generation: Generation, batch: list[PreparedMessage]) -> dict[bytes, bytes]:
-    known = {}
-    for message in batch:
-        for text in message.chunk_texts():
-            digest = text_hash(text)
-            embedding = embedding_of_text(archive, generation.id, digest)
-            if embedding is not None:
-                known[digest] = embedding
-    return known
-
-
-def _embed(embedder: Embedder, batch: list[PreparedMessage], known: dict[bytes, bytes]) -> _Embedded:
+def _embed(embedder: Embedder, batch: Batch, known: dict[bytes, bytes]) -> _Embedded:
     texts: dict[bytes, str] = {}
-    for message in batch:
+    for message in batch.messages:
         for text in message.chunk_texts():
             digest = text_hash(text)
             if digest not in known:
@@ -96,7 +230,8 @@ def _embed(embedder: Embedder, batch: list[PreparedMessage], known: dict[bytes, 
     rows: dict[bytes, bytes | str] = dict(known)
     for digest, vector in zip(texts, result.results, strict=True):
         rows[digest] = vector if isinstance(vector, str) else to_rows(np.asarray(vector)[None])[0]
-    return _Embedded([_outcome(message, rows) for message in batch], result.tokens)
+    failpoint("build.after_embedding")
+    return _Embedded([_outcome(message, rows) for message in batch.messages], batch.leases, result.tokens)
 
 
 def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | str]) -> MessageOutcome:
@@ -111,18 +246,3 @@ def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | str]) -> Messag
             return replace(found, outcome="failed", reason=embedding)
         chunks.append(ChunkRow(chunk.char_start, chunk.char_end, digest, embedding, to_bits(embedding)))
     return replace(found, outcome="embedded", chunks=tuple(chunks)) if chunks else found
-
-
-def _write(
-    archive: Archive, generation: Generation, recipe: Recipe, done: _Embedded, counts: RunCounts, started: float
-) -> RunCounts:
-    written = commit_batch(archive, generation, recipe.preparation, done.outcomes)
-    outcomes = [outcome.outcome for outcome in written]
-    return RunCounts(
-        embedded=counts.embedded + outcomes.count("embedded"),
-        blank=counts.blank + outcomes.count("blank"),
-        failed=counts.failed + outcomes.count("failed"),
-        chunks=counts.chunks + sum(len(outcome.chunks) for outcome in written),
-        tokens=counts.tokens + done.tokens,
-        seconds=time.monotonic() - started,
-    )

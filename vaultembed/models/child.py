@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vaultembed.errors import VaultembedError
 from vaultembed.models.errors import BadTextError
-from vaultembed.models.frames import Kind, pack_embedded, read_frame, unpack_model, write_frame
+from vaultembed.models.frames import Kind, pack_embedded, read_frame, unpack_model, unpack_share, write_frame
 
 if TYPE_CHECKING:
     from vaultembed.models.protocol import Embedder
@@ -46,7 +46,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
                 if kind is Kind.OPEN:
                     from vaultembed.models.open import open_in_process
 
-                    embedder = open_in_process(unpack_model(content))
+                    embedder = open_in_process(unpack_model(content), unpack_share(content))
                 elif embedder is not None:
                     request = json.loads(content)
                     embedded = embedder.embed(request["texts"], request["role"])

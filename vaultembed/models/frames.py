@@ -50,13 +50,14 @@ def read_frame(stream: BinaryIO) -> tuple[Kind, bytes] | None:
     return (Kind(kind), content) if len(content) == size else None
 
 
-def pack_model(model: ModelFile) -> bytes:
+def pack_model(model: ModelFile, share: int = 1) -> bytes:
     return json.dumps(
         {
             "facts": asdict(model.facts),
             "path": str(model.path),
             "sha256": model.sha256,
             "way_out": model.way_out,
+            "share": share,
         }
     ).encode()
 
@@ -64,6 +65,11 @@ def pack_model(model: ModelFile) -> bytes:
 def unpack_model(content: bytes) -> ModelFile:
     fields: dict[str, Any] = json.loads(content)
     return ModelFile(ModelFacts(**fields["facts"]), Path(fields["path"]), fields["sha256"], fields["way_out"])
+
+
+def unpack_share(content: bytes) -> int:
+    """Among how many children the cores are divided."""
+    return int(json.loads(content)["share"])
 
 
 def pack_texts(texts: Sequence[str], role: Role) -> bytes:

@@ -32,8 +32,9 @@ class ChildEmbedder:
     Beside `embed` there is the same in two steps, `submit` and `result`, to do something else while the model works.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, share: int = 1) -> None:
         self._model = model
+        self._share = share
         self._vocabulary: Vocabulary | None = None
         self._child: _Child | None = None
         self._waiting = False
@@ -56,7 +57,7 @@ class ChildEmbedder:
     def start(self) -> None:
         """Starts the child, without waiting until its model is loaded."""
         if self._child is None:
-            self._child = _Child(self._model)
+            self._child = _Child(self._model, self._share)
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
         self.submit(texts, role)
@@ -119,7 +120,7 @@ class ChildEmbedder:
 class _Child:
     """One process and the pipes to it."""
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, share: int) -> None:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `end`)
         self._process = subprocess.Popen(
             python_command("vaultembed.models.child"),
@@ -132,7 +133,7 @@ class _Child:
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
         with contextlib.suppress(EmbedderCrashedError):  # the first answer tells
-            self.send(Kind.OPEN, pack_model(model))
+            self.send(Kind.OPEN, pack_model(model, share))
 
     @property
     def process_id(self) -> int:

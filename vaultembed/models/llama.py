@@ -44,10 +44,11 @@ _ALL_LAYERS: Final = 999
 class LlamaEmbedder:
     """Implements `Embedder`. Loads at once; contexts are made as they are first needed."""
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, share: int = 1) -> None:
         """
         Args:
             model: its file inspected and verified by the caller.
+            share: so many processes divide the cores.
 
         Raises:
             ModelError: llama.cpp cannot load it.
@@ -61,7 +62,7 @@ class LlamaEmbedder:
             llama.llama_model_free(self._model)
             raise ModelError(f"llama.cpp reads {model.path} as {dimension} dimensions, {positions} positions.")
         self._batch = min(_GPU_BATCH, positions * 8) if self._on_gpu else _CPU_BATCH
-        self._lanes = 1 if self._on_gpu else _cores()
+        self._lanes = 1 if self._on_gpu else max(1, _cores() // share)
         self._pool = ThreadPoolExecutor(self._lanes, "llama")
         self._idle: SimpleQueue[_Context] = SimpleQueue()
         self._contexts: list[_Context] = []

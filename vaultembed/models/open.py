@@ -74,8 +74,8 @@ def pull_model(name: str = DEFAULT_MODEL, report: Report | None = None) -> Model
     return resolve_model(model.name)
 
 
-def open_in_process(model: ModelFile) -> LlamaEmbedder:
-    """The model in this process: for one query.
+def open_in_process(model: ModelFile, share: int = 1) -> LlamaEmbedder:
+    """The model in this process: for one query. `share`: as `open_in_child`.
 
     Raises:
         ModelError: its file has been altered, or llama.cpp cannot load it.
@@ -87,11 +87,14 @@ def open_in_process(model: ModelFile) -> LlamaEmbedder:
         from vaultembed.models.llama import LlamaEmbedder
 
         verified.result()
-    return LlamaEmbedder(model)
+    return LlamaEmbedder(model, share)
 
 
-def open_in_child(model: ModelFile) -> ChildEmbedder:
-    """The model in a child process: for builds and servers. The file is verified there, at the first call."""
+def open_in_child(model: ModelFile, share: int = 1) -> ChildEmbedder:
+    """The model in a child process: for builds and servers. The file is verified there, at the first call.
+
+    `share`: among so many children at once the cores are divided.
+    """
     from vaultembed.models.host import ChildEmbedder
 
-    return ChildEmbedder(model)
+    return ChildEmbedder(model, share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -11,8 +12,10 @@ from vaultembed.archive.lexical import newest, rank_by_words
 from vaultembed.search.query import Query
 
 if TYPE_CHECKING:  # text search does without numpy
+    from vaultembed.archive.serving import Rest
     from vaultembed.archive.vectors import Neighbour
     from vaultembed.models.protocol import Vectors
+    from vaultembed.search.serving import Voice
 
 Mode = Literal["hybrid", "vector", "text"]
 
@@ -29,7 +32,9 @@ class Signal:
     rank: int
     """From 1."""
     score: float
-    """bm25, or cosine similarity. Not comparable with another ranking's."""
+    """bm25, or cosine similarity. Not comparable with another ranking's, nor with another generation's."""
+    generation: int | None = None
+    """Whose vectors were ranked; None for words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +82,52 @@ def _ranked(archive: Archive, match: str | None, query: Query, limit: int) -> li
     ]
 
 
-def by_meaning(archive: Archive, query: Query, generation: Generation, vector: Vectors, limit: int) -> list[Hit]:
-    """Best first by cosine similarity of the best chunk. `vector`: (dimension,), of the generation's space."""
+def by_meaning(
+    archive: Archive,
+    query: Query,
+    generation: Generation,
+    vector: Vectors,
+    limit: int,
+    rest: Rest | None = None,
+    on_damage: Callable[[str], None] = lambda _: None,
+) -> list[Hit]:
+    """Best first by cosine similarity of the best chunk. `vector`: (dimension,), of the generation's space.
+
+    `rest`: only for these messages; `on_damage` is told when the coarse index cannot be used.
+    """
     from vaultembed.archive.vectors import nearest_messages
 
     def hit(rank: int, found: Neighbour) -> Hit:
         span = Span(found.chunk_id, found.char_start, found.char_end)
-        return Hit(found.message_id, found.score, None, Signal(rank, found.score), span)
+        return Hit(found.message_id, found.score, None, Signal(rank, found.score, generation.id), span)
 
     archive.load_vec()
-    nearest = nearest_messages(archive, generation, vector, limit, query.only)
+    nearest = nearest_messages(archive, generation, vector, limit, query.only, rest=rest, on_damage=on_damage)
     return [hit(rank, found) for rank, found in enumerate(nearest, 1)]
 
 
-def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int, vector_share: float = 1.0) -> list[Hit]:
-    """One ranking of two, by ranks alone: scores of different kinds say nothing to each other.
+def by_voices(
+    archive: Archive, query: Query, voices: Sequence[Voice], limit: int, on_damage: Callable[[int, str], None]
+) -> list[Hit]:
+    """The rankings of all generations that answer, one after the other: no message is in two of them. `fuse` makes one
+    ranking of them."""
+    hits: list[Hit] = []
+    for voice in voices:
+        generation = voice.generation
 
-    `vector_share` of the messages are covered by meaning. Rank r among them counts as r / share: the best of the first
-    hundred messages embedded is not the best of all.
+        def damaged(reason: str, generation_id: int = generation.id) -> None:
+            on_damage(generation_id, reason)
+
+        hits += by_meaning(archive, query, generation, voice.vector, limit, voice.rest, damaged)
+    return hits
+
+
+def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int, shares: Mapping[int, float] | None = None) -> list[Hit]:
+    """One ranking of several, by ranks alone: scores of different kinds, or of different spaces, say nothing to each
+    other.
+
+    `shares`: of the messages, what each generation answers for; 1 where it is not named. Rank r among them counts as
+    r / share: the best of the first hundred messages embedded is not the best of all.
     """
     text = {hit.message_id: hit for hit in by_text}
     vector = {hit.message_id: hit for hit in by_vector}
@@ -106,7 +139,8 @@ def fuse(by_text: list[Hit], by_vector: list[Hit], limit: int, vector_share: flo
         if of_text:
             score += 1 / (RRF_K + of_text.rank)
         if of_vector:
-            score += 1 / (RRF_K + of_vector.rank / vector_share)
+            share = (shares or {}).get(of_vector.generation or 0, 1.0)
+            score += 1 / (RRF_K + of_vector.rank / share)
         fused.append(Hit(message_id, score, of_text, of_vector, span))
     fused.sort(key=lambda hit: (-hit.score, hit.message_id))
     return fused[:limit]

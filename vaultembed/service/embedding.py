@@ -1,34 +1,57 @@
-"""`embeddings build` and `embeddings`: filling generations, and what is covered."""
+"""`embeddings build`: fills the generation there is, or a new one beside it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vaultembed.archive.database import open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.generations import Coverage, Generation, coverage_of, list_generations
-from vaultembed.archive.outcomes import Failure, list_failures
-from vaultembed.archive.runs import RunCounts
-from vaultembed.embeddings.build import MAX_FAILED, Plan, build, generation_to_fill
-from vaultembed.errors import NotReadyError
+from vaultembed.archive.database import Archive, open_archive, require_archive
+from vaultembed.archive.generations import coverage_of, generation_to_fill, generation_with_id
+from vaultembed.archive.pruning import collect_garbage
+from vaultembed.archive.runs import RunCounts, counts_of_runs
+from vaultembed.archive.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.embeddings.build import Built, Options, Plan, Wanted, build, choose_generation
+from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
-from vaultembed.service.coverage import CoverageView, coverage_view
-from vaultembed.service.dates import iso
+from vaultembed.service.backup import migration_notes
+from vaultembed.service.build_helpers import Helpers
+from vaultembed.service.disk_space import needed_by_build, space_needed_hint
+from vaultembed.service.generations import GenerationView, generation_view
 from vaultembed.service.result import Result
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationView:
-    id: int
-    state: str
-    model: str
-    fingerprint: str
-    dimension: int
-    created_at: str | None
-    activated_at: str | None
-    coverage: CoverageView
+class ScopeRequest:
+    """Which messages a generation is to cover, as a person says it."""
+
+    after: int | None = None
+    """Unix seconds."""
+    before: int | None = None
+    sources: tuple[str, ...] = ()
+    """Paths, or ids."""
+    types: tuple[str, ...] = ()
+    everything: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.everything or self.sources or self.types) and self.after is None and self.before is None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    model: str | None = None
+    """A name of the registry or the path of a .gguf; None is the model of the generation there is."""
+    document_prefix: str | None = None
+    query_prefix: str | None = None
+    chunk_tokens: int | None = None
+    scope: ScopeRequest = ScopeRequest()
+    new: bool = False
+    options: Options = field(default_factory=Options)
+    max_seconds: float | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,119 +59,156 @@ class BuildView:
     archive: Path
     generation: GenerationView
     run: RunCounts
-    """What this run did."""
+    """What this run did, all of its workers together."""
     activated: bool
     interrupted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingsView:
-    archive: Path
-    generations: tuple[GenerationView, ...]
-    failures: tuple[Failure, ...]
-    """Of the serving generation."""
+    """There is work left."""
+    verified: bool | None
+    """None where nothing was to be activated, or it is the very first generation."""
+    collected: int
+    """Vectors of deleted messages that were removed first."""
 
 
 def build_embeddings(
     archive_path: Path,
+    request: BuildRequest = BuildRequest(),
     *,
-    model: str | None = None,
-    document_prefix: str | None = None,
-    query_prefix: str | None = None,
-    max_failed: int = MAX_FAILED,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[BuildView]:
-    """Create the first generation, or top up the one there is; go on where an earlier run stopped.
-
-    `model` is a name of the registry or the path of a .gguf; without it, the model of the generation there is.
+    """Create the first generation, top up the one there is, or build another beside it; go on where an earlier run
+    stopped.
 
     Raises:
         ModelError: the model is not here, was altered, or does not work.
         IncompleteError: too many messages failed for the generation to be activated.
+        DamageError: what was built did not pass verification.
         NotReadyError: there are no messages.
     """
     require_archive(archive_path)
-    with open_archive(archive_path) as archive:
+    deadline = None if request.max_seconds is None else time.monotonic() + request.max_seconds
+
+    def is_over() -> bool:
+        return should_stop() or (deadline is not None and time.monotonic() >= deadline)
+
+    with space_needed_hint(lambda: needed_by_build(archive_path)), open_archive(archive_path) as archive:
         if not coverage_of(archive, None).live:
             raise NotReadyError("there are no messages to embed", "Import some first: vaultembed import PATH")
-        present = generation_to_fill(archive)
-        if model is None and present is not None:
-            model = present.model.path or present.model.name
-            document_prefix = present.model.document_prefix if document_prefix is None else document_prefix
-            query_prefix = present.model.query_prefix if query_prefix is None else query_prefix
-        resolved = resolve_model(model or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
-        embedder = open_in_child(resolved)
-        try:
-            built = build(
-                archive,
-                embedder,
-                model_path=str(resolved.path) if resolved.facts.converter == "gguf" else None,
-                max_failed=max_failed,
-                on_plan=on_plan,
-                on_batch=on_batch,
-                should_stop=should_stop,
-            )
-        finally:
-            embedder.close()
-        generation = next(g for g in list_generations(archive) if g.id == built.generation.id)
-    notes = []
-    coverage = built.coverage
+        archive.load_vec()
+        collected = collect_garbage(archive, is_over)
+        built = _build(archive, request, on_plan, on_batch, is_over)
+        view = BuildView(
+            archive=archive_path,
+            generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
+            run=built.run,
+            activated=built.activated,
+            interrupted=built.interrupted,
+            verified=None if built.verified is None else built.verified.is_sound,
+            collected=collected.vectors,
+        )
+        migrated = migration_notes(archive)
+    exit_code = 0
     if built.interrupted:
+        exit_code = 130 if should_stop() else 3
+    return Result("embeddings build", view, migrated + _notes(view, is_over(), request), exit_code)
+
+
+def _build(
+    archive: Archive,
+    request: BuildRequest,
+    on_plan: Callable[[Plan], None],
+    on_batch: Callable[[RunCounts], None],
+    should_stop: Callable[[], bool],
+) -> Built:
+    present = generation_to_fill(archive)
+    named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
+    name, document_prefix, query_prefix = request.model, request.document_prefix, request.query_prefix
+    if name is None and present is not None:
+        name = present.model.path or present.model.name
+        document_prefix = present.model.document_prefix if document_prefix is None else document_prefix
+        query_prefix = present.model.query_prefix if query_prefix is None else query_prefix
+    wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
+    resolved = resolve_model(name or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
+    embedder = open_in_child(resolved, share=request.workers)
+    helpers = Helpers()
+    run_id = 0
+
+    def start_helpers(own_run_id: int) -> None:
+        nonlocal run_id
+        run_id = own_run_id
+        helpers.start(request.workers - 1, archive.path, resolved, job, request.options.limits)
+
+    def on_own_batch(own: RunCounts) -> None:
+        on_batch(_of_all(archive, own, helpers, run_id))
+
+    try:
+        model_path = str(resolved.path) if resolved.facts.converter == "gguf" else None
+        job = choose_generation(archive, embedder, model_path, wanted)
+        built = build(
+            archive,
+            embedder,
+            job,
+            replace(request.options, limits=request.options.limits.share(request.workers, 0)),
+            on_plan=on_plan,
+            on_start=start_helpers,
+            on_batch=on_own_batch,
+            on_filled=lambda: helpers.wait(should_stop),
+            should_stop=should_stop,
+        )
+        helpers.close()
+        return replace(built, run=_of_all(archive, built.run, helpers, run_id))
+    finally:
+        helpers.close()
+        embedder.close()
+
+
+def _scope(archive: Archive, request: ScopeRequest) -> Scope | None:
+    if request.is_empty:
+        return None
+    if request.everything:
+        if request != ScopeRequest(everything=True):
+            raise UsageError("--everything does not go with another limit of the scope")
+        return EVERYTHING
+    sources = {source_id for name in request.sources for source_id in source_id_of_path(archive, name)}
+    return Scope(request.after, request.before, tuple(sorted(sources)), tuple(sorted(set(request.types))))
+
+
+def _of_all(archive: Archive, own: RunCounts, helpers: Helpers, run_id: int) -> RunCounts:
+    if not helpers.process_ids:
+        return own
+    others = counts_of_runs(archive, helpers.process_ids, after_run=run_id)
+    return RunCounts(
+        embedded=own.embedded + others.embedded,
+        blank=own.blank + others.blank,
+        failed=own.failed + others.failed,
+        chunks=own.chunks + others.chunks,
+        tokens=own.tokens + others.tokens,
+        seconds=own.seconds,
+        recovered=own.recovered,
+    )
+
+
+def _notes(view: BuildView, is_over: bool, request: BuildRequest) -> tuple[str, ...]:
+    notes = []
+    coverage = view.generation.coverage
+    limited = request.options.limits.messages is not None and view.run.messages >= request.options.limits.messages
+    if view.interrupted and (is_over or limited):
         notes.append(
             f"Paused with {coverage.missing:,} of {coverage.live:,} messages missing; what is done is safe."
             " Go on with: vaultembed embeddings build"
         )
-    elif coverage.missing:
+    elif view.interrupted:
         notes.append(f"{coverage.missing:,} messages changed meanwhile. Go on with: vaultembed embeddings build")
     if coverage.failed:
-        notes.append(f"{coverage.failed:,} messages could not be embedded. Which and why: vaultembed embeddings")
-    exit_code = 130 if built.interrupted else 3 if coverage.missing else 0
-    view = BuildView(archive_path, _view(generation, coverage), built.run, built.activated, built.interrupted)
-    return Result("embeddings build", view, tuple(notes), exit_code)
-
-
-def embeddings_status(archive_path: Path) -> Result[EmbeddingsView]:
-    """Generations, what each covers, and what to do next."""
-    with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        generations = list_generations(archive)
-        views = tuple(_view(g, coverage_of(archive, g.id)) for g in generations)
-        serving = next((g for g in generations if g.state == "active"), None) or (
-            generations[-1] if generations else None
+        notes.append(
+            f"{coverage.failed:,} messages could not be embedded. Which and why: vaultembed embeddings failures"
         )
-        failures = tuple(list_failures(archive, serving.id)) if serving else ()
-        live = coverage_of(archive, None).live
-    notes = []
-    if not live:
-        notes.append("There are no messages yet. Import some first: vaultembed import PATH")
-    elif not generations:
-        notes.append(f"None of {live:,} messages is embedded yet. Next: vaultembed embeddings build")
-    notes += (
-        f"Generation {view.id} misses {view.coverage.missing:,} of {view.coverage.live:,} messages."
-        " Next: vaultembed embeddings build"
-        for view in views
-        if view.state in ("building", "active") and view.coverage.missing
-    )
-    notes += (
-        f"Generation {view.id} is complete but for {view.coverage.failed:,} failed messages: too many to activate it"
-        f" unasked. To accept them: vaultembed embeddings build --max-failed {view.coverage.failed}"
-        for view in views
-        if view.state == "building" and not view.coverage.missing
-    )
-    if not notes:
-        notes.append("Everything is covered; nothing to do.")
-    return Result("embeddings", EmbeddingsView(archive_path, views, failures), tuple(notes))
-
-
-def _view(generation: Generation, coverage: Coverage) -> GenerationView:
-    return GenerationView(
-        id=generation.id,
-        state=generation.state,
-        model=generation.model.name,
-        fingerprint=generation.fingerprint,
-        dimension=generation.dimension,
-        created_at=iso(generation.created_at),
-        activated_at=iso(generation.activated_at),
-        coverage=coverage_view(coverage),
-    )
+    if view.run.recovered:
+        notes.append(f"The backstop recovered {view.run.recovered:,} messages that had been passed over.")
+    if view.generation.state == "building" and not coverage.missing and coverage.live:
+        notes.append(
+            f"Generation {view.generation.id} is complete and held back. Check it: vaultembed embeddings verify."
+            f" Use it: vaultembed embeddings activate {view.generation.id}"
+        )
+    return tuple(notes)

@@ -58,6 +58,8 @@ class ImportCounts:
     unchanged: int = 0
     duplicate: int = 0
     """In the archive already, from elsewhere: now known to stand here too."""
+    deleted: int = 0
+    """Deleted here with `vaultembed delete`; they stay so."""
     gone: int = 0
     """No longer in the source; they stay in the archive."""
     problems: int = 0
@@ -308,9 +310,10 @@ class PathImport:
 
     def _is_edition(self, message_id: int, new: NewMessage) -> bool:
         """Whether `new` is what the message has become: a draft that was edited, say. File names are used again for
-        other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text."""
+        other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text. A
+        deleted message is not what anybody wants a newer text hidden under."""
         same = imported.message_id_header(self._archive, message_id) == new.parsed.rfc822_message_id is not None
-        return same and imported.stands_alone(self._archive, message_id)
+        return same and imported.stands_alone(self._archive, message_id) and imported.is_live(self._archive, message_id)
 
     def _write(self, pending: _Pending, new: NewMessage | Problem | bytes) -> None:
         archive, source_id, raw = self._archive, pending.source_id, pending.raw
@@ -326,7 +329,9 @@ class PathImport:
                 self._count(problems=1)
                 record_problems(archive, source_id, None, raw.locator, [new])
                 return
-        if message_id is not None:
+        if message_id is not None and not imported.is_live(archive, message_id):
+            self._count(deleted=1)
+        elif message_id is not None:
             is_unchanged = present == message_id and not pending.is_repeated
             self._count(**{"unchanged" if is_unchanged else "duplicate": 1})
         elif isinstance(new, NewMessage) and present is not None and self._is_edition(present, new):
@@ -370,7 +375,7 @@ class PathImport:
 
     def _progress(self) -> None:
         counts = self._counts
-        messages = counts.added + counts.updated + counts.unchanged + counts.duplicate
+        messages = counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted
         seconds = time.monotonic() - self._started
         self._on_progress(ImportProgress(self._path, messages, self._bytes_done, self._total.known, seconds))
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.fulltext import refresh_stale
 from vaultembed.errors import UsageError
+from vaultembed.service.backup import migration_notes
+from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.import_run import ImportCounts, ImportProgress, PathImport, Raw
 from vaultembed.service.result import Result
+from vaultembed.service.total_size import total_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,23 @@ def import_mail(
         if not os.path.lexists(path):
             raise UsageError(f"{path} does not exist", "Check the spelling. Nothing was imported.")
     notes = []
-    with open_archive(archive_path) as archive:
+    read: dict[Path, int] = {}
+
+    def note(at: ImportProgress) -> None:
+        read[at.path] = at.bytes_done
+        on_progress(at)
+
+    def needed() -> int:
+        return needed_by_import(archive_path, total_size(paths) - sum(read.values()))
+
+    with space_needed_hint(needed), open_archive(archive_path) as archive:
+        migrated = migration_notes(archive)
         refresh_stale(archive)
         counts = ImportCounts()
         for path in paths:
             before = counts
             try:
-                counts = PathImport(archive, path, raw, counts, on_progress, should_stop).run()
+                counts = PathImport(archive, path, raw, counts, note, should_stop).run()
             except UsageError as error:  # no mail there; the other paths go through
                 notes.append(f"Not imported: {error.message}")
                 continue
@@ -60,16 +73,19 @@ def import_mail(
             if should_stop():
                 break
     failed = bool(notes)
+    notes += migrated
     interrupted = should_stop()
     data = Imported(archive_path, tuple(paths), counts, time.monotonic() - started, interrupted)
     if interrupted:
         notes.append("Interrupted; what was read is safe. The same command goes on from here.")
     if counts.problems:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
+    if counts.deleted:
+        notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
     if counts.added or counts.updated:
         notes.append("Text search works now. For search by meaning: vaultembed embeddings build")
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
 
 
 def _messages(counts: ImportCounts) -> int:
-    return counts.added + counts.updated + counts.unchanged + counts.duplicate
+    return counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from vaultembed.errors import VaultembedError
+from vaultembed.errors import DiskFullError, VaultembedError
 
 ENVELOPE_VERSION: Final = 1
 """Grows when a field changes its meaning or goes; new fields do not change it."""
@@ -45,8 +45,14 @@ def error_envelope(command: str, error: VaultembedError) -> dict[str, Any]:
         "exit_code": error.exit_code,
         "data": None,
         "notes": [],
-        "error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
+        "error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint, **_facts(error)},
     }
+
+
+def _facts(error: VaultembedError) -> dict[str, int | None]:
+    if isinstance(error, DiskFullError):
+        return {"free_bytes": error.free_bytes, "needed_bytes": error.needed_bytes}
+    return {}
 
 
 def plain(value: Any) -> Any:

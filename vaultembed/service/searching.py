@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
-from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_in_state
-from vaultembed.archive.reading import Summary, read_body, read_embedded_text, read_summary
-from vaultembed.errors import ModelError, NotReadyError, UsageError
-from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_meaning, by_telling_words, by_words, fuse
+from vaultembed.archive.generations import Generation, coverage_of, list_generations
+from vaultembed.archive.reading import Summary, read_body, read_summary
+from vaultembed.archive.serving import read_embedded_chunk
+from vaultembed.errors import NotReadyError, UsageError
+from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.search.query import Query, parse_query
+from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
 from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.dates import iso
 from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
-
-if TYPE_CHECKING:
-    from vaultembed.models.protocol import Vectors
 
 PASSAGE_CHARACTERS: Final = 280
 
@@ -51,18 +51,37 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildingView:
+    """A generation that is being built beside the active one."""
+
+    generation: int
+    coverage: CoverageView
+
+
+@dataclass(frozen=True, slots=True)
 class SearchView:
     query: str
     mode: str
     generation: int | None
-    """That answered by meaning; None in text mode."""
+    """The active one, or the only one; None in text mode. Which one found a result, its `vector` says."""
     coverage: CoverageView
     """Of that generation; in text mode of the text index."""
+    building: BuildingView | None
+    """Answers beside it, for what it covers."""
+    not_covered: int | None
+    """Live messages that no generation which answered has embedded; None where by meaning was not asked for."""
     results: tuple[Found, ...]
 
 
-def search_archive(archive_path: Path, text: str, *, mode: Mode = "hybrid", limit: int = 10) -> Result[SearchView]:
-    """The best `limit` messages for a query.
+def search_archive(
+    archive_path: Path,
+    text: str,
+    *,
+    mode: Mode = "hybrid",
+    limit: int = 10,
+    open_embedder: Opener = open_model_of,
+) -> Result[SearchView]:
+    """The best `limit` messages for a query. `open_embedder` opens the model of a generation.
 
     Raises:
         UsageError: an empty query, or a filter that makes no sense.
@@ -74,82 +93,99 @@ def search_archive(archive_path: Path, text: str, *, mode: Mode = "hybrid", limi
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
+    meant = mode != "text" and bool(query.text)
+    # one state of the archive for all of it: a switch of generations in between changes nothing here
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        generation = None
-        if mode != "text" and query.text:
-            generation = _serving(archive)
-            if generation is None and mode == "vector":
-                raise NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
-        coverage = coverage_of(archive, generation.id if generation else None)
-        hits = _hits(archive, query, mode, generation, coverage, limit)
-        found = tuple(_found(archive, query, hit, generation) for hit in hits)
+        live = coverage_of(archive, None).live
+        serving = find_serving(archive) if meant else None
+        answering = None
+        if serving is not None:
+            answering = answer(archive, serving, query.text, open_embedder)
+        elif meant:
+            error = _nothing_serves(archive)
+            if mode == "vector":
+                raise error
+            notes.append(f"By words only: {error.message}. {error.hint}")
+        main = serving.main if serving else None
+        building = serving.building if serving else None
+        hits = _hits(archive, query, mode, answering, limit, notes)
+        found = tuple(_found(archive, query, hit) for hit in hits)
         stale = count_stale(archive)
-    if mode == "hybrid" and query.text and generation is None:
-        notes.append("By words only: nothing is embedded yet. Next: vaultembed embeddings build")
-    elif generation is not None and (coverage.missing or coverage.failed):
-        behind = f"{coverage.missing:,} missing" if coverage.missing else ""
-        failed = f"{coverage.failed:,} failed" if coverage.failed else ""
-        left_out = " and ".join(part for part in (behind, failed) if part)
-        notes.append(
-            f"Not covered by meaning: {left_out} of {coverage.live:,} messages."
-            + (" Next: vaultembed embeddings build" if coverage.missing else " Which: vaultembed embeddings")
+        view = SearchView(
+            query=text,
+            mode=mode,
+            generation=main.id if main else None,
+            coverage=coverage_view(coverage_of(archive, main.id if main else None)),
+            building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
+            not_covered=(answering.not_covered.total if answering else live) if meant else None,
+            results=found,
         )
+    if answering is not None:
+        notes += _notes(answering, live)
     if stale and mode != "vector":
         notes.append(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
         )
-    view = SearchView(text, mode, generation.id if generation else None, coverage_view(coverage), found)
     return Result("search", view, tuple(notes))
 
 
-def _serving(archive: Archive) -> Generation | None:
-    """The active generation; while the very first one is being built, that one."""
-    return generation_in_state(archive, "active") or generation_in_state(archive, "building")
+def _nothing_serves(archive: Archive) -> NotReadyError:
+    if any(generation.state == "retired" for generation in list_generations(archive)):
+        return NotReadyError("no generation is active", "Next: vaultembed embeddings list")
+    return NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
 
 
 def _hits(
-    archive: Archive, query: Query, mode: Mode, generation: Generation | None, coverage: Coverage, limit: int
+    archive: Archive, query: Query, mode: Mode, answering: Answering | None, limit: int, notes: list[str]
 ) -> list[Hit]:
-    if generation is None:
+    if answering is None:
         return by_words(archive, query, limit)
-    vector = _query_vector(generation, query.text)
+
+    def on_damage(generation_id: int, reason: str) -> None:
+        notes.append(
+            f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
+            " which is slow. Next: vaultembed doctor --fix"
+        )
+
+    depth = limit if mode == "vector" else max(DEPTH, limit)
+    meaning = by_voices(archive, query, answering.voices, depth, on_damage)
     if mode == "vector":
-        return by_meaning(archive, query, generation, vector, limit)
-    depth = max(DEPTH, limit)
-    share = (coverage.live - coverage.missing) / max(coverage.live, 1)
-    meaning = by_meaning(archive, query, generation, vector, depth)
-    return fuse(by_telling_words(archive, query, depth), meaning, limit, vector_share=share)
+        # of one generation, the similarities themselves; of two, they cannot be compared
+        return meaning if len(answering.voices) == 1 else fuse([], meaning, limit, answering.shares)
+    return fuse(by_telling_words(archive, query, depth), meaning, limit, answering.shares)
 
 
-def _query_vector(generation: Generation, text: str) -> Vectors:
-    from vaultembed.embeddings.recipe import recipe_for
-    from vaultembed.models.open import open_in_process, resolve_model
-    from vaultembed.search.query_vector import embed_query
-
-    model = generation.model
-    try:
-        resolved = resolve_model(
-            model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
+def _notes(answering: Answering, live: int) -> list[str]:
+    notes = []
+    for generation, error in answering.silent:
+        way_out = (error.hint or "").partition("\n")[0].removeprefix(f"Generation {generation.id} needs it. ")
+        notes.append(
+            f"Generation {generation.id} does not answer: {error.message.rstrip('.')}."
+            f" What only it covers is left out. {way_out}".rstrip()
         )
-    except ModelError as error:
-        raise ModelError(
-            error.message,
-            f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
-        ) from error
-    if resolved.facts.space != generation.space:
-        raise NotReadyError(
-            f"the model {model.name} is not the one generation {generation.id} was made with"
-            f" ({resolved.facts.space}, not {generation.space})",
-            "Its vectors cannot be compared. Put the model back, or search with --mode text.",
-        )
-    embedder = open_in_process(resolved)
-    try:
-        return embed_query(embedder, text, recipe_for(resolved.facts.context_length).max_tokens)
-    finally:
-        embedder.close()
+    left_out = answering.not_covered
+    if not left_out.total:
+        return notes
+    filled = answering.voices[0].generation
+    counts = {"missing": left_out.missing, "failed": left_out.failed, _outside(filled): left_out.outside}
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    what = f"Not covered by meaning: {_list(parts)} of {live:,} messages."
+    if left_out.missing:
+        return [*notes, f"{what} Next: vaultembed embeddings build"]
+    if left_out.failed:
+        return [*notes, f"{what} Which: vaultembed embeddings"]
+    return [*notes, f"{what} By words they are."]
 
 
-def _found(archive: Archive, query: Query, hit: Hit, generation: Generation | None) -> Found:
+def _outside(generation: Generation) -> str:
+    return f"outside the scope of generation {generation.id} ({generation.scope})"
+
+
+def _list(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def _found(archive: Archive, query: Query, hit: Hit) -> Found:
     summary = read_summary(archive, hit.message_id)
     if summary is None:
         raise LookupError(f"message {hit.message_id} vanished within a snapshot")
@@ -161,27 +197,36 @@ def _found(archive: Archive, query: Query, hit: Hit, generation: Generation | No
         sender_address=summary.sender_address,
         subject=summary.subject,
         has_attachments=summary.has_attachments,
-        passage=_passage(archive, query, hit, generation, summary),
+        passage=_passage(archive, query, hit, summary),
         score=round(hit.score, 6),
         text=hit.text,
         vector=hit.vector,
     )
 
 
-def _passage(archive: Archive, query: Query, hit: Hit, generation: Generation | None, summary: Summary) -> FoundPassage:
+def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> FoundPassage:
     words = [word for phrase in (*query.words, *query.phrases) for word in re.findall(r"\w+", phrase)]
-    if hit.span is not None and generation is not None:
-        preparation = generation.recipe.partition(":")[0]
-        text = read_embedded_text(archive, hit.message_id, preparation) or ""
-        chunk = text[hit.span.char_start : hit.span.char_end]
-        if hit.span.char_start == 0 and summary.subject and chunk.startswith("Subject: "):
+    span = hit.span
+    chunk = _still_there(archive, span.chunk_id) if span else None
+    if span is not None and chunk is not None:
+        if span.char_start == 0 and summary.subject and chunk.startswith("Subject: "):
             chunk = chunk.partition("\n\n")[2]  # the subject is shown above it already
         start, end = best_passage(chunk, words, PASSAGE_CHARACTERS)
-        span = hit.span
         return FoundPassage(_one_line(chunk[start:end]), span.chunk_id, span.char_start, span.char_end)
     body = read_body(archive, hit.message_id)
     start, end = best_passage(body, words, PASSAGE_CHARACTERS)
     return FoundPassage(_one_line(body[start:end]), None, None, None)
+
+
+def _still_there(archive: Archive, chunk_id: int) -> str | None:
+    """The text of a chunk; None where the stored text no longer has it at its place."""
+    from vaultembed.embeddings.prepared import text_hash
+
+    found = read_embedded_chunk(archive, chunk_id)
+    if found is None:
+        return None
+    text = found.text[found.char_start : found.char_end]
+    return text if text_hash(text) == found.text_hash else None
 
 
 def _one_line(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vaultembed.errors import VaultembedError
@@ -23,12 +24,24 @@ class TotalSize:
         self._stopped = True
 
     def _run(self, path: Path) -> None:
-        total = 0
-        with contextlib.suppress(VaultembedError):  # the reading itself reports it
-            for found in discover(path):
-                if self._stopped:
-                    return
-                if isinstance(found, SourceFile):
-                    with contextlib.suppress(OSError):
-                        total += os.stat(found.path).st_size
-            self.known = total
+        self.known = _size(path, lambda: self._stopped)
+
+
+def total_size(paths: Sequence[Path]) -> int:
+    """Bytes of the mail at all of the paths."""
+    return sum(_size(path) or 0 for path in paths)
+
+
+def _size(path: Path, should_stop: Callable[[], bool] = lambda: False) -> int | None:
+    """None where it could not be added up, or was no longer wanted."""
+    total = 0
+    try:
+        for found in discover(path):
+            if should_stop():
+                return None
+            if isinstance(found, SourceFile):
+                with contextlib.suppress(OSError):
+                    total += os.stat(found.path).st_size
+    except VaultembedError:
+        return None  # the reading itself reports it
+    return total

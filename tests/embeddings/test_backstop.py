@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from tests.kit.archives import check_invariants
+from tests.kit.builds import fill, run
+from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive import backstop
+from vaultembed.archive.backstop import Backstop, is_due
+from vaultembed.archive.database import Archive
+
+
+def lose(archive: Archive, message_id: int) -> None:
+    """Make a message work behind the triggers' back: what no trigger saw, only the backstop finds."""
+    archive.db.execute("UPDATE messages SET embed_gen = NULL WHERE id = ?", (message_id,))
+    archive.db.execute("UPDATE embed_watermark SET watermark_id = (SELECT max(id) FROM messages)")
+
+
+def last_backstop(archive: Archive, generation_id: int) -> int | None:
+    found: int | None = archive.scalar(
+        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ?", (generation_id,)
+    )
+    return found
+
+
+def test_an_incremental_build_passes_over_what_the_backstop_recovers(archive: Archive) -> None:
+    fill(archive, 50)
+    run(archive)
+    lose(archive, 7)
+    assert run(archive).run.embedded == 0
+    built = run(archive, backstop=True)
+    assert built.run.embedded == built.run.recovered == 1
+    check_invariants(archive.path)
+
+
+def test_it_clears_stamps_that_are_not_true(archive: Archive) -> None:
+    fill(archive, 20)
+    run(archive)
+    trigger = archive.scalar("SELECT sql FROM sqlite_schema WHERE name = 'lost_outcome_clears_stamp'")
+    archive.db.execute("DROP TRIGGER lost_outcome_clears_stamp")
+    archive.db.execute("DELETE FROM embed_outcomes WHERE message_id = 3")
+    archive.db.execute(trigger)
+    assert run(archive).run.embedded == 0
+    assert run(archive, backstop=True).run.recovered == 1
+    assert archive.scalar("SELECT outcome FROM embed_outcomes WHERE message_id = 3") == "embedded"
+    check_invariants(archive.path)
+
+
+def test_it_runs_by_itself_when_the_last_one_is_old(archive: Archive) -> None:
+    fill(archive, 10)
+    run(archive, backstop_hours=24)
+    assert last_backstop(archive, 1) is not None
+    lose(archive, 5)
+    assert run(archive, backstop_hours=24).run.recovered == 0
+    archive.db.execute("UPDATE embed_watermark SET last_backstop_at = unixepoch() - 24 * 3600 - 1")
+    assert run(archive, backstop_hours=0).run.recovered == 0
+    assert run(archive, backstop_hours=24).run.recovered == 1
+
+
+def test_a_new_generation_gets_its_own_first_one(archive: Archive) -> None:
+    fill(archive, 10)
+    run(archive, backstop_hours=24)
+    run(archive, WordHashEmbedder("second"), should_stop=lambda: True)
+    assert not is_due(archive, 1, 24)
+    assert is_due(archive, 2, 24)
+
+
+def test_twin_with_one_time_for_all_generations_a_new_one_would_go_without(archive: Archive) -> None:
+    fill(archive, 10)
+    run(archive, backstop_hours=24)
+    run(archive, WordHashEmbedder("second"), hold=True)
+    lose(archive, 4)
+    before = archive.rows("SELECT generation_id, last_backstop_at FROM embed_watermark")
+    # the naive way: whatever generation had the last one
+    archive.db.execute(
+        "UPDATE embed_watermark SET last_backstop_at = (SELECT max(last_backstop_at) FROM embed_watermark)"
+    )
+    assert run(archive, WordHashEmbedder("second"), hold=True, backstop_hours=24).run.recovered == 0
+    for generation_id, at in before:
+        archive.db.execute(
+            "UPDATE embed_watermark SET last_backstop_at = ? WHERE generation_id = ?", (at, generation_id)
+        )
+    assert run(archive, WordHashEmbedder("second"), hold=True, backstop_hours=24).run.recovered == 1
+
+
+def test_one_that_was_interrupted_is_not_recorded_as_done(archive: Archive, monkeypatch: object) -> None:
+    fill(archive, 100)
+    run(archive)
+    lose(archive, 90)
+    seen: list[bool] = []
+
+    def stop() -> bool:
+        seen.append(True)
+        return len(seen) > 2
+
+    window, backstop.WINDOW = backstop.WINDOW, 10  # type: ignore[misc]
+    try:
+        assert run(archive, backstop=True, should_stop=stop).run.recovered == 0
+    finally:
+        backstop.WINDOW = window  # type: ignore[misc]
+    assert last_backstop(archive, 1) is None
+    assert run(archive, backstop=True).run.recovered == 1
+    assert last_backstop(archive, 1) is not None
+
+
+def test_it_rolls_in_windows(archive: Archive) -> None:
+    fill(archive, 100)
+    run(archive)
+    window, backstop.WINDOW = backstop.WINDOW, 10  # type: ignore[misc]
+    try:
+        roll = Backstop(archive, 1)
+        steps = 0
+        while roll.step():
+            steps += 1
+    finally:
+        backstop.WINDOW = window  # type: ignore[misc]
+    assert steps == 10

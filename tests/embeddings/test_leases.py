@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.kit.archives import check_invariants
+from tests.kit.builds import fill, run
+from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive import leases
+from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.generations import coverage_of
+from vaultembed.archive.leases import GIVE_UP_AFTER, Worker, advance, any_alive, claim, held_by, list_workers, release
+from vaultembed.archive.outcomes import list_failures
+from vaultembed.archive.processes import Process, is_gone, this_process
+from vaultembed.archive.work import watermark_of
+from vaultembed.embeddings.worker import new_worker
+
+
+@pytest.fixture
+def generation(archive: Archive) -> int:
+    """With nothing embedded of 200 messages."""
+    fill(archive, 200)
+    return run(archive, should_stop=lambda: True).generation.id
+
+
+def dead_worker() -> Worker:
+    """A worker whose process was real, and is no more."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = replace(this_process(), pid=process.pid)
+    process.communicate(b"\n")
+    return replace(new_worker(None), process=started)
+
+
+def test_this_process_is_not_gone_and_another_with_its_number_is() -> None:
+    here = this_process()
+    assert not is_gone(here)
+    assert is_gone(replace(here, started_at="another time"))
+    assert is_gone(replace(here, boot_id="an earlier boot"))
+    assert not is_gone(replace(here, host="elsewhere", pid=1))
+
+
+def test_a_process_that_died_is_gone_before_its_parent_has_noticed() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    from vaultembed.archive.processes import _started_at
+
+    alive = replace(this_process(), pid=process.pid, started_at=_started_at(process.pid) or "")
+    assert not is_gone(alive)
+    process.kill()
+    while not is_gone(alive):  # a zombie until the next line
+        pass
+    process.communicate()
+    assert is_gone(alive)
+
+
+def test_leases_of_two_workers_do_not_overlap_and_leave_nothing_out(archive: Archive, generation: int) -> None:
+    one, two = new_worker(None), new_worker(None)
+    taken = []
+    for worker in (one, two, one, two, one, two):
+        lease = claim(archive, generation, worker, after=0)
+        if lease is not None:
+            taken += lease.message_ids
+    assert taken == list(range(1, 201))
+    assert claim(archive, generation, one, after=0) is None
+    assert any_alive(archive, generation, but=one)
+    assert len(list_workers(archive, generation)) == 2
+
+
+def test_what_a_worker_gives_back_is_claimed_again(archive: Archive, generation: int) -> None:
+    one, two = new_worker(None), new_worker(None)
+    assert claim(archive, generation, one, after=0) is not None
+    release(archive, one)
+    lease = claim(archive, generation, two, after=0)
+    assert lease is not None
+    assert lease.message_ids[0] == 1
+    assert lease.attempts == 0
+
+
+def test_the_range_of_a_dead_process_is_taken_over_at_once(archive: Archive, generation: int) -> None:
+    assert claim(archive, generation, dead_worker(), after=0) is not None
+    two = new_worker(None)
+    lease = claim(archive, generation, two, after=0)
+    assert lease is not None
+    assert lease.message_ids[0] == 1
+    assert lease.attempts == 1
+
+
+def test_the_range_of_a_frozen_worker_elsewhere_is_taken_over_after_it_expires(
+    archive: Archive, generation: int
+) -> None:
+    elsewhere = replace(new_worker(None), process=Process("another-host", "boot", 1, "then"))
+    lease = claim(archive, generation, elsewhere, after=0)
+    assert lease is not None
+    here = new_worker(None)
+    other = claim(archive, generation, here, after=0)
+    assert other is not None
+    assert other.message_ids[0] == lease.message_ids[-1] + 1
+    archive.db.execute("UPDATE embed_leases SET expires_at = unixepoch() - 1 WHERE owner = ?", (elsewhere.owner,))
+    taken = claim(archive, generation, here, after=0)
+    assert taken is not None
+    assert taken.message_ids == lease.message_ids
+    assert held_by(archive, elsewhere, [lease.id]) == set()
+
+
+def test_the_watermark_does_not_pass_an_open_lease(archive: Archive, generation: int) -> None:
+    other = replace(new_worker(None), process=Process("another-host", "boot", 1, "then"))
+    lease = claim(archive, generation, other, after=0)
+    assert lease is not None
+    stopped: list[int] = []
+
+    def stop_when_idle() -> bool:
+        stopped.append(coverage_of(archive, generation).missing)
+        return stopped[-1] == len(lease.message_ids)
+
+    run(archive, should_stop=stop_when_idle)
+    assert coverage_of(archive, generation).missing == len(lease.message_ids)
+    assert watermark_of(archive, generation) == lease.message_ids[0] - 1
+    release(archive, other)
+    assert run(archive).coverage.missing == 0
+    check_invariants(archive.path)
+
+
+def test_a_range_over_which_workers_die_is_halved_down_to_the_message(archive: Archive, generation: int) -> None:
+    sizes = []
+    while True:
+        lease = claim(archive, generation, dead_worker(), after=0)
+        assert lease is not None
+        sizes.append(len(lease.message_ids))
+        if lease.is_hopeless:
+            break
+    assert sizes[0] == leases.LEASE_MESSAGES
+    assert sizes == sorted(sizes, reverse=True)
+    assert lease.message_ids == (1,)
+    assert lease.attempts == GIVE_UP_AFTER
+    assert len(sizes) <= 12
+    embedder = WordHashEmbedder()
+    built = run(archive, embedder, max_failed=1)
+    assert [failure.message_id for failure in list_failures(archive, generation)] == [1]
+    assert "processes died" in list_failures(archive, generation)[0].reason
+    assert built.coverage.embedded == 199
+    check_invariants(archive.path)
+
+
+def test_a_range_that_came_forward_is_under_no_suspicion(archive: Archive, generation: int) -> None:
+    for _ in range(4):
+        lease = claim(archive, generation, dead_worker(), after=0)
+    assert lease is not None
+    assert lease.attempts == 1
+    assert len(lease.message_ids) < leases.LEASE_MESSAGES
+    advance(archive, lease.id, lease.message_ids[0])
+    again = claim(archive, generation, new_worker(None), after=0)
+    assert again is not None
+    assert again.attempts == 1
+
+
+def test_a_build_of_a_worker_that_lost_its_lease_writes_nothing_of_it(archive: Archive, generation: int) -> None:
+    class LosesLease(WordHashEmbedder):
+        def embed(self, texts, role="document"):  # type: ignore[no-untyped-def]
+            if any("word1 " in text for text in texts):
+                with open_archive(archive.path) as other:
+                    other.db.execute("UPDATE embed_leases SET owner = 'a thief', host = 'elsewhere'")
+                    thieves.append(other.scalar("SELECT count(*) FROM embed_leases"))
+            return super().embed(texts, role)
+
+    thieves: list[int] = []
+    paused = run(archive, LosesLease(), should_stop=lambda: bool(thieves))
+    assert thieves
+    stolen = archive.rows("SELECT first_id, last_id FROM embed_leases")
+    assert stolen
+    for first, last in stolen:
+        assert (
+            archive.rows("SELECT 1 FROM messages WHERE embed_gen IS NOT NULL AND id BETWEEN ? AND ?", (first, last))
+            == []
+        )
+    assert paused.coverage.missing > 0
+    archive.db.execute("UPDATE embed_leases SET expires_at = 0")
+    assert run(archive).coverage.missing == 0
+    check_invariants(archive.path)
+
+
+def test_a_build_leaves_no_lease_behind(archive: Archive) -> None:
+    fill(archive, 100)
+    run(archive)
+    assert archive.rows("SELECT * FROM embed_leases") == []

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.archives import add, check_invariants
+from tests.kit.builds import run, search
+from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import coverage_of, list_generations
+from vaultembed.archive.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.embeddings.build import Wanted
+from vaultembed.errors import UsageError
+
+YEAR = 365 * 86400
+SINCE_2001 = Scope(after=978307200)
+
+
+@pytest.fixture
+def mail(archive: Archive) -> Archive:
+    for n in range(10):
+        add(archive, f"old {n}", f"word{n}", message_id=f"old{n}", sent_at=900_000_000)
+        add(archive, f"recent {n}", f"word{n} recent", message_id=f"recent{n}", sent_at=1_000_000_000)
+    add(archive, "undated", "nobody knows when", message_id="undated", sent_at=None)
+    return archive
+
+
+def test_a_generation_covers_its_scope_and_says_so(mail: Archive) -> None:
+    built = run(mail, wanted=Wanted(scope=SINCE_2001))
+    assert built.activated
+    assert (built.coverage.live, built.coverage.embedded) == (10, 10)
+    assert list_generations(mail)[0].fingerprint.endswith(":after2001-01-01")
+    assert mail.scalar("SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL") == 10
+    assert run(mail).run.embedded == 0
+    check_invariants(mail.path)
+
+
+def test_a_message_that_comes_into_scope_is_work(mail: Archive) -> None:
+    run(mail, wanted=Wanted(scope=SINCE_2001))
+    mail.db.execute("UPDATE messages SET sent_at = 1000000000 WHERE id = 1")
+    assert coverage_of(mail, 1).missing == 1
+    assert run(mail).run.embedded == 1
+    mail.db.execute("UPDATE messages SET sent_at = 5 WHERE id = 1")
+    assert coverage_of(mail, 1).live == 10
+    mail.db.execute("UPDATE messages SET sent_at = 1000000000 WHERE id = 1")
+    assert run(mail).run.embedded == 0
+    check_invariants(mail.path)
+
+
+def test_another_scope_is_another_generation(mail: Archive) -> None:
+    run(mail, wanted=Wanted(scope=SINCE_2001))
+    built = run(mail, wanted=Wanted(scope=EVERYTHING))
+    assert built.generation.id == 2
+    assert built.coverage.live == 21
+    assert search(mail, "nobody knows when")[0] == 21
+    check_invariants(mail.path)
+
+
+def test_a_scope_may_name_sources_and_types(archive: Archive) -> None:
+    archive.db.execute(
+        "INSERT INTO sources(kind, identifier, added_at) VALUES ('mbox', '/mail/work', 0), ('mbox', '/mail/home', 0)"
+    )
+    for n in range(6):
+        message_id = add(archive, f"s{n}", f"word{n}", message_id=str(n))
+        archive.db.execute(
+            "INSERT INTO message_sources VALUES (?, ?, ?, '', '', '', NULL)", (1 + n % 2, str(n), message_id)
+        )
+    archive.db.execute("UPDATE messages SET message_type = 'chat' WHERE id = 1")
+    assert source_id_of_path(archive, "/mail/home") == source_id_of_path(archive, "home") == [2]
+    with pytest.raises(UsageError, match="/mail/work"):
+        source_id_of_path(archive, "attic")
+    assert run(archive, wanted=Wanted(scope=Scope(sources=(1,)))).coverage.live == 3
+    built = run(
+        archive,
+        WordHashEmbedder("second"),
+        wanted=Wanted(model_named=True, scope=Scope(sources=(1,), types=("email",))),
+    )
+    assert built.coverage.live == 2
+    assert built.generation.scope == "source1,typeemail"
+    archive.db.execute("INSERT INTO message_sources VALUES (1, 'copy', 2, '', '', '', NULL)")
+    assert coverage_of(archive, 2).missing == 1
+    assert coverage_of(archive, 1).missing == 1
+    check_invariants(archive.path)

@@ -1,0 +1,378 @@
+"""Copies an archive while it is in use, and tells whether a copy is whole.
+
+A copy is made as `NAME.partial` beside its place, checked there, and renamed: whatever bears the final name is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from vaultembed.archive.migrations import APPLICATION_ID, check_not_newer, migrate_up, user_version
+from vaultembed.archive.schema_files import Migration, read_migrations
+from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
+from vaultembed.failpoints import failpoint
+
+Stopped = apsw.InterruptError
+"""Raised where `should_stop` said so."""
+COMPANIONS: Final = ("-wal", "-journal", "-shm")
+"""What SQLite takes for a part of the database file beside it, by name alone."""
+_STEP_PAGES: Final = 256
+_BUSY_MS: Final = 15_000
+_MIGRATION_SPARE: Final = 1_000_000
+_LOOK_EVERY: Final = 100_000  # instructions of SQLite's virtual machine: some milliseconds
+_OF_SOURCE: Final = (apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a copy must hold as much of as its original, and what tells a person which copy it is."""
+
+    schema_version: int
+    messages: int
+    """Live ones."""
+    deleted: int
+    generations: int
+    vectors: int
+    first_sent_at: int | None
+    last_sent_at: int | None
+    last_added_at: int | None
+    data_bytes: int
+
+
+def read_contents(db: apsw.Connection) -> Contents:
+    """Also of an archive with an older schema."""
+    version = user_version(db)
+    messages = deleted = generations = vectors = 0
+    first = last = added = None
+    if version >= 1:
+        messages, deleted, first, last, added = _row(
+            db,
+            "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), min(sent_at), max(sent_at),"
+            " max(added_at) FROM messages",
+        )
+    if version >= 3:
+        generations, vectors = _row(db, "SELECT (SELECT count(*) FROM generations), (SELECT count(*) FROM vectors)")
+    size = int(db.pragma("page_count")) * int(db.pragma("page_size"))
+    return Contents(version, messages, deleted, generations, vectors, first, last, added, size)
+
+
+def _row(db: apsw.Connection, sql: str) -> tuple[Any, ...]:
+    rows: list[tuple[Any, ...]] = db.execute(sql).fetchall()
+    return rows[0]
+
+
+def damage_in(
+    db: apsw.Connection,
+    path: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    migrations: tuple[Migration, ...],
+) -> str | None:
+    """What is wrong with the file; None where it is a whole archive.
+
+    Structure, foreign keys and schema. A flipped bit inside a text can pass: SQLite has no page checksums.
+
+    Raises:
+        VaultembedError: a newer vaultembed wrote it.
+        Stopped: `should_stop` said so.
+    """
+    db.set_progress_handler(should_stop, _LOOK_EVERY)
+    try:
+        if int(db.pragma("application_id")) != APPLICATION_ID:
+            return "it is empty, or was never finished"
+        version = user_version(db)
+        (recorded,) = _row(db, "SELECT coalesce(max(version), 0) FROM schema_migrations")
+        if version != recorded:
+            return f"it says schema version {version}, and its record of migrations {recorded}"
+        check_not_newer(db, path, migrations)
+        (found,) = _row(db, "PRAGMA integrity_check(1)")
+        if found != "ok":
+            return str(found)
+        row = next(iter(db.execute("PRAGMA foreign_key_check")), None)
+        if row is not None:
+            return f"row {row[1]} of {row[0]} belongs to a row of {row[2]} that is gone"
+        return _missing_in_schema(db, migrations[:version])
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
+        return str(error)
+    finally:
+        db.set_progress_handler(None)
+
+
+def _missing_in_schema(db: apsw.Connection, migrations: tuple[Migration, ...]) -> str | None:
+    """A trigger that is gone keeps no promise, and no check of SQLite's notices."""
+    # of a table the name: how its text is kept is up to the version of SQLite, at least for those that FTS5 makes
+    query = "SELECT type, name, CASE type WHEN 'table' THEN '' ELSE sql END FROM sqlite_schema WHERE sql IS NOT NULL"
+    fresh = apsw.Connection(":memory:")
+    try:
+        migrate_up(fresh, ":memory:", migrations)
+        missing = {tuple(row) for row in fresh.execute(query)} - {tuple(row) for row in db.execute(query)}
+    finally:
+        fresh.close()
+    return f"the {min(missing)[0]} {min(missing)[1]} is missing or altered" if missing else None
+
+
+def copy_archive(
+    db: apsw.Connection,
+    path: Path,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
+    on_check: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Contents:
+    """Copy the archive that `db` reads, check the copy, and give it its name.
+
+    `db` must be in a read transaction: so the copy is one state of the archive, and a writer, whom a reader does not
+    block, cannot make the copying begin again and again. `on_step` is told bytes done and bytes in all.
+
+    Raises:
+        UsageError: `destination` exists, unless `overwrite`; or cannot be a backup's place.
+        DiskFullError, StorageError: the destination cannot be written.
+        BusyError: another copy to the same place is being made.
+        DamageError: the original is damaged; no copy was made.
+        Stopped: `should_stop` said so; no copy was made.
+    """
+    contents = read_contents(db)
+    with taking_place(destination, contents.data_bytes, overwrite=overwrite) as partial:
+        _copy_pages(db, partial, destination, contents.data_bytes, on_step, should_stop)
+        on_check()
+        _check_copy(db, path, partial, destination, contents, should_stop)
+    return contents
+
+
+def _copy_pages(
+    db: apsw.Connection,
+    partial: Path,
+    destination: Path,
+    needed: int,
+    on_step: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    page_size = int(db.pragma("page_size"))
+    try:
+        copy = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            # A half copy is thrown away, so nothing needs a journal or a sync before the end. Nobody else opens it.
+            copy.pragma("locking_mode", "EXCLUSIVE")
+            copy.pragma("journal_mode", "OFF")
+            copy.pragma("synchronous", "OFF")
+            backup = copy.backup("main", db, "main")
+            try:
+                while not backup.done:
+                    if should_stop():
+                        raise Stopped
+                    failpoint("backup.before_step")
+                    backup.step(_STEP_PAGES)
+                    on_step((backup.page_count - backup.remaining) * page_size, backup.page_count * page_size)
+            finally:
+                backup.close(True)  # without raising: on a full disk it would say something else
+            # One file, which can be read where nothing can be written: WAL needs a second one beside it.
+            copy.pragma("journal_mode", "DELETE")
+        finally:
+            copy.close()
+    except apsw.FullError as error:
+        raise DiskFullError(destination, _free_bytes(destination), needed) from error
+    except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
+        if getattr(error, "extendedresult", None) in _OF_SOURCE:
+            raise
+        raise StorageError(
+            f"cannot write {partial}: {error}", "No copy was made. Check the disk, or choose another place."
+        ) from error
+
+
+def _check_copy(
+    db: apsw.Connection,
+    path: Path,
+    partial: Path,
+    destination: Path,
+    contents: Contents,
+    should_stop: Callable[[], bool],
+) -> None:
+    migrations = read_migrations()
+    copy = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        damage = damage_in(copy, path, should_stop, migrations=migrations)
+        if damage is None and read_contents(copy) != contents:
+            damage = "it does not hold what the original does"
+    finally:
+        copy.close()
+    if damage is None:
+        return
+    # The copy is page for page the original: which of the two is at fault?
+    of_original = damage_in(db, path, should_stop, migrations=migrations)
+    if of_original is not None:
+        raise DamageError(
+            f"{path} is damaged: {of_original}. No copy was made",
+            "What can be done: vaultembed doctor. To keep the file as it is, copy it with its -wal while nothing runs.",
+        )
+    raise StorageError(
+        f"the copy at {destination} came out wrong: {damage}", "Its disk may be failing. Choose another."
+    )
+
+
+@contextmanager
+def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator[Path]:
+    """An empty `NAME.partial` to write to, which becomes `destination` if the block ends well, and else is gone.
+
+    Raises: as `copy_archive`.
+    """
+    try:
+        check_place(destination, overwrite=overwrite)
+        free = _free_bytes(destination)
+        if free is not None and free < needed:
+            raise DiskFullError(destination, free, needed)
+        partial = destination.with_name(destination.name + ".partial")
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            _lock(descriptor, partial, destination)
+            try:
+                os.fchmod(descriptor, 0o600)
+                os.ftruncate(descriptor, 0)  # left by a copy that was killed
+                _remove(*(partial.with_name(partial.name + end) for end in COMPANIONS))
+                yield partial
+                os.fsync(descriptor)
+                failpoint("backup.before_rename")
+                check_place(destination, overwrite=overwrite)  # again: copying takes minutes
+                partial.replace(destination)
+            except BaseException:
+                _remove(partial, *(partial.with_name(partial.name + end) for end in COMPANIONS))
+                raise
+        finally:
+            os.close(descriptor)
+        sync_folder(destination.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(destination, _free_bytes(destination), needed) from error
+        raise StorageError(
+            f"cannot write {destination}: {error.strerror}", "Check the folder and its permissions, or choose another."
+        ) from error
+
+
+def _lock(descriptor: int, partial: Path, destination: Path) -> None:
+    """Of two copies to one place, the second would rename the first one's half."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(
+            f"another copy to {destination} is being made", "Wait for it, or choose another name."
+        ) from error
+    except OSError:
+        return  # a file system without locks
+    # between opening and locking the other may have ended, and what is open here be its whole copy
+    if not partial.exists() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+        raise BusyError(f"another copy to {destination} has just been made", "Look at it; if need be, try again.")
+
+
+def check_place(destination: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where no copy may be put."""
+    if destination.is_dir():
+        raise UsageError(f"{destination} is a folder", f"Name a file, for example {destination / 'archive-backup.db'}")
+    if os.path.lexists(destination) and not (overwrite and destination.is_file()):
+        if not destination.is_file():
+            raise UsageError(f"{destination} is no regular file", "Choose another name.")
+        raise UsageError(f"{destination} exists already", "Choose another name, or replace it: --overwrite")
+    if not destination.parent.is_dir():
+        raise UsageError(f"the folder {destination.parent} does not exist", "Create it first, or choose another.")
+    for end in COMPANIONS[:2]:
+        beside = destination.with_name(destination.name + end)
+        if beside.exists():
+            # SQLite would take it for a part of the new file, and spoil that with it
+            raise UsageError(
+                f"{beside} exists: {destination.name} is or was open in some program",
+                "Close that program, or choose another name.",
+            )
+
+
+def _free_bytes(destination: Path) -> int | None:
+    try:
+        return shutil.disk_usage(destination.parent).free
+    except OSError:
+        return None
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last. Some file systems cannot, and need not."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What opening an archive of an older schema did to it."""
+
+    from_version: int
+    backup: Path
+    """The archive as it was before."""
+
+
+def migrate_with_backup(db: apsw.Connection, path: Path, migrations: tuple[Migration, ...]) -> Migrated | None:
+    """Bring the file to the last of `migrations`, after a copy of it as it was; None where there was none to be made.
+
+    The copy is made while the migration's transaction has begun and written nothing. So of two processes one makes it
+    and migrates; the other waits, and finds it done.
+
+    Raises:
+        DiskFullError: there is no room for the copy and the work; nothing was changed.
+        DamageError: the file is damaged; nothing was changed.
+    """
+    made: list[Migrated] = []
+    migrate_up(db, path, migrations, lambda version: made.append(Migrated(version, back_up_version(path, version))))
+    return made[0] if made else None
+
+
+def back_up_version(path: Path, version: int) -> Path:
+    """Copy the archive to `NAME.vN.bak`, or the next free name like it. The caller holds the write lock.
+
+    Raises: as `migrate_with_backup`.
+    """
+    # on a connection of its own: one that is about to write cannot be copied from
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        db.set_busy_timeout(_BUSY_MS)
+        db.execute("BEGIN")
+        size = read_contents(db).data_bytes
+        needed = (
+            size + size // 2 + _MIGRATION_SPARE
+        )  # an index that is made stands in the write-ahead log, then in the file
+        free = _free_bytes(path)
+        if free is not None and free < needed:
+            raise DiskFullError(path, free, needed)
+        backup = _free_name(path, f".v{version}.bak")
+        copy_archive(db, path, backup)
+    finally:
+        db.close()
+    failpoint("migrate.after_backup")
+    return backup
+
+
+def _free_name(path: Path, end: str) -> Path:
+    name = path.with_name(path.name + end)
+    number = 1
+    while os.path.lexists(name):
+        number += 1
+        name = path.with_name(f"{path.name}{end.removesuffix('.bak')}.{number}.bak")
+    return name

@@ -1,0 +1,1 @@
+"""`doctor`: what is looked at, and what repairs it."""

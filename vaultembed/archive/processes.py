@@ -1,0 +1,62 @@
+"""Which process this is, and whether another one still lives: a lease outlives nobody on the same machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of one start of one machine. A pid alone is given again to others."""
+
+    host: str
+    boot_id: str
+    pid: int
+    started_at: str
+    """As the system tells it; only ever compared for equality."""
+
+
+def this_process() -> Process:
+    pid = os.getpid()
+    return Process(platform.node(), _boot_id(), pid, _started_at(pid) or "")
+
+
+def is_gone(process: Process) -> bool:
+    """True only where it is certain: a process of another host may live, whatever we see here."""
+    if process.host != platform.node():
+        return False
+    return process.boot_id != _boot_id() or _started_at(process.pid) != process.started_at
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # two containers may share host name and boot, but not their pids
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return _said_by("sysctl", "-n", "kern.boottime")
+
+
+def _started_at(pid: int) -> str | None:
+    """None where there is no such process, or only its remains."""
+    if Path("/proc/self/stat").exists():
+        try:
+            # the name before ")" may hold anything
+            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    return _said_by("ps", "-o", "lstart=", "-p", str(pid)) or None
+
+
+def _said_by(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,153 @@
+"""What search asks of the generations that serve it: for which messages each speaks, and which messages none covers.
+
+A generation *speaks* for a message while its outcome for it is current, and embedded or blank; a failed one says
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.filters import Filter
+from vaultembed.archive.generations import Generation, coverage_of
+
+_SPEAKS: Final = (
+    "EXISTS (SELECT 1 FROM embed_outcomes said WHERE said.generation_id = {generation} AND said.message_id = m.id"
+    " AND said.content_rev = m.content_rev AND said.outcome IN ('embedded', 'blank'))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The live messages for which a newer generation does not speak: an older one speaks for them."""
+
+    share: float
+    """Of the live messages, by the counters."""
+    condition: Filter
+    """Tells of one message whether it is among them."""
+    listing: Filter
+    """The same, but begins with an index where the rest is small: a walk over all messages with a look-up for each
+    takes a second at 10^6."""
+
+
+def rest_beside(archive: Archive, newer: Generation) -> Rest:
+    """What `newer` leaves to an older generation."""
+    live = coverage_of(archive, None).live
+    share = max(live - speaks_for(archive, newer), 0) / max(live, 1)
+    condition = f"NOT {_SPEAKS.format(generation=newer.id)}"
+    listing = condition
+    if share < 0.5:
+        # A stamp needs a current outcome (schema 0003): who bears this generation's is spoken for, or failed.
+        others = _ids_of_other_generations(archive, [newer])
+        parts = [
+            "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS NULL",
+            *(f"SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen = {other}" for other in others),
+            f"SELECT message_id FROM embed_outcomes WHERE generation_id = {newer.id} AND outcome = 'failed'",
+        ]
+        listing = f"m.id IN ({' UNION ALL '.join(parts)}) AND {condition}"
+    return Rest(share, Filter(condition), Filter(listing))
+
+
+def speaks_for(archive: Archive, generation: Generation) -> int:
+    """How many live messages, by the counters. (One that has left the generation's scope is not counted.)"""
+    coverage = coverage_of(archive, generation.id)
+    return coverage.embedded + coverage.blank
+
+
+def speaks_where_other_does_not(archive: Archive, generation: Generation, other: Generation) -> bool:
+    """Whether there is a message for which `generation` speaks and `other` does not. Looks at each message of
+    `generation` unless the counters tell: for one that covers little."""
+    if speaks_for(archive, other) == coverage_of(archive, None).live:
+        return False
+    found = archive.scalar(
+        "SELECT 1 FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
+        " WHERE o.generation_id = ? AND o.outcome IN ('embedded', 'blank') AND m.deleted_at IS NULL"
+        f" AND NOT {_SPEAKS.format(generation=other.id)} LIMIT 1",
+        (generation.id,),
+    )
+    return found is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NotCovered:
+    """Live messages for which no serving generation speaks, each counted once."""
+
+    missing: int
+    """The next build embeds them."""
+    failed: int
+    outside: int
+    """Not in the scope of the generation to be filled: no build embeds them."""
+
+    @property
+    def total(self) -> int:
+        return self.missing + self.failed + self.outside
+
+
+def not_covered(archive: Archive, serving: Sequence[Generation]) -> NotCovered:
+    """`serving`: the one to be filled first.
+
+    One generation: from the counters. Two: cheap where few messages are without a stamp. A message that bears the stamp
+    of a serving generation has a current outcome there, so only those without one and failed ones are looked at.
+    """
+    filled = serving[0]
+    if len(serving) == 1:
+        coverage = coverage_of(archive, filled.id)
+        outside = max(coverage_of(archive, None).live - coverage.live, 0)
+        return NotCovered(coverage.missing, coverage.failed, outside)
+    others = _ids_of_other_generations(archive, serving)
+    parts = [
+        "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS NULL",
+        *(f"SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen = {other}" for other in others),
+        *(
+            f"SELECT message_id FROM embed_outcomes WHERE generation_id = {generation.id} AND outcome = 'failed'"
+            for generation in serving
+        ),
+    ]
+    silent = " AND ".join(f"NOT {_SPEAKS.format(generation=generation.id)}" for generation in serving)
+    in_scope = "1"
+    if filled.scope:
+        in_scope = f"EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = {filled.id} AND s.message_id = m.id)"
+    failed, outside, total = archive.rows(
+        f"""
+        WITH silent(failed, in_scope) AS (
+            SELECT EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = {filled.id} AND o.message_id = m.id
+                           AND o.content_rev = m.content_rev AND o.outcome = 'failed'), {in_scope}
+            FROM ({" UNION ".join(parts)}) picked CROSS JOIN messages m ON m.id = picked.id
+            WHERE m.deleted_at IS NULL AND {silent})
+        SELECT coalesce(sum(failed), 0), coalesce(sum(NOT failed AND NOT in_scope), 0), count(*) FROM silent
+        """
+    )[0]
+    return NotCovered(total - failed - outside, failed, outside)
+
+
+def _ids_of_other_generations(archive: Archive, than: Sequence[Generation]) -> list[int]:
+    known = {generation.id for generation in than}
+    return [row[0] for row in archive.rows("SELECT id FROM generations") if row[0] not in known]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedChunk:
+    """A chunk, and the text it was cut from, as embedded."""
+
+    text: str
+    char_start: int
+    char_end: int
+    text_hash: bytes
+    """Of the chunk's text, when it was embedded."""
+
+
+def read_embedded_chunk(archive: Archive, chunk_id: int) -> EmbeddedChunk | None:
+    """None where its text is no longer there. The outcome says how the text was prepared: a generation may hold
+    outcomes of several recipes."""
+    row = archive.row(
+        "SELECT t.text, c.char_start, c.char_end, c.text_hash FROM chunks c"
+        " JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
+        " JOIN message_texts t ON t.message_id = c.message_id"
+        " AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
+        " WHERE c.id = ?",
+        (chunk_id,),
+    )
+    return None if row is None else EmbeddedChunk(*row)

@@ -1,0 +1,109 @@
+"""Scan: which messages a generation still needs, and their text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaultembed.archive.database import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is read of a message to embed it. `content_rev` is the token of compare-and-set."""
+
+    message_id: int
+    content_rev: int
+    subject: str
+    body_text: str
+
+
+def work_ids(
+    archive: Archive, generation_id: int, after: int, limit: int | None = None, last: int | None = None
+) -> list[int]:
+    """Ids above `after`, up to `last`, of live messages in scope without a stamp or with another's, in order.
+
+    One seek a generation: an OR of both conditions, or "<>", is planned as a walk over the table.
+    """
+    condition = ""
+    bindings: tuple[int, ...] = ()
+    if archive.scalar("SELECT is_scoped FROM embed_coverage WHERE generation_id = ?", (generation_id,)):
+        condition = (
+            " AND EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ? AND s.message_id = messages.id)"
+        )
+        bindings = (generation_id,)
+    stamps = [
+        None,
+        *(row[0] for row in archive.rows("SELECT id FROM generations WHERE id <> ?", (generation_id,))),
+    ]
+    found: list[int] = []
+    for stamp in stamps:
+        found += (
+            row[0]
+            for row in archive.db.execute(
+                "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS ? AND id > ? AND id <= ?"
+                f"{condition} ORDER BY id LIMIT ?",
+                (stamp, after, 2**63 - 1 if last is None else last, *bindings, -1 if limit is None else limit),
+            )
+        )
+    return sorted(found)[:limit]
+
+
+def count_work(archive: Archive, generation_id: int, after: int) -> int:
+    """How many ids `work_ids` would give without a limit."""
+    return len(work_ids(archive, generation_id, after))
+
+
+def read_work(archive: Archive, message_ids: Sequence[int]) -> list[Work]:
+    """The text of messages, each with the content_rev it was read at.
+
+    Text that is no valid UTF-8, as another writer may leave it, is read with U+FFFD in its place: one bad message must
+    not stop the others.
+    """
+    found = []
+    for message_id in message_ids:
+        row = archive.row(
+            "SELECT m.id, m.content_rev, CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB)"
+            " FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+            " WHERE m.id = ? AND m.deleted_at IS NULL",
+            (message_id,),
+        )
+        if row is not None:
+            found.append(Work(row[0], row[1], row[2].decode("utf-8", "replace"), row[3].decode("utf-8", "replace")))
+    return found
+
+
+def watermark_of(archive: Archive, generation_id: int) -> int:
+    """0 where there is none: losing it is harmless."""
+    return int(
+        archive.scalar("SELECT watermark_id FROM embed_watermark WHERE generation_id = ?", (generation_id,)) or 0
+    )
+
+
+def sweep(archive: Archive, generation_id: int) -> None:
+    """Set the watermark to just below the first id that still has work or lies in a lease, in the caller's transaction.
+
+    Nothing remembered, nothing assumed; but for a generation with a scope: the messages outside bear no stamp of it:
+    from 0, each batch would walk over all of them.
+    """
+    is_scoped = archive.scalar("SELECT is_scoped FROM embed_coverage WHERE generation_id = ?", (generation_id,))
+    first = work_ids(archive, generation_id, after=watermark_of(archive, generation_id) if is_scoped else 0, limit=1)
+    leased = archive.scalar("SELECT min(first_id) FROM embed_leases WHERE generation_id = ?", (generation_id,))
+    highest = int(archive.scalar("SELECT coalesce(max(id), 0) FROM messages"))
+    swept = min([highest, *(i - 1 for i in first), *([] if leased is None else [leased - 1])])
+    archive.db.execute(
+        "INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, ?)"
+        " ON CONFLICT DO UPDATE SET watermark_id = excluded.watermark_id",
+        (generation_id, swept),
+    )
+
+
+def retry_failed(archive: Archive, generation_id: int) -> int:
+    """Make the messages that failed in a generation work again; returns how many. Their failure stands until then."""
+    with archive.transaction():
+        archive.db.execute(
+            "UPDATE messages SET embed_gen = NULL WHERE deleted_at IS NULL AND id IN"
+            " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'failed')",
+            (generation_id,),
+        )
+        return archive.db.changes()

@@ -1,0 +1,121 @@
+"""`vaultembed delete` and `vaultembed undelete`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.confirming import confirmed
+from vaultembed.cli.output import finish, stopping
+from vaultembed.cli.progress import Progress
+from vaultembed.cli.words import count, safe
+from vaultembed.errors import UsageError
+from vaultembed.service.deletion import (
+    DeletedView,
+    DeletionView,
+    MessageLine,
+    Selection,
+    UndeletionView,
+    delete_messages,
+    deleted_messages,
+    select_messages,
+    undelete_messages,
+)
+from vaultembed.service.places import archive_path
+from vaultembed.service.result import Result
+
+
+def run_delete(
+    arguments: list[str],
+    archive: Path | None,
+    as_query: bool,
+    forever: bool,
+    among_deleted: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> NoReturn:
+    def call() -> Result[DeletionView]:
+        if among_deleted and not forever:
+            raise UsageError(
+                "deleted messages can only be deleted for ever",
+                "Add --forever. To see which there are: vaultembed undelete",
+            )
+        path = archive_path(archive)
+        selection = select_messages(path, arguments, as_query=as_query, among_deleted=among_deleted)
+        if selection.ids and not dry_run:
+            _ask(selection, forever, yes)
+        progress = Progress("Deleting")
+        try:
+            with stopping() as stop:
+                result = delete_messages(
+                    path,
+                    selection,
+                    forever=forever,
+                    dry_run=dry_run,
+                    on_messages=lambda done: progress.update(
+                        done, len(selection.ids), 0, f"{done:,} of {count(len(selection.ids), 'message')}"
+                    ),
+                    should_stop=stop,
+                )
+                return stop.exit_code(result)
+        finally:
+            progress.close()
+
+    finish("delete", as_json, call, render_delete)
+
+
+def _ask(selection: Selection, forever: bool, yes: bool) -> None:
+    number = count(len(selection.ids), "message")
+    if not yes:
+        for line in _lines(selection.first, len(selection.ids)):
+            typer.echo(line, err=True)
+    confirmed(f"Delete {number}?", yes)
+    if forever:
+        confirmed(
+            f"This removes {number} with text, raw form and vectors from the archive, and cannot be undone. Go on?", yes
+        )
+
+
+def run_undelete(ids: list[int], archive: Path | None, everything: bool, number: int, as_json: bool) -> NoReturn:
+    def call() -> Result[UndeletionView]:
+        if ids and everything:
+            raise UsageError("both ids and --all are given", "Give one of the two.")
+        with stopping() as stop:
+            result = undelete_messages(archive_path(archive), None if everything else ids, should_stop=stop)
+            return stop.exit_code(result)
+
+    if ids or everything:
+        finish("undelete", as_json, call, render_undelete)
+    finish("undelete", as_json, lambda: deleted_messages(archive_path(archive), number), render_deleted)
+
+
+def render_delete(data: DeletionView) -> None:
+    if data.dry_run:
+        typer.echo(f"{count(data.selected, 'message')} would be deleted{' for ever' if data.forever else ''}.")
+        for line in _lines(data.first, data.selected):
+            typer.echo(line)
+    else:
+        typer.echo(f"{count(data.deleted, 'message')} deleted{' for ever' if data.forever else ''}.")
+
+
+def render_deleted(data: DeletedView) -> None:
+    for line in _lines(data.messages, len(data.messages)):
+        typer.echo(line)
+
+
+def render_undelete(data: UndeletionView) -> None:
+    typer.echo(f"{count(data.undeleted, 'message')} brought back.")
+
+
+def _lines(messages: tuple[MessageLine, ...], total: int) -> list[str]:
+    lines = []
+    for message in messages:
+        deleted = f" (deleted {message.deleted_at[:10]})" if message.deleted_at else ""
+        what = f"{safe(message.sender)}: {safe(message.subject)}"
+        lines.append(f"{message.id:>8}  {(message.date or '')[:10]:<10}  {what}{deleted}")
+    if total > len(messages):
+        lines.append(f"          and {total - len(messages):,} more")
+    return lines

@@ -1,0 +1,158 @@
+"""`vaultembed embeddings`, and what it does with generations: list, failures, verify, activate, rollback, retire,
+discard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.confirming import confirmed
+from vaultembed.cli.output import finish
+from vaultembed.cli.progress import Progress
+from vaultembed.cli.words import count, coverage, safe
+from vaultembed.service.generations import (
+    ChangeView,
+    EmbeddingsView,
+    FailuresView,
+    GenerationView,
+    VerifyView,
+    activate_generation,
+    building_generation,
+    discard_generation,
+    embeddings_status,
+    list_failed,
+    retire_generation,
+    roll_back,
+    verify_embeddings,
+)
+from vaultembed.service.places import archive_path
+from vaultembed.service.result import Result
+
+
+def run_status(archive: Path | None, every: bool, as_json: bool) -> NoReturn:
+    finish("embeddings", as_json, lambda: embeddings_status(archive_path(archive), every=every), render_status)
+
+
+def run_failures(archive: Path | None, generation: int | None, as_json: bool) -> NoReturn:
+    finish("embeddings failures", as_json, lambda: list_failed(archive_path(archive), generation), render_failures)
+
+
+def run_verify(archive: Path | None, generation: int | None, sample: bool, as_json: bool) -> NoReturn:
+    def call() -> Result[VerifyView]:
+        progress = Progress("Verifying")
+        try:
+            return verify_embeddings(
+                archive_path(archive),
+                generation,
+                sample=sample,
+                on_vectors=lambda done, total: progress.update(done, total, 0, f"{done:,} of {total:,} vectors"),
+            )
+        finally:
+            progress.close()
+
+    finish("embeddings verify", as_json, call, render_verify)
+
+
+def run_activate(archive: Path | None, generation: int, max_failed: int, force: bool, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings activate",
+        as_json,
+        lambda: activate_generation(archive_path(archive), generation, max_failed=max_failed, force=force),
+        render_change,
+    )
+
+
+def run_rollback(archive: Path | None, as_json: bool) -> NoReturn:
+    finish("embeddings rollback", as_json, lambda: roll_back(archive_path(archive)), render_change)
+
+
+def run_retire(archive: Path | None, generation: int, force: bool, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings retire",
+        as_json,
+        lambda: retire_generation(archive_path(archive), generation, force=force),
+        render_change,
+    )
+
+
+def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json: bool) -> NoReturn:
+    def call() -> Result[ChangeView]:
+        path = archive_path(archive)
+        building = building_generation(path).data
+        if generation is None or generation == building.id:
+            confirmed(
+                f"Abandon generation {building.id} ({building.model}), with {building.coverage.embedded:,} messages"
+                " embedded? They would have to be embedded again.",
+                yes,
+            )
+        return discard_generation(path, generation)
+
+    finish("embeddings discard", as_json, call, render_change)
+
+
+def render_status(data: EmbeddingsView) -> None:
+    typer.echo(f"Archive: {data.archive}")
+    for generation in data.generations:
+        typer.echo("")
+        for line in generation_lines(generation):
+            typer.echo(line)
+    typer.echo("")
+
+
+def generation_lines(generation: GenerationView) -> list[str]:
+    lines = [
+        f"Generation {generation.id}, {generation.state}: {generation.model}, {generation.dimension} dimensions",
+    ]
+    if generation.pruned_at is None:
+        lines.append(f"  {coverage(generation.coverage)}, in {count(generation.chunks, 'chunk')}")
+    if generation.scope:
+        lines.append(f"  only {generation.scope}")
+    if generation.recipes:
+        mix = ", ".join(f"{number:,} with {recipe}" for recipe, number in generation.recipes.items())
+        lines.append(f"  recipes: {mix}")
+    dates = [f"created {generation.created_at}", f"activated {generation.activated_at or 'not yet'}"]
+    if generation.retired_at:
+        dates.append(f"{'discarded' if generation.state == 'discarded' else 'retired'} {generation.retired_at}")
+    if generation.pruned_at:
+        dates.append(f"pruned {generation.pruned_at}")
+    lines += [f"  {', '.join(dates)}", f"  fingerprint {generation.fingerprint}"]
+    for worker in generation.workers:
+        rate = f", {worker.per_second:,.1f} messages/s" if worker.per_second else ""
+        state = "is gone; the next build takes over" if worker.is_gone else f"last heard of {worker.heartbeat_at}"
+        lines.append(
+            f"  worker {worker.pid} on {worker.host}: messages {worker.first_id:,} to {worker.last_id:,},"
+            f" {worker.done:,} done{rate}; {state}"
+        )
+    return lines
+
+
+def render_failures(data: FailuresView) -> None:
+    for failure in data.failures:
+        tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
+        typer.echo(f"{failure.message_id}  {safe(failure.subject)}: {safe(failure.reason)}{tries}")
+
+
+def render_verify(data: VerifyView) -> None:
+    generation = data.generation
+    typer.echo(f"Generation {generation.id} ({generation.model}), {generation.state}: {coverage(generation.coverage)}")
+    typer.echo(
+        f"{count(data.vectors, 'vector')} looked at: {data.altered:,} altered, {data.malformed:,} malformed;"
+        f" {data.unsound:,} messages whose parts do not agree"
+    )
+    if data.least_cosine is not None:
+        typer.echo(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
+    if data.refused:
+        typer.echo(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
+    typer.echo("All of it is sound." if data.sound else "It is not sound.")
+
+
+def render_change(data: ChangeView) -> None:
+    generation = data.generation
+    verb = f"is now {generation.state}" if data.changed else f"was {generation.state} already"
+    typer.echo(f"Generation {generation.id} ({generation.model}) {verb}. {coverage(generation.coverage)}")
+    if data.active is not None and data.active.id != generation.id:
+        typer.echo(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
+    if data.restamped:
+        typer.echo(f"{count(data.restamped, 'message')} need not be embedded again.")

@@ -1,0 +1,109 @@
+"""`embeddings verify`: whether a generation is what it says it is, before or after it is put to use."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import Coverage, Generation, coverage_of
+from vaultembed.archive.verifying import (
+    StoredVector,
+    count_unsound,
+    read_sample,
+    vectors_of_generation,
+)
+from vaultembed.embeddings.canary import LEAST_COSINE
+from vaultembed.embeddings.resilient import embed_texts
+from vaultembed.models.protocol import Embedder
+
+SAMPLE: Final = 32
+"""Chunks that are embedded again: about a second."""
+_NORM_TOLERANCE: Final = 0.01
+"""A float16 vector of 384 dimensions is within 0.001 of length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    coverage: Coverage
+    """missing must be 0."""
+    vectors: int
+    """Looked at, all of them."""
+    altered: int
+    """Vectors that no longer match their checksum."""
+    malformed: int
+    """Not finite, not of length 1, or not of the generation's dimension."""
+    unsound: int
+    """Messages whose chunks, vectors and outcome do not agree, or whose vectors the coarse index lacks."""
+    sampled: int
+    """Chunks embedded again."""
+    refused: int
+    """Chunks of the sample that the model cannot embed any more, for which there is nothing to compare. It is well
+    otherwise, or that would be an error."""
+    least_cosine: float | None
+    """Of the sample with what is stored; None where nothing was compared."""
+
+    @property
+    def is_sound(self) -> bool:
+        """All that is there is right; there may be messages missing."""
+        sample_fits = self.least_cosine is None or self.least_cosine >= LEAST_COSINE
+        return sample_fits and not (self.altered or self.malformed or self.unsound)
+
+
+def verify_generation(
+    archive: Archive,
+    generation: Generation,
+    embedder: Embedder | None,
+    on_vectors: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Look at every vector, and embed a sample again where there is an embedder. Needs `load_vec`. Changes nothing.
+
+    Raises:
+        ModelError: the model fails on a text that is known to be good.
+    """
+    vectors = altered = malformed = 0
+    for stored in vectors_of_generation(archive, generation.id):
+        vectors += 1
+        altered += zlib.crc32(stored.embedding) != stored.checksum
+        malformed += not _is_well_formed(stored, generation.dimension)
+        if vectors % 10_000 == 0:
+            on_vectors(vectors)
+    sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id)) if embedder is not None else []  # noqa: S311
+    cosines, refused = _compare(embedder, sample) if embedder is not None else ([], 0)
+    return Verified(
+        coverage=coverage_of(archive, generation.id),
+        vectors=vectors,
+        altered=altered,
+        malformed=malformed,
+        unsound=count_unsound(archive, generation.id),
+        sampled=len(cosines),
+        refused=refused,
+        least_cosine=min(cosines, default=None),
+    )
+
+
+def _is_well_formed(stored: StoredVector, dimension: int) -> bool:
+    if len(stored.embedding) != 2 * dimension:
+        return False
+    norm = float(np.linalg.norm(np.frombuffer(stored.embedding, "<f2").astype(np.float32)))
+    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
+
+
+def _compare(embedder: Embedder, sample: list[tuple[str, bytes]]) -> tuple[list[float], int]:
+    """Cosines of the vectors made now with those stored, and how many could not be made."""
+    cosines: list[float] = []
+    refused = 0
+    for vector, (_, embedding) in zip(embed_texts(embedder, [text for text, _ in sample]).results, sample, strict=True):
+        if isinstance(vector, str):
+            refused += 1
+            continue
+        stored = np.frombuffer(embedding, "<f2").astype(np.float32)
+        norm = float(np.linalg.norm(stored))
+        can_be_compared = stored.shape == vector.shape and 0 < norm < np.inf  # false for NaN, too
+        cosines.append(float(vector @ stored / norm) if can_be_compared else 0.0)
+    return cosines, refused

@@ -1,0 +1,250 @@
+"""`delete` and `undelete`: which messages are meant, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.deletion import (
+    Doomed,
+    count_deleted,
+    delete_forever,
+    delete_softly,
+    ids_of_deleted,
+    list_deleted,
+    matching_ids,
+    read_doomed,
+    undelete,
+)
+from vaultembed.archive.fulltext import count_stale, phrase, refresh_stale
+from vaultembed.archive.generations import coverage_of, generation_to_fill
+from vaultembed.errors import UsageError
+from vaultembed.search.query import parse_query
+from vaultembed.service.backup import migration_notes
+from vaultembed.service.dates import iso
+from vaultembed.service.result import Result
+
+SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    id: int
+    date: str | None
+    sender: str
+    subject: str
+    deleted_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a deletion would be about."""
+
+    ids: tuple[int, ...]
+    first: tuple[MessageLine, ...]
+    live: int
+    """Of them not deleted yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionView:
+    archive: Path
+    selected: int
+    first: tuple[MessageLine, ...]
+    deleted: int
+    """Now; 0 in a dry run."""
+    forever: bool
+    dry_run: bool
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedView:
+    """What can be brought back."""
+
+    archive: Path
+    total: int
+    messages: tuple[MessageLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UndeletionView:
+    archive: Path
+    undeleted: int
+    missing: int
+    """Messages that the generation to be filled misses now; 0 without one."""
+
+
+def select_messages(
+    archive_path: Path, arguments: Sequence[str], *, as_query: bool = False, among_deleted: bool = False
+) -> Selection:
+    """The messages that arguments mean: ids where all are digits, else a query, of which every word must occur.
+
+    Unlike a search, which ranks whatever is near: nobody wants the ten next best deleted as well.
+
+    Raises:
+        UsageError: ids and words mixed, an id that is not there, or a query that says nothing.
+    """
+    digits = [argument.isascii() and argument.isdigit() for argument in arguments]
+    require_archive(archive_path)
+    if not as_query and any(digits):
+        if not all(digits):
+            odd = next(argument for argument, is_id in zip(arguments, digits, strict=True) if not is_id)
+            raise UsageError(
+                f"{odd} is no id, but others of these are: is it a query or a list of ids?",
+                "Give ids alone. For a query with numbers in it: vaultembed delete --query WORDS",
+            )
+        with open_archive_readonly(archive_path) as archive, archive.snapshot():
+            return _select_ids(archive, list(dict.fromkeys(int(argument) for argument in arguments)), among_deleted)
+    with open_archive_readonly(archive_path) as archive:
+        stale = count_stale(archive)
+    if stale:
+        with open_archive(archive_path) as archive:  # what changed from outside can only be matched once it is indexed
+            refresh_stale(archive)
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        if not arguments and among_deleted:
+            return _selection(archive, ids_of_deleted(archive))
+        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted))
+
+
+def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Selection:
+    found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
+    unknown = [i for i in ids if i not in found]
+    if unknown:
+        raise UsageError(
+            f"there is no message {', '.join(map(str, unknown[:5]))}; nothing was deleted",
+            "Ids are shown by: vaultembed search QUERY",
+        )
+    if among_deleted:
+        live = [i for i in ids if found[i].deleted_at is None]
+        if live:
+            raise UsageError(
+                f"message {', '.join(map(str, live[:5]))} is not deleted yet; nothing was deleted",
+                "Leave out --deleted to delete it all the same.",
+            )
+    return _selection(archive, ids)
+
+
+def _matching(archive: Archive, text: str, among_deleted: bool) -> list[int]:
+    query = parse_query(text)
+    parts = []
+    for words in (*query.words, *query.phrases):
+        found = phrase(words)
+        if found is None:  # left out, it would make the query match more than was asked for
+            raise UsageError(f"there is no word in {words!r} to look for")
+        parts.append(found)
+    if not parts and query.only.is_empty:
+        raise UsageError(
+            "what is to be deleted?", "Name ids or a query: vaultembed delete 17 18, vaultembed delete from:shop sale"
+        )
+    return matching_ids(archive, " AND ".join(parts) or None, query.only, deleted=among_deleted)
+
+
+def _selection(archive: Archive, ids: Sequence[int]) -> Selection:
+    first = tuple(_line(row) for row in read_doomed(archive, ids[:SHOWN]))
+    live = sum(row.deleted_at is None for row in read_doomed(archive, ids))
+    return Selection(tuple(ids), first, live)
+
+
+def delete_messages(
+    archive_path: Path,
+    selection: Selection,
+    *,
+    forever: bool = False,
+    dry_run: bool = False,
+    on_messages: Callable[[int], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Result[DeletionView]:
+    """Delete exactly the messages selected; whatever has come to match the query meanwhile stays."""
+    deleted = 0
+    if not dry_run and selection.ids:
+        with open_archive(archive_path) as archive:
+            if forever:
+                archive.load_vec()
+                deleted = delete_forever(archive, selection.ids, should_stop, on_messages)
+            else:
+                deleted = delete_softly(archive, selection.ids, should_stop)
+    interrupted = not dry_run and should_stop()
+    view = DeletionView(
+        archive=archive_path,
+        selected=len(selection.ids),
+        first=selection.first,
+        deleted=deleted,
+        forever=forever,
+        dry_run=dry_run,
+        interrupted=interrupted,
+    )
+    return Result("delete", view, tuple(_notes(view, selection)), 130 if interrupted else 0)
+
+
+def _notes(view: DeletionView, selection: Selection) -> list[str]:
+    notes = []
+    if view.interrupted:
+        notes.append("Interrupted; what is deleted stays so. The same command goes on from here.")
+    if not selection.ids:
+        notes.append("Nothing matches; nothing was deleted.")
+    elif view.dry_run:
+        notes.append("Nothing was deleted. Leave out --dry-run to do it.")
+    elif view.forever and view.deleted:
+        notes.append(
+            "They come back if an import reads their files again. To give the space back to the disk:"
+            " vaultembed embeddings prune"
+        )
+    elif view.deleted:
+        few = " ".join(map(str, selection.ids[:SHOWN])) if len(selection.ids) <= SHOWN else "ID…"
+        notes.append(f"To bring them back: vaultembed undelete {few}")
+    elif not view.interrupted:
+        notes.append("They were deleted already. To remove them for ever: add --forever")
+    return notes
+
+
+def deleted_messages(archive_path: Path, limit: int = 100) -> Result[DeletedView]:
+    """The messages that can be brought back, the last deleted first."""
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        total = count_deleted(archive)
+        messages = tuple(_line(row) for row in list_deleted(archive, limit))
+    notes = []
+    if not total:
+        notes.append("No deleted messages.")
+    else:
+        if total > len(messages):
+            notes.append(f"The last {len(messages):,} of {total:,}. All: -n {total}")
+        notes.append("To bring them back: vaultembed undelete ID…, or --all")
+    return Result("undelete", DeletedView(archive_path, total, messages), tuple(notes))
+
+
+def undelete_messages(
+    archive_path: Path, ids: Sequence[int] | None, *, should_stop: Callable[[], bool] = lambda: False
+) -> Result[UndeletionView]:
+    """Bring messages back; None: all of them.
+
+    Raises:
+        UsageError: an id that is not there.
+    """
+    require_archive(archive_path)
+    with open_archive(archive_path) as archive:
+        notes = list(migration_notes(archive))
+        wanted = ids_of_deleted(archive) if ids is None else list(dict.fromkeys(ids))
+        known = {row.id for row in read_doomed(archive, wanted)}
+        unknown = [str(i) for i in wanted if i not in known]
+        if unknown and ids is not None:
+            raise UsageError(
+                f"there is no message {', '.join(unknown[:5])}; nothing was brought back",
+                "Which are deleted: vaultembed undelete. What was deleted for ever can only be imported again.",
+            )
+        undeleted = undelete(archive, wanted, should_stop)
+        generation = generation_to_fill(archive)
+        missing = 0 if generation is None else coverage_of(archive, generation.id).missing
+    if not undeleted:
+        notes.append("None of them was deleted.")
+    elif missing:
+        notes.append(f"Search by meaning misses {missing:,} messages. Next: vaultembed embeddings build")
+    interrupted = should_stop()
+    return Result("undelete", UndeletionView(archive_path, undeleted, missing), tuple(notes), 130 if interrupted else 0)
+
+
+def _line(row: Doomed) -> MessageLine:
+    return MessageLine(row.id, iso(row.sent_at, row.zone_minutes), row.sender, row.subject, iso(row.deleted_at))

@@ -1,0 +1,128 @@
+"""`doctor`: counts the whole archive again, says what is not as it should be, and repairs what can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vaultembed.archive.backup import Stopped
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.generations import list_generations
+from vaultembed.archive.inspection.findings import RESTORE, Finding, OnStep
+from vaultembed.archive.inspection.fixes import fix_findings
+from vaultembed.archive.inspection.inspect import inspect_archive
+from vaultembed.errors import DamageError, ModelError
+from vaultembed.service.model_of import resolve_model_of
+from vaultembed.service.result import Result
+
+_MOST_ROUNDS: Final = 3
+"""A repair may bring to light what it repaired leaves behind: rows of the coarse index of chunks that were deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorView:
+    archive: Path
+    healthy: bool
+    """Nothing is damaged or wrong, no model is missing; leftovers do no harm."""
+    findings: tuple[Finding, ...]
+    """As the archive is now: after the repairs, where there were any."""
+    repaired: tuple[str, ...]
+    """What was done, in sentences."""
+
+
+def examine(
+    archive_path: Path,
+    *,
+    fix: bool = False,
+    on_step: OnStep = lambda _what, _done, _total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Result[DoctorView]:
+    """Exit code 5: something is damaged or wrong; 4: only a model is missing; 0: neither.
+
+    Raises:
+        DamageError: it is so damaged that it cannot be opened.
+        VaultembedError: no archive, or one of another schema.
+        BusyError, StorageError: only with `fix`.
+    """
+    require_archive(archive_path)
+    repaired: list[str] = []
+    findings: list[Finding] = []
+    try:
+        findings = _inspect(archive_path, on_step, should_stop)
+        for _ in range(_MOST_ROUNDS if fix else 0):
+            if not any(finding.fix for finding in findings):
+                break
+            before = findings
+            repaired += _repair(archive_path, findings, on_step, should_stop)
+            findings = _inspect(archive_path, on_step, should_stop)
+            if findings == before:
+                break
+    except Stopped:
+        note = "Interrupted: not everything was looked at. What was repaired stays."
+        return Result("doctor", DoctorView(archive_path, False, tuple(findings), tuple(repaired)), (note,), 130)
+    view = DoctorView(archive_path, all(f.severity == "leftover" for f in findings), tuple(findings), tuple(repaired))
+    return Result("doctor", view, _notes(findings, fix), _exit_code(findings))
+
+
+def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> list[Finding]:
+    try:
+        with open_archive_readonly(path) as archive:
+            # read, not mapped: where the file is cut short, a read past its end is an error and not the end of us
+            archive.db.pragma("mmap_size", 0)
+            findings = inspect_archive(archive, on_step, should_stop)
+            if not any(finding.severity == "damage" for finding in findings):
+                findings += _missing_models(archive)
+            return findings
+    except DamageError as error:
+        raise _hopeless(error) from error
+
+
+def _missing_models(archive: Archive) -> list[Finding]:
+    found = []
+    for generation in list_generations(archive):
+        if generation.state not in ("active", "building"):
+            continue
+        try:
+            resolve_model_of(generation)
+        except ModelError as error:
+            what = f"the model of generation {generation.id} cannot be used: {error.message}"
+            found.append(Finding("model", "model", what, 1, (generation.model.name,), generation.id, None, error.hint))
+    return found
+
+
+def _repair(path: Path, findings: list[Finding], on_step: OnStep, should_stop: Callable[[], bool]) -> list[str]:
+    try:
+        with open_archive(path) as archive:
+            archive.load_vec_unchecked()
+            return fix_findings(archive, findings, on_step, should_stop)
+    except DamageError as error:
+        raise _hopeless(error) from error
+
+
+def _hopeless(error: DamageError) -> DamageError:
+    """Every other command says `vaultembed doctor` here."""
+    return DamageError(
+        error.message,
+        f"It cannot be examined further. {RESTORE} Without one: move the file aside, and import the mail again:"
+        " vaultembed import PATH",
+    )
+
+
+def _exit_code(findings: list[Finding]) -> int:
+    if any(finding.severity in ("damage", "wrong") for finding in findings):
+        return 5
+    return 4 if any(finding.severity == "model" for finding in findings) else 0
+
+
+def _notes(findings: list[Finding], fix: bool) -> tuple[str, ...]:
+    notes = []
+    if not fix and any(finding.fix and finding.severity != "leftover" for finding in findings):
+        notes.append(
+            "To repair what can be: vaultembed doctor --fix. A copy first does no harm: vaultembed backup DEST"
+        )
+    for finding in findings:
+        if finding.way_out and finding.way_out not in notes:
+            notes.append(finding.way_out)
+    return tuple(notes)

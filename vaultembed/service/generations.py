@@ -1,0 +1,350 @@
+"""What a person does with generations: look at them, verify, activate, roll back, retire, discard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.generations import (
+    Generation,
+    count_chunks,
+    coverage_of,
+    generation_in_state,
+    generation_to_fill,
+    generation_with_id,
+    list_generations,
+    recipe_mix,
+)
+from vaultembed.archive.leases import list_workers
+from vaultembed.archive.outcomes import Failure, list_failures
+from vaultembed.archive.transitions import activate, discard, restamp, retire, rollback
+from vaultembed.errors import DamageError, IncompleteError, NotReadyError
+from vaultembed.service.backup import migration_notes
+from vaultembed.service.coverage import CoverageView, coverage_view
+from vaultembed.service.dates import iso
+from vaultembed.service.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    host: str
+    pid: int
+    first_id: int
+    last_id: int
+    """The messages it holds, at most from first to last."""
+    done: int
+    """Messages of its run so far."""
+    per_second: float | None
+    heartbeat_at: str | None
+    is_gone: bool
+    """Its process is no more; what it held is taken over by the next worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationView:
+    id: int
+    state: str
+    model: str
+    fingerprint: str
+    scope: str
+    """"" is every message."""
+    dimension: int
+    chunks: int
+    created_at: str | None
+    activated_at: str | None
+    retired_at: str | None
+    pruned_at: str | None
+    coverage: CoverageView
+    recipes: dict[str, int]
+    """Messages by recipe, where there is more than one."""
+    workers: tuple[WorkerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsView:
+    archive: Path
+    generations: tuple[GenerationView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailuresView:
+    archive: Path
+    generation: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """A change of states."""
+
+    archive: Path
+    generation: GenerationView
+    """That was named."""
+    active: GenerationView | None
+    """That serves now."""
+    changed: bool
+    """False where it was so already."""
+    restamped: int
+    """Messages whose stamp was renewed; none of them needs embedding again."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyView:
+    archive: Path
+    generation: GenerationView
+    vectors: int
+    altered: int
+    malformed: int
+    unsound: int
+    sampled: int
+    refused: int
+    """Chunks of the sample that the model cannot embed any more."""
+    least_cosine: float | None
+    sound: bool
+
+
+def generation_view(archive: Archive, generation: Generation) -> GenerationView:
+    return GenerationView(
+        id=generation.id,
+        state=generation.state,
+        model=generation.model.name,
+        fingerprint=generation.fingerprint,
+        scope=generation.scope,
+        dimension=generation.dimension,
+        chunks=count_chunks(archive, generation.id),
+        created_at=iso(generation.created_at),
+        activated_at=iso(generation.activated_at),
+        retired_at=iso(generation.retired_at),
+        pruned_at=iso(generation.pruned_at),
+        coverage=coverage_view(coverage_of(archive, generation.id)),
+        recipes=recipe_mix(archive, generation.id),
+        workers=_workers(archive, generation.id),
+    )
+
+
+def _workers(archive: Archive, generation_id: int) -> tuple[WorkerView, ...]:
+    views = []
+    for worker in list_workers(archive, generation_id):
+        seconds = worker.heartbeat_at - worker.started_at if worker.started_at is not None else 0
+        views.append(
+            WorkerView(
+                host=worker.host,
+                pid=worker.pid,
+                first_id=worker.first_id,
+                last_id=worker.last_id,
+                done=worker.done,
+                per_second=round(worker.done / seconds, 1) if seconds > 0 else None,
+                heartbeat_at=iso(worker.heartbeat_at),
+                is_gone=worker.is_gone,
+            )
+        )
+    return tuple(views)
+
+
+def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[EmbeddingsView]:
+    """Generations, what each covers, who is working on them, and what to do next.
+
+    `every`: also those that were discarded or pruned.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        generations = [
+            g for g in list_generations(archive) if every or (g.state != "discarded" and g.pruned_at is None)
+        ]
+        views = tuple(generation_view(archive, g) for g in generations)
+        live = coverage_of(archive, None).live
+    notes = []
+    if not live:
+        notes.append("There are no messages yet. Import some first: vaultembed import PATH")
+    elif not any(view.state in ("building", "active") for view in views):
+        notes.append(f"None of {live:,} messages can be found by meaning yet. Next: vaultembed embeddings build")
+    building = next((view for view in views if view.state == "building"), None)
+    for view in views:
+        is_behind = view.state == "building" or (view.state == "active" and building is None)
+        if is_behind and view.coverage.missing:
+            notes.append(
+                f"Generation {view.id} misses {view.coverage.missing:,} of {view.coverage.live:,} messages."
+                " Next: vaultembed embeddings build"
+            )
+        elif view.state == "building" and view.coverage.live:
+            notes.append(
+                f"Generation {view.id} is complete, with {view.coverage.failed:,} failed messages, and not yet in use."
+                f" To use it: vaultembed embeddings activate {view.id}"
+                + (f" --max-failed {view.coverage.failed}" if view.coverage.failed else "")
+            )
+        elif view.coverage.failed and view.state == "active":
+            notes.append(
+                f"Generation {view.id} failed on {view.coverage.failed:,} messages."
+                " Which and why: vaultembed embeddings failures"
+            )
+    if not notes:
+        notes.append("Everything is covered; nothing to do.")
+    return Result("embeddings", EmbeddingsView(archive_path, views), tuple(notes))
+
+
+def list_failed(archive_path: Path, generation_id: int | None = None) -> Result[FailuresView]:
+    """Messages that could not be embedded, each with the reason.
+
+    Raises:
+        NotReadyError: there is no generation yet.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        generation = _named_or_current(archive, generation_id)
+        failures = tuple(list_failures(archive, generation.id))
+    notes = (
+        ("Once their cause is gone: vaultembed embeddings build --retry-failed",)
+        if failures
+        else (f"Generation {generation.id} has no failed messages.",)
+    )
+    return Result("embeddings failures", FailuresView(archive_path, generation.id, failures), notes)
+
+
+def activate_generation(
+    archive_path: Path, generation_id: int, *, max_failed: int, force: bool = False
+) -> Result[ChangeView]:
+    """Let search by meaning use another generation.
+
+    Raises:
+        IncompleteError: it is not complete, and `force` was not given.
+        VaultembedError: it is empty, discarded or pruned.
+    """
+    return _changed(
+        archive_path,
+        "embeddings activate",
+        lambda archive: (generation_id, activate(archive, generation_id, max_failed, force=force)),
+    )
+
+
+def roll_back(archive_path: Path) -> Result[ChangeView]:
+    """Go back to the generation that was active before. Once more goes forward again.
+
+    Raises:
+        VaultembedError: there is none that still has its vectors.
+    """
+    return _changed(archive_path, "embeddings rollback", lambda archive: (rollback(archive).id, True))
+
+
+def retire_generation(archive_path: Path, generation_id: int, *, force: bool = False) -> Result[ChangeView]:
+    """Take the active generation out of service.
+
+    Raises:
+        UsageError: it is not active, or `force` was not given.
+    """
+    return _changed(
+        archive_path,
+        "embeddings retire",
+        lambda archive: (generation_id, retire(archive, generation_id, force=force)),
+    )
+
+
+def building_generation(archive_path: Path) -> Result[GenerationView]:
+    """The one that is being built: what `discard` would abandon.
+
+    Raises:
+        NotReadyError: there is none.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        building = generation_in_state(archive, "building")
+        if building is None:
+            raise NotReadyError("no generation is being built", "Which there are: vaultembed embeddings list")
+        return Result("embeddings", generation_view(archive, building))
+
+
+def discard_generation(archive_path: Path, generation_id: int | None = None) -> Result[ChangeView]:
+    """Abandon the generation that is being built.
+
+    Raises:
+        UsageError: none is being built, or that one is not.
+    """
+    result = _changed(archive_path, "embeddings discard", lambda archive: (discard(archive, generation_id).id, True))
+    return Result(
+        result.command, result.data, ("Its vectors take up space until: vaultembed embeddings prune", *result.notes)
+    )
+
+
+def _changed(archive_path: Path, command: str, change: Callable[[Archive], tuple[int, bool]]) -> Result[ChangeView]:
+    require_archive(archive_path)
+    with open_archive(archive_path) as archive:
+        generation_id, changed = change(archive)
+        restamped = restamp(archive)
+        active = generation_in_state(archive, "active")
+        view = ChangeView(
+            archive=archive_path,
+            generation=generation_view(archive, generation_with_id(archive, generation_id)),
+            active=None if active is None else generation_view(archive, active),
+            changed=changed,
+            restamped=restamped,
+        )
+        building = generation_in_state(archive, "building")
+        notes = list(migration_notes(archive))
+    if view.active is None:
+        notes.append("No generation is active: search by meaning needs one. Next: vaultembed embeddings build")
+    elif view.active.coverage.missing and building is None:
+        notes.append(
+            f"Generation {view.active.id} misses {view.active.coverage.missing:,} of"
+            f" {view.active.coverage.live:,} messages. Next: vaultembed embeddings build"
+        )
+    return Result(command, view, tuple(notes))
+
+
+def verify_embeddings(
+    archive_path: Path,
+    generation_id: int | None = None,
+    *,
+    sample: bool = True,
+    on_vectors: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Result[VerifyView]:
+    """Check a generation whole: the one being built, else the active one. Exit code 3 if messages are missing, 5 if
+    what is there is not right.
+
+    Raises:
+        NotReadyError: there is no generation yet.
+        ModelError: its model is not here, to embed a sample again.
+    """
+    from vaultembed.embeddings.verify import verify_generation
+    from vaultembed.service.model_of import open_model_of
+
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        archive.load_vec()
+        generation = _named_or_current(archive, generation_id)
+        if generation.pruned_at is not None:
+            raise NotReadyError(f"the vectors of generation {generation.id} were pruned: there is nothing to verify")
+        total = count_chunks(archive, generation.id)
+        embedder = open_model_of(generation) if sample and total else None
+        try:
+            verified = verify_generation(archive, generation, embedder, lambda done: on_vectors(done, total))
+        finally:
+            if embedder is not None:
+                embedder.close()
+        view = VerifyView(
+            archive=archive_path,
+            generation=generation_view(archive, generation),
+            vectors=verified.vectors,
+            altered=verified.altered,
+            malformed=verified.malformed,
+            unsound=verified.unsound,
+            sampled=verified.sampled,
+            refused=verified.refused,
+            least_cosine=verified.least_cosine,
+            sound=verified.is_sound,
+        )
+    notes = []
+    coverage = verified.coverage
+    if not verified.is_sound:
+        notes.append("What is wrong, and repairing it: vaultembed doctor, then vaultembed doctor --fix")
+    if coverage.missing:
+        notes.append(f"{coverage.missing:,} messages are missing. Next: vaultembed embeddings build")
+    elif verified.is_sound and generation.state == "building":
+        notes.append(f"Sound and complete. To use it: vaultembed embeddings activate {generation.id}")
+    exit_code = DamageError.exit_code if not verified.is_sound else IncompleteError.exit_code if coverage.missing else 0
+    return Result("embeddings verify", view, tuple(notes), exit_code)
+
+
+def _named_or_current(archive: Archive, generation_id: int | None) -> Generation:
+    if generation_id is not None:
+        return generation_with_id(archive, generation_id)
+    generation = generation_to_fill(archive)
+    if generation is None:
+        raise NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
+    return generation

@@ -1,0 +1,82 @@
+"""`migrate`: which schema the archive has, and bringing it to another, with a backup first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.backup import Migrated, back_up_version, migrate_with_backup
+from vaultembed.archive.database import open_older, open_older_readonly
+from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, user_version
+from vaultembed.archive.schema_files import read_migrations
+from vaultembed.errors import UsageError
+from vaultembed.service.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationView:
+    archive: Path
+    from_version: int
+    to_version: int
+    latest: int
+    """Of this vaultembed."""
+    lost: tuple[str, ...]
+    """What the way down loses; it is in the backup."""
+    backup: Path | None
+    """The archive as it was; None where nothing was to be done."""
+
+
+def plan_migration(archive_path: Path, to_version: int | None = None) -> MigrationView:
+    """What `migrate` would do; `to_version` None: the latest.
+
+    Raises:
+        UsageError: this vaultembed has no such version.
+        VaultembedError: no archive, or a newer vaultembed wrote it.
+    """
+    migrations = read_migrations()
+    to = len(migrations) if to_version is None else to_version
+    if not 0 <= to <= len(migrations):
+        raise UsageError(f"there is no schema version {to}", f"This vaultembed knows versions 0 to {len(migrations)}.")
+    with open_older_readonly(archive_path) as archive, archive.snapshot():
+        version = user_version(archive.db)
+        lost = lost_by_migrating_down(archive.db, to, migrations)
+    return MigrationView(archive_path, version, to, len(migrations), lost, None)
+
+
+def migrate(archive_path: Path, to_version: int | None = None) -> Result[MigrationView]:
+    """Bring the archive to a schema version, up or down. Down loses what older versions have no place for: ask first.
+
+    Raises: as `plan_migration`, and
+        BusyError: another process is writing the archive.
+        DiskFullError, DamageError: no backup could be made; nothing was changed.
+    """
+    plan = plan_migration(archive_path, to_version)
+    migrations = read_migrations()
+    made: list[Migrated] = []
+
+    def keep(version: int) -> None:
+        made.append(Migrated(version, back_up_version(archive_path, version)))
+
+    if plan.to_version != plan.from_version:
+        with open_older(archive_path) as archive:
+            if plan.to_version > plan.from_version:
+                up = migrate_with_backup(archive.db, archive_path, migrations[: plan.to_version])
+                made += [] if up is None else [up]
+            else:
+                archive.load_vec()
+                migrate_down(archive.db, plan.to_version, migrations, keep)
+    notes = []
+    if plan.to_version < plan.latest:
+        notes.append(
+            f"This vaultembed brings it to version {plan.latest} again as soon as it writes to it. To use version"
+            f" {plan.to_version}, install the vaultembed that made it."
+        )
+    view = MigrationView(
+        archive=archive_path,
+        from_version=made[0].from_version if made else plan.from_version,
+        to_version=plan.to_version,
+        latest=plan.latest,
+        lost=plan.lost,
+        backup=made[0].backup if made else None,
+    )
+    return Result("migrate", view, tuple(notes))
