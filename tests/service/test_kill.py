@@ -1,25 +1,31 @@
-"""kill -9 at named moments of real processes, then the same command again."""
+"""kill -9 at named, random and all moments of real processes, then the same command again."""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.kit.archives import check_invariants
+from tests.kit.archives import add, check_invariants
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import start, vaultembed, vaultembed_json
-from vaultembed.archive.database import open_archive_readonly
+from tests.kit.recount import check_coverage, check_equal, states
+from tests.kit.runner import Runners, times_embedded
+from tests.kit.scale import scaled
+from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.models.model_file import ModelFile
 
 MESSAGES = "SELECT id, rfc822_message_id, content_hash, conversation_id, subject, snippet FROM messages ORDER BY id"
 BODIES = "SELECT * FROM message_bodies ORDER BY 1"
 PLACES = "SELECT source_key, message_id, folder, flags, gone_at FROM message_sources ORDER BY 1"
+MAIL = 502
 CHUNKS = "SELECT generation_id, message_id, chunk_index, char_start, char_end, text_hash FROM chunks ORDER BY 1, 2, 3"
 VECTORS = "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id ORDER BY message_id, chunk_index"
 
@@ -37,7 +43,7 @@ def vectors(archive: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     long = " ".join(f"sentence number {n} speaks of the harbour." for n in range(120))
-    messages = [*many(450), mail("long", long), mail("", ""), *many(450, start=450)]
+    messages = [*many(300), mail("long", long), mail("", ""), *many(MAIL - 302, start=300)]
     return mbox(tmp_path_factory.mktemp("mail") / "box", messages)
 
 
@@ -55,7 +61,7 @@ def whole(box: Path, tmp_path_factory: pytest.TempPathFactory, model: ModelFile)
     [
         "import.before_transaction:2",
         "import.in_transaction:1",
-        "import.in_transaction:600",
+        "import.in_transaction:400",
         "import.after_transaction:1",
     ],
 )
@@ -87,20 +93,110 @@ def test_a_build_killed_at_random_moments_ends_like_one_that_was_not(box: Path, 
     archive = tmp_path / "a.db"
     vaultembed("import", box, archive=archive)
     moments = random.Random(3)
-    for _ in range(4):
+    for _ in range(scaled(2)):
         process = start("embeddings", "build", archive=archive)
-        time.sleep(moments.uniform(0.2, 3))
+        time.sleep(moments.uniform(0.5, 3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         check_invariants(archive)
     compare(archive, whole)
 
 
+BATCH = 16
+LONG = 6
+"""Chunks at most of one message here."""
+
+
+@pytest.fixture(scope="module")
+def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runners]:
+    found = Runners(tmp_path_factory.mktemp("runners"))
+    yield found
+    found.close()
+
+
+def imported(path: Path, count: int) -> Path:
+    with open_archive(path) as archive:
+        for n in range(count):
+            body = " ".join(
+                f"sentence{n} number{k} speaks of harbour{k}." for k in range(n * n % 90 if n % 7 == 0 else 3)
+            )
+            add(archive, f"subject {n}" if n % 20 else "", body if n % 20 else "", message_id=str(n))
+    return path
+
+
+def check_killed(path: Path) -> None:
+    check_invariants(path)
+    check_coverage(path)
+    assert content(path, "SELECT message_id, reason FROM embed_outcomes WHERE outcome = 'failed'") == [[]]
+
+
+def test_one_build_killed_again_and_again_at_random_moments(tmp_path: Path, runners: Runners) -> None:
+    kills = scaled(20)
+    archive = imported(tmp_path / "a.db", 45 * kills)
+    whole = Path(shutil.copy(archive, tmp_path / "whole.db"))
+    runners.succeed("build", whole)
+    log = tmp_path / "log"
+    moments = random.Random(3)
+    stamps = []
+    for kill in range(1, kills + 1):
+        goal = times_embedded(log).total() + moments.choice((0, 1, 1, moments.randrange(2 * BATCH)))
+        run = runners.start("build", archive, "--batch", BATCH, "--milliseconds", 4, "--log", log)
+        while times_embedded(log).total() < goal and run.poll() is None:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.1))
+        run.kill()
+        assert run.wait() == -signal.SIGKILL, f"it was complete before kill {kill}: {run.errors.read_text()}"
+        check_killed(archive)
+        stamps.append(stamped(archive))
+        check_lost(archive, log, kill)
+    assert len(set(stamps)) > kills / 5, "most kills came before anything was done"
+    runners.succeed("build", archive, "--batch", BATCH, "--log", log)
+    check_killed(archive)
+    check_lost(archive, log, kills)
+    assert states(archive) == {1: "active"}
+    check_equal(archive, whole)
+
+
+def check_lost(archive: Path, log: Path, kills: int) -> None:
+    """Each kill cost one batch at most."""
+    times = times_embedded(log)
+    ((kept,),) = content(archive, "SELECT count(DISTINCT text_hash) FROM chunks")[0]
+    assert times.total() - int(kept) <= kills * (BATCH + LONG)  # type: ignore[call-overload]
+
+
+def test_a_build_killed_at_every_25th_write_to_the_log_ends_like_one_that_was_not(
+    tmp_path: Path, runners: Runners
+) -> None:
+    """At scale 1, at some of them."""
+    base = imported(tmp_path / "base.db", 80)
+    whole = Path(shutil.copy(base, tmp_path / "whole.db"))
+    runners.succeed("build", whole)
+    step = 25 * max(1, round(5 / scaled(1)))
+    number = step
+    while True:
+        archive = Path(shutil.copy(base, tmp_path / f"{number}.db"))
+        log = tmp_path / f"{number}.log"
+        options = ("--batch", BATCH, "--log", log)
+        exit_code = runners.run("build", archive, *options, "--disk", f"kill:wal:{number}")
+        assert exit_code in (0, -signal.SIGKILL)
+        if exit_code == 0:
+            break
+        check_killed(archive)
+        check_lost(archive, log, 1)
+        runners.succeed("build", archive, *options)
+        check_killed(archive)
+        check_lost(archive, log, 1)
+        check_equal(archive, whole)
+        archive.unlink()
+        number += step
+    assert number > 250, "the writes were not counted"
+
+
 def compare(archive: Path, whole: Path) -> None:
     """The same command again finishes it, and it is as if nothing had happened."""
     data = vaultembed_json("embeddings", "build", archive=archive)
     coverage = data["generation"]["coverage"]
-    assert coverage["live"] == coverage["embedded"] + coverage["blank"] == 902
+    assert coverage["live"] == coverage["embedded"] + coverage["blank"] == MAIL
     assert data["generation"]["state"] == "active"
     check_invariants(archive)
     assert content(archive, CHUNKS) == content(whole, CHUNKS)
@@ -116,20 +212,20 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_ctrl_c_pauses_a_build_after_its_batch_and_says_how_to_go_on(
     box: Path, tmp_path: Path, model: ModelFile
 ) -> None:
-    archive = tmp_path / "a.db"
-    vaultembed("import", box, archive=archive)
+    imported = tmp_path / "imported.db"
+    vaultembed("import", box, archive=imported)
     for number, exit_code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        archive = Path(shutil.copy(imported, tmp_path / f"{exit_code}.db"))
         process = start("embeddings", "build", archive=archive)
         deadline = time.monotonic() + 60
-        before = stamped(archive)
-        while stamped(archive) == before and time.monotonic() < deadline:
+        while not stamped(archive) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == exit_code, errors
         assert "Go on with: vaultembed embeddings build" in errors
         check_invariants(archive)
-        assert 0 < stamped(archive) < 902
+        assert 0 < stamped(archive) < MAIL
 
 
 def stamped(archive: Path) -> int:

@@ -1,0 +1,574 @@
+"""Whatever a person does to an archive and its generations, in whatever order: everything is right after each step."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.kit.archives import check_invariants, new_message
+from tests.kit.builds import run
+from tests.kit.embedder import WordHashEmbedder
+from tests.kit.scale import scaled
+from tests.kit.truth import check_surfaced
+from vaultembed.archive import pruning, transitions
+from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.generations import coverage_of, list_generations
+from vaultembed.archive.inspection.inspect import inspect_archive
+from vaultembed.archive.messages import add_message
+from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.scopes import EVERYTHING, Scope
+from vaultembed.embeddings import prepared, worker
+from vaultembed.embeddings.build import Wanted
+from vaultembed.embeddings.worker import Limits
+from vaultembed.errors import ModelError, VaultembedError
+from vaultembed.failpoints import VARIABLE
+
+OLD, RECENT = 900_000_000, 1_600_000_000
+BETWEEN = 1_200_000_000
+LATE_MAIL = Scope(after=BETWEEN - BETWEEN % 86_400)
+BAD = "mushroom"
+"""A word that breaks the model, unless it is well."""
+MODELS = ["one", "two"]
+
+KINDS = st.sampled_from(["plain", "plain", "plain", "long", "blank", "bad"])
+PICK = st.integers(0, 40)
+POINTS = st.sampled_from(
+    [
+        "build.after_read",
+        "build.after_embedding",
+        "build.before_transaction",
+        "build.in_transaction",
+        "build.before_commit",
+        "build.after_transaction",
+        "transition.step",
+        "transition.restamp",
+        "prune.step",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Mail:
+    subject: str
+    body: str | None
+    sent_at: int
+    is_deleted: bool = False
+
+    def outcome(self, *, is_well: bool) -> str:
+        if not self.subject and not self.body:
+            return "blank"
+        return "failed" if not is_well and BAD in f"{self.subject} {self.body}" else "embedded"
+
+    def words(self) -> set[str]:
+        """Those that no other message has."""
+        return set(re.findall(r"unique\d+", f"{self.subject} {self.body}"))
+
+
+@dataclass
+class Gen:
+    model: str
+    chunk_tokens: int
+    scope: Scope
+    state: str
+    current: dict[int, str]
+    """What became of each message, as far as that is of its present text."""
+    is_pruned: bool = False
+
+    def covers(self, mail: Mail) -> bool:
+        return not mail.is_deleted and (self.scope == EVERYTHING or mail.sent_at >= (self.scope.after or 0))
+
+
+def make_batches_small(patch: pytest.MonkeyPatch) -> None:
+    """So that a handful of messages makes several of everything."""
+    patch.setattr(worker, "BATCH_MESSAGES", 2)
+    patch.setattr(prepared, "LEASE_MESSAGES", 3)
+    patch.setattr(transitions, "_RESTAMP_BATCH", 3)
+    patch.setattr(pruning, "_BATCH", 3)
+
+
+def prune_all(archive: Archive) -> None:
+    prunable = pruning.find_prunable(archive)
+    for generation in (*prunable.generations, *prunable.begun):
+        pruning.prune_generation(archive, generation.id)
+    pruning.collect_garbage(archive)
+    pruning.remove_unused_texts(archive)
+
+
+def go_back(archive: Archive) -> None:
+    transitions.rollback(archive)
+    transitions.restamp(archive)
+
+
+def abandon(archive: Archive) -> None:
+    transitions.discard(archive, None)
+    transitions.restamp(archive)
+
+
+KILLED: dict[str, Callable[[Archive], object]] = {
+    "build one": lambda archive: run(archive, WordHashEmbedder("one", [BAD]), max_failed=1000),
+    "build two": lambda archive: run(archive, WordHashEmbedder("two", [BAD]), max_failed=1000),
+    "rollback": go_back,
+    "discard": abandon,
+    "prune": prune_all,
+}
+
+
+def in_a_process(path: Path, what: str, failpoint: str) -> None:
+    """Entry point: does something and is killed on the way, if it comes there."""
+    os.environ[VARIABLE] = failpoint
+    make_batches_small(pytest.MonkeyPatch())
+    try:
+        with open_archive(path) as archive:
+            archive.load_vec()
+            KILLED[what](archive)
+    except VaultembedError:
+        pass  # a refusal; those are tested by the rules that see them
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """An archive, and in `mails` and `gens` what must be true of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        make_batches_small(self.patch)
+        self.folder = Path(tempfile.mkdtemp(prefix="lifecycle"))
+        self.stack = ExitStack()
+        self.archive = self.stack.enter_context(open_archive(self.folder / "a.db"))
+        self.archive.load_vec()
+        self.mails: dict[int, Mail] = {}
+        self.gens: dict[int, Gen] = {}
+        self.retired: list[int] = []
+        """In the order in which they were retired."""
+        self.is_dark = False
+        """The active one was retired, by force."""
+        self.counter = 0
+
+    def teardown(self) -> None:
+        self.stack.close()
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    # Mail
+
+    @initialize()
+    def some_mail(self) -> None:
+        self.import_mail(["plain", "plain", "long", "plain"], recent=True)
+
+    @rule(kinds=st.lists(KINDS, min_size=1, max_size=4), recent=st.booleans())
+    def import_mail(self, kinds: list[str], recent: bool) -> None:
+        with self.archive.transaction():
+            for kind in kinds:
+                subject, body = self._text(kind), self._text(kind)
+                sent_at = RECENT if recent else OLD
+                new = new_message(subject, body, message_id=str(self._next()), sent_at=sent_at)
+                self.mails[add_message(self.archive, new)] = Mail(subject, body, sent_at)
+        self.check()
+
+    @precondition(lambda self: self.mails)
+    @rule(pick=PICK, kind=KINDS, what=st.sampled_from(["subject", "body", "body", "no body"]))
+    def edit(self, pick: int, kind: str, what: str) -> None:
+        message_id = self._pick(pick)
+        text = self._text(kind)
+        mail = self.mails[message_id]
+        if what == "subject":
+            changed = replace(mail, subject=text)
+            self.archive.db.execute("UPDATE messages SET subject = ? WHERE id = ?", (text, message_id))
+        elif what == "body":
+            changed = replace(mail, body=text)
+            self.archive.db.execute(
+                "INSERT INTO message_bodies VALUES (?, ?) ON CONFLICT DO UPDATE SET body_text = excluded.body_text",
+                (message_id, text),
+            )
+        else:
+            changed = replace(mail, body=None)
+            self.archive.db.execute("DELETE FROM message_bodies WHERE message_id = ?", (message_id,))
+        self.mails[message_id] = changed
+        if changed != mail:
+            for gen in self.gens.values():
+                gen.current.pop(message_id, None)
+        self.check()
+
+    @precondition(lambda self: self.mails)
+    @rule(pick=PICK)
+    def edit_metadata(self, pick: int) -> None:
+        message_id = self._pick(pick)
+        before = self.archive.row("SELECT content_rev, embed_gen FROM messages WHERE id = ?", (message_id,))
+        mail = self.mails[message_id]
+        changed = replace(mail, sent_at=OLD if mail.sent_at == RECENT else RECENT)
+        self.archive.db.execute(
+            "UPDATE messages SET sent_at = ?, snippet = ?, list_id = 'list' WHERE id = ?",
+            (changed.sent_at, str(self._next()), message_id),
+        )
+        self.mails[message_id] = changed
+        after = self.archive.row("SELECT content_rev, embed_gen FROM messages WHERE id = ?", (message_id,))
+        assert after == before
+        self.check()
+
+    @precondition(lambda self: self.mails)
+    @rule(pick=PICK)
+    def delete_or_undelete(self, pick: int) -> None:
+        message_id = self._pick(pick)
+        mail = self.mails[message_id]
+        self.archive.db.execute(
+            "UPDATE messages SET deleted_at = ? WHERE id = ?", (None if mail.is_deleted else 1, message_id)
+        )
+        self.mails[message_id] = replace(mail, is_deleted=not mail.is_deleted)
+        self.check()
+
+    @precondition(lambda self: len(self.mails) > 3)
+    @rule(pick=PICK)
+    def delete_for_ever(self, pick: int) -> None:
+        message_id = self._pick(pick)
+        self.archive.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+        del self.mails[message_id]
+        for gen in self.gens.values():
+            gen.current.pop(message_id, None)
+        self.check()
+
+    # Builds
+
+    @rule(
+        model=st.sampled_from(MODELS),
+        stop=st.sampled_from(["", "", "", "limit", "interrupt"]),
+        count=st.integers(1, 4),
+        is_well=st.sampled_from([False, False, True]),
+        retry=st.booleans(),
+        hold=st.sampled_from([False, False, False, True]),
+        backstop=st.booleans(),
+    )
+    def build(self, model: str, stop: str, count: int, is_well: bool, retry: bool, hold: bool, backstop: bool) -> None:
+        self._build(model, Wanted(model_named=True), stop, count, is_well, retry, hold, backstop)
+
+    @rule(
+        model=st.sampled_from(MODELS),
+        wanted=st.sampled_from(
+            [
+                Wanted(model_named=True, new=True),
+                Wanted(model_named=True, chunk_tokens=16),
+                Wanted(model_named=True, scope=LATE_MAIL),
+                Wanted(model_named=True, scope=EVERYTHING),
+            ]
+        ),
+        stop=st.sampled_from(["", "limit", "interrupt"]),
+        count=st.integers(1, 4),
+    )
+    def build_something_else(self, model: str, wanted: Wanted, stop: str, count: int) -> None:
+        self._build(model, wanted, stop, count, False, False, False, False)
+
+    def _build(
+        self, model: str, wanted: Wanted, stop: str, count: int, is_well: bool, retry: bool, hold: bool, backstop: bool
+    ) -> None:
+        embedder = WordHashEmbedder(model, refused=[] if is_well else [BAD])
+        batches: list[int] = []
+        texts: list[str] = []
+
+        def on_batch(counts: RunCounts) -> None:
+            batches.append(counts.messages)
+            texts[:] = embedder.texts
+
+        def build() -> object:
+            return run(
+                self.archive,
+                embedder,
+                wanted=wanted,
+                on_batch=on_batch,
+                should_stop=lambda: stop == "interrupt" and len(batches) >= count,
+                limits=Limits(messages=count if stop == "limit" else None),
+                max_failed=1000,
+                retry_failed=retry,
+                hold=hold,
+                backstop=backstop,
+            )
+
+        target = self._chosen(model, wanted)
+        if target == "refused":
+            with pytest.raises(ModelError, match="discard"):
+                build()
+            self.check()
+            return
+        former = {i: dict(gen.current) for i, gen in self.gens.items()}
+        built = build()
+        assert built.generation.id == target or target is None  # type: ignore[attr-defined]
+        target = built.generation.id  # type: ignore[attr-defined]
+        if target not in self.gens:
+            assert target == max(self.gens, default=0) + 1
+            scope = wanted.scope or EVERYTHING
+            self.gens[target] = Gen(model, wanted.chunk_tokens or 128, scope, "building", {})
+        gen = self.gens[target]
+        if gen.state == "retired":
+            gen.state = "building"
+            self.retired.remove(target)
+        known = former.get(target, {})
+        in_scope = {i for i, mail in self.mails.items() if gen.covers(mail)}
+        work = {i for i in in_scope if i not in known or (retry and known[i] == "failed")}
+        done = built.run.messages  # type: ignore[attr-defined]
+        assert built.run.recovered == 0, "something was lost below a watermark"  # type: ignore[attr-defined]
+        embedded_again = {i for i in self.mails if known.get(i) == "embedded" and self.mails[i].words() & _words(texts)}
+        assert embedded_again == set(), "embedded again although current"
+        gen.current = self._outcomes(target)
+        for message_id, outcome in known.items():
+            if message_id not in work:
+                assert gen.current.get(message_id) == outcome, "an outcome that was current is gone"
+        new = {i for i in gen.current if i not in known or i in work}
+        assert new <= work | set(known), "what was not to be embedded was"
+        if stop == "limit":
+            assert done <= count
+            assert done == min(count, len(work)), "a build with a limit stopped before it"
+        elif not stop:
+            assert done == len(work), "not exactly the work was done"
+            assert in_scope <= set(gen.current), "a complete build left something out"
+        for message_id in new:
+            expected = self.mails[message_id].outcome(is_well=is_well)
+            if message_id in work and (stop == "" or message_id not in known):
+                assert gen.current[message_id] == expected or self._was_given_up(target, message_id)
+        if not hold and gen.state == "building" and in_scope and in_scope <= set(gen.current):
+            assert built.activated  # type: ignore[attr-defined]
+            self._activated(target)
+        else:
+            assert not built.activated  # type: ignore[attr-defined]
+        self.check()
+
+    def _chosen(self, model: str, wanted: Wanted) -> int | str | None:
+        """The generation that a build must choose; None is a new one."""
+        present_id = self._in_state("building") or self._in_state("active")
+        if present_id is not None:
+            present = self.gens[present_id]
+            if (
+                not wanted.new
+                and present.model == model
+                and wanted.chunk_tokens in (None, present.chunk_tokens)
+                and wanted.scope in (None, present.scope)
+            ):
+                return present_id
+            if present.state == "building":
+                return "refused"
+        if not wanted.new:
+            for former in sorted(self.gens, reverse=True):
+                gen = self.gens[former]
+                key = (model, wanted.chunk_tokens or 128, wanted.scope or EVERYTHING)
+                if gen.state == "retired" and not gen.is_pruned and (gen.model, gen.chunk_tokens, gen.scope) == key:
+                    return former
+        return None
+
+    @rule(what=st.sampled_from([*KILLED, "build one", "build two"]), point=POINTS, count=st.integers(1, 5))
+    def kill(self, what: str, point: str, count: int) -> None:
+        """A real process, and SIGKILL: its leases stay behind. It may also come to its end, or be refused."""
+        context = multiprocessing.get_context("forkserver")
+        process = context.Process(target=in_a_process, args=(self.archive.path, what, f"{point}:{count}"))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, -9), process.exitcode
+        self._accept_what_is_there()
+        self.check()
+
+    def _accept_what_is_there(self) -> None:
+        """After something that may have come anywhere: nothing is gone that was current, unless it was deleted; nothing
+        has become what it could not."""
+        active = self._in_state("active")
+        for generation in list_generations(self.archive):
+            gen = self.gens.get(generation.id)
+            if gen is None:
+                tokens = int(re.findall(r":t(\d+)", generation.recipe)[0])
+                gen = Gen(generation.model.name, tokens, EVERYTHING, "building", {})
+                self.gens[generation.id] = gen
+            if generation.pruned_at is not None:
+                assert gen.is_pruned or gen.state in ("retired", "discarded") or generation.state == "discarded"
+                gen.is_pruned, gen.current = True, {}
+            else:
+                now = self._outcomes(generation.id)
+                for message_id, outcome in gen.current.items():
+                    if message_id not in now:
+                        assert self.mails[message_id].is_deleted, "an outcome that was current is gone"
+                    elif outcome != "failed":
+                        assert now[message_id] == outcome
+                gen.current = now
+            if gen.state == "retired" and generation.state != "retired":
+                self.retired.remove(generation.id)
+            if gen.state == "building" and generation.state == "retired":
+                self.retired.append(generation.id)
+            gen.state = generation.state
+        now_active = self._in_state("active")
+        if now_active is not None:
+            self.is_dark = False
+        if active is not None and now_active != active and self.gens[active].state == "retired":
+            self.retired.append(active)
+
+    # Changes of mind
+
+    @precondition(lambda self: self.gens)
+    @rule(pick=PICK, force=st.booleans())
+    def activate(self, pick: int, force: bool) -> None:
+        generation_id = sorted(self.gens)[pick % len(self.gens)]
+        gen = self.gens[generation_id]
+        if gen.state == "active":
+            assert not transitions.activate(self.archive, generation_id, 1000, force=force)
+            return
+        in_scope = {i for i, mail in self.mails.items() if gen.covers(mail)}
+        is_empty = not in_scope & set(gen.current)
+        is_complete = in_scope <= set(gen.current)
+        if gen.state == "discarded" or gen.is_pruned or is_empty or not (is_complete or force):
+            with pytest.raises(VaultembedError):
+                transitions.activate(self.archive, generation_id, 1000, force=force)
+        else:
+            assert transitions.activate(self.archive, generation_id, 1000, force=force)
+            self._activated(generation_id)
+        self.check()
+
+    @rule(finish=st.booleans())
+    def rollback(self, finish: bool) -> None:
+        former = [i for i in self.retired if not self.gens[i].is_pruned]
+        if not former:
+            with pytest.raises(VaultembedError, match="no earlier generation"):
+                transitions.rollback(self.archive)
+        else:
+            assert transitions.rollback(self.archive).id == former[-1], "not the one before"
+            self._activated(former[-1])
+        if finish:
+            transitions.restamp(self.archive)
+        self.check()
+
+    @precondition(lambda self: self._in_state("active"))
+    @rule(really=st.sampled_from([False, False, True]))
+    def retire(self, really: bool) -> None:
+        active = self._in_state("active")
+        assert active is not None
+        if really:
+            assert transitions.retire(self.archive, active, force=True)
+            self.gens[active].state = "retired"
+            self.retired.append(active)
+            self.is_dark = True
+        else:
+            with pytest.raises(VaultembedError, match="search by meaning uses"):
+                transitions.retire(self.archive, active)
+        self.check()
+
+    @rule(finish=st.booleans())
+    def discard(self, finish: bool) -> None:
+        building = self._in_state("building")
+        if building is None:
+            with pytest.raises(VaultembedError, match="no generation is being built"):
+                transitions.discard(self.archive, None)
+        else:
+            assert transitions.discard(self.archive, None).id == building
+            self.gens[building].state = "discarded"
+        if finish:
+            transitions.restamp(self.archive)
+        self.check()
+
+    @rule()
+    def prune(self) -> None:
+        prune_all(self.archive)
+        for gen in self.gens.values():
+            if gen.state in ("retired", "discarded"):
+                gen.is_pruned, gen.current = True, {}
+        self._forget_deleted()
+        assert self.archive.scalar("SELECT count(*) FROM vec_orphans") == 0
+        self.check()
+
+    @rule()
+    def collect(self) -> None:
+        pruning.collect_garbage(self.archive)
+        self._forget_deleted()
+        assert self.archive.scalar("SELECT count(*) FROM vec_orphans") == 0
+        self.check()
+
+    def _forget_deleted(self) -> None:
+        for gen in self.gens.values():
+            gen.current = {i: outcome for i, outcome in gen.current.items() if not self.mails[i].is_deleted}
+
+    # What must be true
+
+    def check(self) -> None:
+        check_invariants(self.archive.path)
+        wrong = [finding for finding in inspect_archive(self.archive) if finding.severity != "leftover"]
+        assert wrong == [], "doctor finds what the test's own recount does not"
+        states = {g.id: g.state for g in list_generations(self.archive)}
+        assert states == {i: gen.state for i, gen in self.gens.items()}
+        actives = [i for i, state in states.items() if state == "active"]
+        was_active = any(g.activated_at for g in list_generations(self.archive))
+        assert len(actives) == int(was_active and not self.is_dark), "not exactly one active generation"
+        live = {i for i, mail in self.mails.items() if not mail.is_deleted}
+        for generation_id, gen in self.gens.items():
+            if gen.is_pruned:
+                continue
+            assert self._outcomes(generation_id) == gen.current
+            in_scope = {i for i, mail in self.mails.items() if gen.covers(mail)}
+            coverage = coverage_of(self.archive, generation_id)
+            counted = [sum(gen.current.get(i) == what for i in in_scope) for what in ("embedded", "blank", "failed")]
+            assert (coverage.live, coverage.embedded, coverage.blank, coverage.failed) == (len(in_scope), *counted)
+            assert coverage.missing == len(in_scope - set(gen.current))
+            if gen.state in ("active", "building"):
+                expected = {i for i, outcome in gen.current.items() if outcome == "embedded" and i in live}
+                assert check_surfaced(self.archive, generation_id) == expected
+
+    def _outcomes(self, generation_id: int) -> dict[int, str]:
+        """The current ones, also of deleted messages."""
+        return dict(
+            self.archive.rows(
+                "SELECT o.message_id, o.outcome FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
+                " AND m.content_rev = o.content_rev WHERE o.generation_id = ?",
+                (generation_id,),
+            )
+        )
+
+    def _was_given_up(self, generation_id: int, message_id: int) -> bool:
+        """Several kills in a row hit the processes that were at it: it cannot be told from one that kills."""
+        reason = self.archive.scalar(
+            "SELECT reason FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", (generation_id, message_id)
+        )
+        return "processes died" in (reason or "")
+
+    def _activated(self, generation_id: int) -> None:
+        active = self._in_state("active")
+        if active is not None:
+            self.gens[active].state = "retired"
+            self.retired.append(active)
+        if generation_id in self.retired:
+            self.retired.remove(generation_id)
+        self.gens[generation_id].state = "active"
+        self.is_dark = False
+
+    def _in_state(self, state: str) -> int | None:
+        return next((i for i, gen in self.gens.items() if gen.state == state), None)
+
+    def _pick(self, pick: int) -> int:
+        return sorted(self.mails)[pick % len(self.mails)]
+
+    def _next(self) -> int:
+        self.counter += 1
+        return self.counter
+
+    def _text(self, kind: str) -> str:
+        if kind == "blank":
+            return ""
+        words = [f"unique{self._next()}", *([BAD] if kind == "bad" else [])]
+        if kind == "long":  # several chunks, where those are of 16 tokens
+            words += [f"unique{self._next()} more words" for _ in range(8)]
+        return " ".join(words)
+
+
+def _words(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in re.findall(r"unique\d+", text)}
+
+
+Lifecycle.TestCase.settings = settings(
+    max_examples=scaled(12),
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestLifecycle = Lifecycle.TestCase
