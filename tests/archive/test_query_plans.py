@@ -1,0 +1,186 @@
+"""The queries of an everyday build find their rows by an index, and walk over no table that grows with the mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.kit.archives import add
+from tests.kit.builds import fill, run
+from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.generations import (
+    count_chunks,
+    coverage_of,
+    generation_to_fill,
+    list_generations,
+    recipe_mix,
+)
+from vaultembed.archive.leases import claim, list_workers, release
+from vaultembed.archive.outcomes import list_failures
+from vaultembed.archive.pruning import collect_garbage
+from vaultembed.archive.scopes import Scope
+from vaultembed.archive.transitions import restamp
+from vaultembed.archive.work import count_work, read_work, retry_failed, sweep, watermark_of, work_ids
+from vaultembed.embeddings.build import Wanted
+from vaultembed.embeddings.worker import new_worker
+
+SMALL = {
+    # a row a generation, a worker, a table, or one in all
+    *("generations", "g", "models", "embed_coverage", "embed_leases", "embed_watermark", "live_count"),
+    *("sqlite_schema", "generation_sources", "generation_types", "CONSTANT", "json_each"),
+    # a row a thing to be done
+    *("deleted_with_remains", "vec_orphans", "fulltext_stale"),
+}
+
+# sqlite-vec calls every access a scan; with 2 it goes by the rowid
+POINT = re.compile(r"SCAN vec_\d+ VIRTUAL TABLE INDEX \d+:2")
+# A seek to the first row of a generation, and on through all. (By recipe, only the first and the last are asked for.)
+WHOLE_GENERATION = re.compile(
+    r"SEARCH (?!.*embed_outcomes_(failed|by_recipe))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
+)
+
+
+@contextmanager
+def statements(archive: Archive) -> Iterator[list[tuple[str, Any]]]:
+    """Collects what is executed inside, with its bindings."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_cursor: apsw.Cursor, sql: str, bindings: Any) -> bool:
+        seen.append((sql, bindings))
+        return True
+
+    archive.db.exec_trace = note
+    try:
+        yield seen
+    finally:
+        archive.db.exec_trace = None
+
+
+def walks(archive: Archive, what: Callable[[], object]) -> list[str]:
+    """The steps of the plans of all that `what` executes that walk over a whole table or index that grows."""
+    with statements(archive) as seen:
+        what()
+    assert seen
+    found = []
+    for sql, bindings in seen:
+        if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql):
+            continue
+        for _, _, _, step in archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings or ()):
+            scan = re.match(r"SCAN (\S+)", step)
+            if (scan and scan[1] not in SMALL and not POINT.match(step)) or WHOLE_GENERATION.match(step):
+                found.append(f"{step}: {sql}")
+    return found
+
+
+@pytest.fixture(params=["whole", "scoped"])
+def archive(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Archive]:
+    """Two generations, the second with failures and being built; with messages deleted, edited and new."""
+    scope = Scope(after=500_000_000) if request.param == "scoped" else None
+    with open_archive(tmp_path / "a.db") as opened:
+        ids = fill(opened, 30)
+        run(opened)
+        other = WordHashEmbedder("other", refused=["word3"])
+        run(opened, other, wanted=Wanted(model_named=True, scope=scope), hold=True, max_failed=5)
+        with opened.transaction():
+            opened.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = ?", (ids[4],))
+            opened.db.execute("UPDATE messages SET subject = 'another' WHERE id = ?", (ids[7],))
+        for n in range(5):
+            add(opened, f"new {n}", "text", message_id=f"new{n}")
+        yield opened
+
+
+def _claim(archive: Archive, generation_id: int) -> None:
+    workers = [new_worker(None) for _ in range(3)]
+    for worker in workers:
+        claim(archive, generation_id, worker, 0, 2)
+    for worker in workers:
+        release(archive, worker)
+
+
+def _sweep(archive: Archive, generation_id: int) -> None:
+    with archive.transaction():
+        sweep(archive, generation_id)
+
+
+HOT: dict[str, Callable[[Archive, int], object]] = {
+    "looking for work": lambda archive, g: work_ids(archive, g, 0, 10),
+    "counting work": lambda archive, g: count_work(archive, g, watermark_of(archive, g)),
+    "reading work": lambda archive, _: read_work(archive, [1, 2, 3]),
+    "claiming": _claim,
+    "sweeping": _sweep,
+    "coverage": lambda archive, g: (coverage_of(archive, g), coverage_of(archive, None), count_chunks(archive, g)),
+    "embeddings": lambda archive, g: (list_generations(archive), recipe_mix(archive, g), list_workers(archive, g)),
+    "failures": list_failures,
+    "stale vectors": lambda archive, g: archive.rows("SELECT * FROM stale_vectors WHERE generation_id = ?", (g,)),
+    "stale vectors of all": lambda archive, _: archive.rows("SELECT * FROM stale_vectors"),
+    "garbage": lambda archive, _: collect_garbage(archive),
+    "restamping": lambda archive, _: restamp(archive),
+    "retrying": retry_failed,
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_walks_over_no_table_that_grows(archive: Archive, name: str) -> None:
+    generation = generation_to_fill(archive)
+    assert generation is not None
+    assert walks(archive, lambda: HOT[name](archive, generation.id)) == []
+
+
+def test_failures_are_found_by_the_index_of_failures(archive: Archive) -> None:
+    generation = generation_to_fill(archive)
+    assert generation is not None
+    with statements(archive) as seen:
+        assert [failure.message_id for failure in list_failures(archive, generation.id)] == [4]
+    sql, bindings = seen[-1]
+    steps = [row[3] for row in archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
+    assert any("embed_outcomes_failed" in step for step in steps)
+
+
+@pytest.mark.parametrize(
+    "naive",
+    [
+        "SELECT id FROM messages WHERE deleted_at IS NULL AND (embed_gen IS NULL OR embed_gen <> 2) LIMIT 9",
+        """SELECT count(*) FROM messages m
+        JOIN embed_outcomes o ON o.message_id = m.id AND o.content_rev = m.content_rev
+        WHERE m.deleted_at IS NULL GROUP BY o.outcome""",
+        "SELECT count(*) FROM chunks",
+        "SELECT min(chunk_id), max(chunk_id) FROM vectors",
+        """SELECT m.id FROM embed_outcomes o JOIN messages m ON m.id = o.message_id
+        WHERE o.generation_id = 2 AND o.outcome = 'failed' AND o.content_rev = m.content_rev ORDER BY m.id""",
+        "DELETE FROM vec_1 WHERE rowid IN (1, 2)",
+    ],
+)
+def test_the_naive_queries_are_seen_to_walk(archive: Archive, naive: str) -> None:
+    archive.load_vec()
+    assert walks(archive, lambda: archive.rows(naive)) != []
+
+
+def test_all_garbage_of_deleted_messages_is_listed_and_nothing_else(archive: Archive) -> None:
+    def listed() -> list[tuple[int]]:
+        return archive.rows("SELECT message_id FROM deleted_with_remains")
+
+    with_remains = "SELECT message_id FROM embed_outcomes UNION SELECT message_id FROM chunks"
+    truth = f"SELECT id FROM messages WHERE deleted_at IS NOT NULL AND id IN ({with_remains}) ORDER BY id"
+    assert listed() == archive.rows(truth) == [(5,)]
+    archive.db.execute("UPDATE messages SET deleted_at = 2 WHERE id IN (1, 2, 35)")  # 35 was never embedded
+    assert listed() == archive.rows(truth) == [(1,), (2,), (5,)]
+    archive.db.execute("UPDATE messages SET deleted_at = 3 WHERE id = 1")
+    archive.db.execute("UPDATE messages SET deleted_at = NULL WHERE id = 2")
+    archive.db.execute("DELETE FROM messages WHERE id = 5")
+    assert listed() == archive.rows(truth) == [(1,)]
+    archive.load_vec()
+    assert collect_garbage(archive).messages == 1
+    assert listed() == archive.rows(truth) == []
+    # another writer's, for a deleted message
+    archive.db.execute(
+        "INSERT INTO embed_outcomes(generation_id, message_id, content_rev, recipe, outcome, at)"
+        " VALUES (1, 35, 2, 'p1', 'blank', 0)"
+    )
+    assert listed() == archive.rows(truth) == [(35,)]
