@@ -144,6 +144,7 @@ def test_an_empty_coarse_index_is_damage_too(archive: Archive, old: Generation, 
 
 def test_a_damaged_vector_is_no_neighbour(archive: Archive, old: Generation, query: np.ndarray) -> None:
     first, second, *_ = true_ids(query, 3)
+    archive.db.execute("DROP TRIGGER vector_keeps_dimension")
     archive.db.execute("UPDATE vectors SET embedding = x'00' WHERE chunk_id = ?", (first,))
     archive.db.execute(
         "UPDATE vectors SET embedding = ? WHERE chunk_id = ?",
