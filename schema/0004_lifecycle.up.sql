@@ -20,6 +20,15 @@ ALTER TABLE embed_watermark ADD COLUMN last_backstop_at INTEGER;
 -- Stamps of ids above this are still to be renewed from the outcomes, after a rollback or a discard; NULL = none.
 ALTER TABLE embed_watermark ADD COLUMN restamp_after INTEGER;
 
+-- After the way down and up: where the renewal of stamps was to go on is not known any more.
+UPDATE embed_watermark SET watermark_id = 0, restamp_after = 0;
+
+-- True once the message's text has changed since. By itself it decides nothing; it makes the stale ones quick to find.
+ALTER TABLE embed_outcomes ADD COLUMN is_stale INTEGER NOT NULL DEFAULT 0;
+UPDATE embed_outcomes SET is_stale = 1
+WHERE content_rev <> (SELECT content_rev FROM messages m WHERE m.id = embed_outcomes.message_id);
+CREATE INDEX embed_outcomes_stale ON embed_outcomes(generation_id, message_id) WHERE is_stale;
+
 -- A run is one worker: who it is, so that others can see whether it still lives.
 ALTER TABLE embed_runs ADD COLUMN host TEXT;
 ALTER TABLE embed_runs ADD COLUMN pid INTEGER;
@@ -110,12 +119,12 @@ CREATE INDEX messages_deleted ON messages(id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX embed_outcomes_failed ON embed_outcomes(generation_id, message_id) WHERE outcome = 'failed';
 CREATE INDEX embed_outcomes_by_recipe ON embed_outcomes(generation_id, recipe);
 
--- Vectors of texts that have changed since. One seek for messages without a stamp, then by key: the planner would rather
--- walk all chunks.
+-- Vectors of texts that have changed since, of whatever generation: through the index on what is stale, then by key.
 CREATE VIEW stale_vectors(chunk_id, generation_id, message_id) AS
-SELECT c.id, c.generation_id, c.message_id FROM messages m CROSS JOIN chunks c ON c.message_id = m.id
-CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id
-WHERE m.deleted_at IS NULL AND m.embed_gen IS NULL AND o.content_rev <> m.content_rev;
+SELECT c.id, c.generation_id, c.message_id FROM generations g
+CROSS JOIN embed_outcomes o INDEXED BY embed_outcomes_stale ON o.generation_id = g.id AND o.is_stale
+CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev <> o.content_rev AND m.deleted_at IS NULL
+CROSS JOIN chunks c ON c.generation_id = o.generation_id AND c.message_id = o.message_id;
 
 INSERT INTO deleted_with_remains SELECT m.id FROM messages m INDEXED BY messages_deleted WHERE m.deleted_at IS NOT NULL
   AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = m.id)
@@ -130,7 +139,7 @@ SELECT g.id, 0, (SELECT live FROM live_count),
        (SELECT count(*) FROM embed_outcomes o JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev
         WHERE o.generation_id = g.id AND m.deleted_at IS NULL AND o.outcome = 'failed'),
        (SELECT count(*) FROM chunks c WHERE c.generation_id = g.id)
-FROM generations g;
+FROM generations g WHERE g.pruned_at IS NULL;
 
 -- Counters ----------------------------------------------------------------------------------------------------------
 
@@ -146,8 +155,11 @@ BEGIN
     UPDATE embed_coverage SET live = live + 1 WHERE NOT is_scoped;
 END;
 
-CREATE TRIGGER coverage_message_update AFTER UPDATE OF deleted_at, content_rev ON messages
+-- One trigger for all that an UPDATE may change at once: the counters as of the scopes that were, then the scopes, whose own
+-- triggers count what comes and goes as the message is now. Two triggers would fire in whatever order.
+CREATE TRIGGER coverage_message_update AFTER UPDATE OF deleted_at, content_rev, sent_at, message_type ON messages
 WHEN (new.deleted_at IS NULL) <> (old.deleted_at IS NULL) OR new.content_rev <> old.content_rev
+  OR new.sent_at IS NOT old.sent_at OR new.message_type <> old.message_type
 BEGIN
     UPDATE live_count SET live = live + (new.deleted_at IS NULL) - (old.deleted_at IS NULL);
     UPDATE embed_coverage SET
@@ -166,6 +178,14 @@ BEGIN
             FROM embed_outcomes o WHERE o.generation_id = embed_coverage.generation_id AND o.message_id = new.id), 0)
     WHERE NOT is_scoped OR EXISTS (
         SELECT 1 FROM scope_members s WHERE s.generation_id = embed_coverage.generation_id AND s.message_id = new.id);
+    UPDATE embed_outcomes SET is_stale = 1 WHERE new.content_rev <> old.content_rev
+      AND message_id = new.id AND generation_id IN (SELECT id FROM generations);
+    DELETE FROM scope_members WHERE (new.sent_at IS NOT old.sent_at OR new.message_type <> old.message_type)
+      AND message_id = new.id AND generation_id NOT IN (
+        SELECT generation_id FROM messages_in_scope WHERE message_id = new.id);
+    INSERT INTO scope_members SELECT * FROM messages_in_scope
+    WHERE (new.sent_at IS NOT old.sent_at OR new.message_type <> old.message_type) AND message_id = new.id
+      AND EXISTS (SELECT 1 FROM generations WHERE scope <> '') ON CONFLICT DO NOTHING;
 END;
 
 -- Before, while the outcomes are still there; when their own deletion follows, they find no message to be current for.
@@ -272,15 +292,6 @@ BEGIN
     INSERT INTO scope_members SELECT * FROM messages_in_scope WHERE message_id = new.id ON CONFLICT DO NOTHING;
 END;
 
-CREATE TRIGGER scope_message_update AFTER UPDATE OF sent_at, message_type ON messages
-WHEN (new.sent_at IS NOT old.sent_at OR new.message_type <> old.message_type)
- AND EXISTS (SELECT 1 FROM generations WHERE scope <> '')
-BEGIN
-    DELETE FROM scope_members WHERE message_id = new.id AND generation_id NOT IN (
-        SELECT generation_id FROM messages_in_scope WHERE message_id = new.id);
-    INSERT INTO scope_members SELECT * FROM messages_in_scope WHERE message_id = new.id ON CONFLICT DO NOTHING;
-END;
-
 CREATE TRIGGER scope_source_insert AFTER INSERT ON message_sources WHEN EXISTS (SELECT 1 FROM generation_sources)
 BEGIN
     INSERT INTO scope_members SELECT * FROM messages_in_scope WHERE message_id = new.message_id ON CONFLICT DO NOTHING;
@@ -300,7 +311,8 @@ BEGIN
         SELECT generation_id FROM messages_in_scope WHERE message_id = old.message_id);
 END;
 
-CREATE TRIGGER retirement_has_order AFTER UPDATE OF state ON generations WHEN new.state = 'retired' AND old.state <> 'retired'
+-- One that was reopened and given up again keeps its place in the order.
+CREATE TRIGGER retirement_has_order AFTER UPDATE OF state ON generations WHEN new.state = 'retired' AND old.state = 'active'
 BEGIN
     UPDATE generations SET retired_order = (SELECT coalesce(max(retired_order), 0) + 1 FROM generations) WHERE id = new.id;
 END;
@@ -340,6 +352,16 @@ BEGIN
     WHERE EXISTS (SELECT 1 FROM embed_coverage WHERE generation_id = old.generation_id) ON CONFLICT DO NOTHING;
     DELETE FROM embed_outcomes
     WHERE generation_id = old.generation_id AND message_id = old.message_id AND outcome = 'embedded';
+END;
+
+-- An inserted outcome is guarded already.
+CREATE TRIGGER embedded_needs_vectors_update BEFORE UPDATE OF outcome, content_rev ON embed_outcomes
+WHEN new.outcome = 'embedded' AND (
+    NOT EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = new.generation_id AND c.message_id = new.message_id)
+    OR EXISTS (SELECT 1 FROM chunks c LEFT JOIN vectors v ON v.chunk_id = c.id
+               WHERE c.generation_id = new.generation_id AND c.message_id = new.message_id AND v.chunk_id IS NULL))
+BEGIN
+    SELECT RAISE(ABORT, 'an embedded outcome needs a vector for every chunk');
 END;
 
 CREATE TRIGGER remains_of_deleted AFTER UPDATE OF deleted_at ON messages

@@ -53,6 +53,7 @@ operations = st.lists(
         st.tuples(st.just("delete chunks"), generations, ids),
         st.tuples(st.just("delete vectors"), generations, ids),
         st.tuples(st.just("import again"), ids, times),
+        st.tuples(st.just("delete and move"), ids, times),
         st.tuples(st.just("move"), ids, times),
         st.tuples(st.just("retype"), ids, st.sampled_from(["email", "chat"])),
         st.tuples(st.just("stand"), sources, ids, st.integers(1, 3)),
@@ -172,6 +173,11 @@ def do(archive: Archive, operation: tuple[object, ...]) -> None:
                     replace_message(
                         archive, message, new_message(row[0], "body", message_id=str(message), sent_at=sent_at)
                     )
+        case ("delete and move", message, sent_at):
+            sql(
+                "UPDATE messages SET sent_at = ?, deleted_at = CASE WHEN deleted_at IS NULL THEN 1 END WHERE id = ?",
+                (sent_at, message),
+            )
         case ("move", message, sent_at):
             sql("UPDATE messages SET sent_at = ? WHERE id = ?", (sent_at, message))
         case ("retype", message, kind):

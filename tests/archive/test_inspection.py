@@ -145,7 +145,9 @@ LIES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "embedded without chunks": (
         "embedded_without_chunks",
         lambda p: meddle(
-            p, "UPDATE embed_outcomes SET outcome = 'embedded' WHERE generation_id = 3 AND message_id = 29"
+            p,
+            "UPDATE embed_outcomes SET outcome = 'embedded' WHERE generation_id = 3 AND message_id = 29",
+            without=("embedded_needs_vectors_update",),
         ),
     ),
     "chunks of a message that is blank": (

@@ -43,7 +43,7 @@ SMALL = {
 POINT = re.compile(r"SCAN vec_\d+ VIRTUAL TABLE INDEX \d+:2")
 # A seek to the first row of a generation, and on through all. (By recipe, only the first and the last are asked for.)
 WHOLE_GENERATION = re.compile(
-    r"SEARCH (?!.*embed_outcomes_(failed|by_recipe))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
+    r"SEARCH (?!.*embed_outcomes_(failed|by_recipe|stale))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
 )
 
 

@@ -10,15 +10,20 @@ import apsw
 import pytest
 
 from tests.kit.archives import add, check_invariants
+from tests.kit.builds import fill, run
 from tests.kit.embedded import at_version, content, embedded_archive
+from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import environment
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, open_older
 from vaultembed.archive.fulltext import count_stale, refresh_stale
+from vaultembed.archive.inspection.inspect import inspect_archive
 from vaultembed.archive.ledger import run_once
 from vaultembed.archive.migrations import migrate_down, migrate_up, user_version
+from vaultembed.archive.pruning import prune_generation
 from vaultembed.archive.restore import check_copy
 from vaultembed.archive.schema_files import read_migrations, schema_dir
-from vaultembed.errors import DamageError, DiskFullError, StorageError, UsageError, VaultembedError
+from vaultembed.archive.transitions import discard
+from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError, VaultembedError
 
 
 def dump(archive: Archive) -> list[tuple[object, ...]]:
@@ -115,6 +120,32 @@ def test_a_pruned_generation_stays_pruned_on_the_way_down_and_up(tmp_path: Path)
     at_version(path, 3)
     with open_archive(path) as archive:
         assert archive.rows("SELECT id, pruned_at IS NOT NULL FROM generations") == [(1, 1), (2, 0)]
+
+
+def test_after_the_way_down_and_up_pruned_is_pruned_and_nothing_is_embedded_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        fill(archive, 5)
+        run(archive)
+        run(archive, WordHashEmbedder("two"))
+        prune_generation(archive, 1)
+        run(archive, WordHashEmbedder("three"), hold=True)
+        discard(archive, None)  # and is killed before the stamps of the active one are renewed
+    at_version(path, 3)
+    with open_archive(path) as archive:
+        check_invariants(path)
+        assert [finding.kind for finding in inspect_archive(archive)] == []
+        embedder = WordHashEmbedder("two")
+        run(archive, embedder)
+        assert embedder.texts == []
+
+
+def test_a_process_whose_archive_is_taken_to_another_schema_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with pytest.raises(BusyError, match="another schema"), open_archive(path) as archive:  # noqa: PT012
+        add(archive, "hello")
+        at_version(path, 3)
+        archive.scalar("SELECT retired_order FROM generations")
 
 
 def test_going_down_takes_along_what_only_the_newer_schema_knows_to_be_waste(tmp_path: Path) -> None:

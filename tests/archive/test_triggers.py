@@ -132,6 +132,7 @@ REFUSED = [
         ),
         "vector for every chunk",
     ),
+    ("UPDATE embed_outcomes SET outcome = 'embedded'", "vector for every chunk"),
     ("INSERT INTO vectors VALUES (1, x'0011', 0)", "dimension"),
     ("INSERT INTO vectors VALUES (999, zeroblob(16), 0)", "dimension"),
     (

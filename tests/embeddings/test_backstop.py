@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
@@ -113,3 +115,32 @@ def test_it_rolls_in_windows(archive: Archive) -> None:
     finally:
         backstop.WINDOW = window  # type: ignore[misc]
     assert steps == 10
+
+
+def test_it_looks_at_every_message_wherever_the_watermark_is(archive: Archive) -> None:
+    """After an undelete of the first message the watermark is 0 and nothing raises it: there is no work."""
+    fill(archive, 10)
+    run(archive)
+    trigger = archive.scalar("SELECT sql FROM sqlite_schema WHERE name = 'chunk_deleted'")
+    archive.db.execute("DROP TRIGGER chunk_deleted")
+    archive.db.execute("DELETE FROM chunks WHERE message_id = 8")
+    archive.db.execute("UPDATE embed_coverage SET chunks = chunks - 1")
+    archive.db.execute("INSERT INTO vec_orphans VALUES (1, 8)")
+    archive.db.execute(trigger)
+    archive.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = 1")
+    archive.db.execute("UPDATE messages SET deleted_at = NULL WHERE id = 1")
+    assert run(archive, backstop=True).run.recovered == 1
+    check_invariants(archive.path)
+
+
+def test_an_edit_of_the_first_message_while_it_rolls_does_not_end_it(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(archive, 10)
+    run(archive)
+    monkeypatch.setattr(backstop, "WINDOW", 2)
+    rolling = Backstop(archive, 1)
+    assert rolling.step()
+    archive.db.execute("UPDATE messages SET subject = 'edited' WHERE id = 1")
+    assert rolling.step()
+    assert sum(rolling.step() for _ in range(10)) == 3

@@ -338,3 +338,16 @@ def test_a_run_that_stops_on_an_error_records_what_it_did(archive: Archive) -> N
     ((embedded, outcome),) = archive.rows("SELECT embedded, outcome FROM embed_runs")
     assert embedded == coverage_of(archive, 1).embedded > 0
     assert outcome == "stopped"
+
+
+def test_a_damaged_vector_does_not_spread_to_other_messages_with_the_same_text(archive: Archive) -> None:
+    """Copied, it would get a checksum that says it is right, and in the end come back to where it was found out."""
+    first = add(archive, "same", "the very same text", message_id="1")
+    run(archive)
+    good = archive.scalar("SELECT embedding FROM vectors")
+    archive.db.execute("UPDATE vectors SET embedding = ?", (bytes(byte ^ 0x80 for byte in good),))
+    second = add(archive, "same", "the very same text", message_id="2")
+    run(archive)
+    vectors = dict(archive.rows("SELECT c.message_id, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id"))
+    assert vectors[first] != good
+    assert vectors[second] == good

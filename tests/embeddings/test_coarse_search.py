@@ -41,7 +41,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, clustered: np.ndarray) -> I
                     "INSERT INTO vec_1(rowid, embedding) VALUES (?, vec_bit(?))", (n, to_bits(embedding))
                 )
             archive.db.execute(
-                "INSERT INTO embed_outcomes SELECT 1, id, content_rev, 'r', 'embedded', NULL, 1, 0 FROM messages"
+                "INSERT INTO embed_outcomes SELECT 1, id, content_rev, 'r', 'embedded', NULL, 1, 0, 0 FROM messages"
             )
         yield archive, generation
 

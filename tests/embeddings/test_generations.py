@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import coverage_of, generation_in_state, list_generations
-from vaultembed.archive.transitions import activate, discard, restamp, retire, rollback
-from vaultembed.embeddings.build import Wanted
-from vaultembed.errors import DamageError, IncompleteError, ModelError, UsageError, VaultembedError
-from vaultembed.models.protocol import ModelFacts
+from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.generations import (
+    Generation,
+    coverage_of,
+    generation_in_state,
+    generation_with_id,
+    list_generations,
+)
+from vaultembed.archive.scopes import Scope
+from vaultembed.archive.transitions import activate, discard, reopen, restamp, retire, rollback
+from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
+from vaultembed.embeddings.verify import verify_generation
+from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, UsageError, VaultembedError
+from vaultembed.models.protocol import Embedded, ModelFacts, Role
 
 
 def states(archive: Archive) -> list[str]:
@@ -291,3 +301,104 @@ def test_failed_messages_are_tried_again_on_request(two: Archive) -> None:
     assert built.coverage.failed == 0
     assert coverage_of(two, 1).failed == 1
     check_invariants(two.path)
+
+
+# One that is built again ------------------------------------------------------------------------------------------
+
+
+def test_a_former_generation_is_not_reopened_for_a_model_that_does_not_work(two: Archive) -> None:
+    fill(two, 2, start=50)
+    with pytest.raises(ModelError, match="does not work"):
+        run(two, WordHashEmbedder(sick=True))
+    assert states(two) == ["retired", "active"], "nothing has changed"
+    assert run(two, WordHashEmbedder("second", refused=["mushroom"]), max_failed=1).run.embedded == 2
+
+
+def test_one_that_was_in_use_can_be_gone_back_to_after_its_completion_was_given_up(two: Archive) -> None:
+    fill(two, 3, start=100)
+    run(two, WordHashEmbedder(refused=["mushroom"]), max_failed=1, hold=True)
+    assert states(two) == ["building", "active"]
+    assert discard(two, None).state == "retired"
+    assert rollback(two).id == 1
+    embedder = WordHashEmbedder(refused=["mushroom"])
+    run(two, embedder, max_failed=1)
+    assert embedder.texts == []
+    check_invariants(two.path)
+
+
+def test_reopening_while_another_process_begins_one_is_refused(two: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaultembed.embeddings import build
+
+    def late(archive: Archive, generation_id: int) -> Generation:
+        with open_archive(archive.path) as other:
+            other.load_vec()
+            build.choose_generation(other, WordHashEmbedder("third"), None, Wanted(model_named=True))
+        return reopen(archive, generation_id)
+
+    monkeypatch.setattr(build, "reopen", late)
+    with pytest.raises(BusyError, match="generation 3"):
+        run(two, WordHashEmbedder(refused=["mushroom"]))
+    assert states(two) == ["retired", "active", "building"]
+
+
+def test_a_generation_that_another_process_began_meanwhile_with_another_recipe_is_not_filled(archive: Archive) -> None:
+    fill(archive, 5)
+
+    class Late(WordHashEmbedder):
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            if not list_generations(archive):
+                with open_archive(archive.path) as other:
+                    other.load_vec()
+                    choose_generation(other, WordHashEmbedder(), None, Wanted(model_named=True, chunk_tokens=32))
+            return super().embed(texts, role)
+
+    with pytest.raises(ModelError, match="is being built with"):
+        run(archive, Late(), wanted=Wanted(model_named=True, chunk_tokens=64))
+
+
+def test_a_model_file_that_has_moved_is_found_where_it_is_now(archive: Archive) -> None:
+    fill(archive, 3)
+    embedder = WordHashEmbedder()
+    archive.load_vec()
+    build(archive, embedder, choose_generation(archive, embedder, "/old/m.gguf"), Options(0))
+    job = choose_generation(archive, embedder, "/new/m.gguf")
+    assert job.generation.model.path == "/new/m.gguf"
+    assert build(archive, embedder, job, Options(0)).run.messages == 0
+
+
+def test_the_way_to_complete_a_former_generation_is_told_and_works(two: Archive) -> None:
+    fill(two, 1, start=100)
+    with pytest.raises(IncompleteError) as told:
+        activate(two, 1, 1)
+    assert told.value.hint is not None
+    assert "vaultembed embeddings build --model word-hash --chunk-tokens 128" in told.value.hint
+
+
+def test_a_scope_without_messages_is_refused(two: Archive) -> None:
+    """It would be complete at once, with nothing in it, and every build after it would fill it."""
+    with pytest.raises(UsageError, match="no message in the scope typesms"):
+        run(two, WordHashEmbedder("third"), wanted=Wanted(model_named=True, scope=Scope(types=("sms",))))
+    assert states(two) == ["retired", "active"]
+
+
+def test_vectors_that_are_stale_are_known_in_every_generation(two: Archive) -> None:
+    two.db.execute("UPDATE messages SET subject = 'elephants' WHERE id = 3")
+    assert two.rows("SELECT generation_id, message_id FROM stale_vectors ORDER BY 1") == [(1, 3), (2, 3)]
+    run(two, WordHashEmbedder("second", refused=["mushroom"]), max_failed=1)
+    assert two.rows("SELECT generation_id, message_id FROM stale_vectors") == [(1, 3)]
+
+
+def test_what_killed_its_workers_in_a_new_generation_is_as_it_was_in_the_one_in_use(archive: Archive) -> None:
+    ids = fill(archive, 6)
+    run(archive)
+    second = WordHashEmbedder("second")
+    archive.load_vec()
+    job = choose_generation(archive, second, None, Wanted(model_named=True))
+    archive.db.execute(
+        "INSERT INTO embed_leases(generation_id, first_id, last_id, owner, host, boot_id, pid, pid_started_at,"
+        " attempts, heartbeat_at, expires_at) VALUES (2, ?1, ?1, 'dead', 'h', 'b', 1, 'x', 4, 0, 0)",
+        (ids[2],),
+    )
+    built = build(archive, second, job, Options(max_failed=5, hold=True))
+    assert built.coverage.failed == 1
+    assert verify_generation(archive, generation_with_id(archive, 1), WordHashEmbedder()).is_sound

@@ -184,3 +184,11 @@ def test_a_build_leaves_no_lease_behind(archive: Archive) -> None:
     fill(archive, 100)
     run(archive)
     assert archive.rows("SELECT * FROM embed_leases") == []
+
+
+def test_a_process_in_another_container_is_not_taken_for_gone() -> None:
+    """Host name and boot may be the same there, but not the pids."""
+    here = this_process()
+    boot = here.boot_id.partition(" ")[0]
+    assert not is_gone(replace(here, boot_id=f"{boot} pid:[1]", pid=2**22 - 1))
+    assert is_gone(replace(here, boot_id="another boot"))

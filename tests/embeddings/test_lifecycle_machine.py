@@ -32,7 +32,7 @@ from vaultembed.archive.scopes import EVERYTHING, Scope
 from vaultembed.embeddings import prepared, worker
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
-from vaultembed.errors import ModelError, VaultembedError
+from vaultembed.errors import ModelError, UsageError, VaultembedError
 from vaultembed.failpoints import VARIABLE
 
 OLD, RECENT = 900_000_000, 1_600_000_000
@@ -85,6 +85,8 @@ class Gen:
     current: dict[int, str]
     """What became of each message, as far as that is of its present text."""
     is_pruned: bool = False
+    place: int = 0
+    """In the order in which they were retired; 0 where it never was active."""
 
     def covers(self, mail: Mail) -> bool:
         return not mail.is_deleted and (self.scope == EVERYTHING or mail.sent_at >= (self.scope.after or 0))
@@ -150,8 +152,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.archive.load_vec()
         self.mails: dict[int, Mail] = {}
         self.gens: dict[int, Gen] = {}
-        self.retired: list[int] = []
-        """In the order in which they were retired."""
+        self.retirements = 0
         self.is_dark = False
         """The active one was retired, by force."""
         self.counter = 0
@@ -299,6 +300,11 @@ class Lifecycle(RuleBasedStateMachine):
                 build()
             self.check()
             return
+        if target is None and wanted.scope is not None and not any(self._is_in(wanted.scope, i) for i in self.mails):
+            with pytest.raises(UsageError, match="no message in the scope"):
+                build()
+            self.check()
+            return
         former = {i: dict(gen.current) for i, gen in self.gens.items()}
         built = build()
         assert built.generation.id == target or target is None  # type: ignore[attr-defined]
@@ -310,7 +316,6 @@ class Lifecycle(RuleBasedStateMachine):
         gen = self.gens[target]
         if gen.state == "retired":
             gen.state = "building"
-            self.retired.remove(target)
         known = former.get(target, {})
         in_scope = {i for i, mail in self.mails.items() if gen.covers(mail)}
         work = {i for i in in_scope if i not in known or (retry and known[i] == "failed")}
@@ -340,6 +345,9 @@ class Lifecycle(RuleBasedStateMachine):
         else:
             assert not built.activated  # type: ignore[attr-defined]
         self.check()
+
+    def _is_in(self, scope: Scope, message_id: int) -> bool:
+        return Gen("", 0, scope, "building", {}).covers(self.mails[message_id])
 
     def _chosen(self, model: str, wanted: Wanted) -> int | str | None:
         """The generation that a build must choose; None is a new one."""
@@ -395,16 +403,12 @@ class Lifecycle(RuleBasedStateMachine):
                     elif outcome != "failed":
                         assert now[message_id] == outcome
                 gen.current = now
-            if gen.state == "retired" and generation.state != "retired":
-                self.retired.remove(generation.id)
-            if gen.state == "building" and generation.state == "retired":
-                self.retired.append(generation.id)
             gen.state = generation.state
         now_active = self._in_state("active")
         if now_active is not None:
             self.is_dark = False
-        if active is not None and now_active != active and self.gens[active].state == "retired":
-            self.retired.append(active)
+        if active is not None and self.gens[active].state == "retired":
+            self._retire(active)
 
     # Changes of mind
 
@@ -429,7 +433,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(finish=st.booleans())
     def rollback(self, finish: bool) -> None:
-        former = [i for i in self.retired if not self.gens[i].is_pruned]
+        former = sorted(
+            (i for i, gen in self.gens.items() if gen.state == "retired" and gen.place and not gen.is_pruned),
+            key=lambda i: self.gens[i].place,
+        )
         if not former:
             with pytest.raises(VaultembedError, match="no earlier generation"):
                 transitions.rollback(self.archive)
@@ -447,8 +454,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert active is not None
         if really:
             assert transitions.retire(self.archive, active, force=True)
-            self.gens[active].state = "retired"
-            self.retired.append(active)
+            self._retire(active)
             self.is_dark = True
         else:
             with pytest.raises(VaultembedError, match="search by meaning uses"):
@@ -463,7 +469,8 @@ class Lifecycle(RuleBasedStateMachine):
                 transitions.discard(self.archive, None)
         else:
             assert transitions.discard(self.archive, None).id == building
-            self.gens[building].state = "discarded"
+            # one that was in use once and was only being completed can still be gone back to
+            self.gens[building].state = "retired" if self.gens[building].place else "discarded"
         if finish:
             transitions.restamp(self.archive)
         self.check()
@@ -534,12 +541,13 @@ class Lifecycle(RuleBasedStateMachine):
     def _activated(self, generation_id: int) -> None:
         active = self._in_state("active")
         if active is not None:
-            self.gens[active].state = "retired"
-            self.retired.append(active)
-        if generation_id in self.retired:
-            self.retired.remove(generation_id)
+            self._retire(active)
         self.gens[generation_id].state = "active"
         self.is_dark = False
+
+    def _retire(self, generation_id: int) -> None:
+        self.retirements += 1
+        self.gens[generation_id].state, self.gens[generation_id].place = "retired", self.retirements
 
     def _in_state(self, state: str) -> int | None:
         return next((i for i, gen in self.gens.items() if gen.state == state), None)

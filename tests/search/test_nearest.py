@@ -47,7 +47,7 @@ def fill(archive: Archive, name: str, message_ids: range) -> Generation:
             ((chunk, to_bits(rows[m - 1])) for chunk, m in numbered),
         )
         archive.db.execute(
-            "INSERT INTO embed_outcomes SELECT ?, id, content_rev, 'p1:r', 'embedded', NULL, 1, 0 FROM messages"
+            "INSERT INTO embed_outcomes SELECT ?, id, content_rev, 'p1:r', 'embedded', NULL, 1, 0, 0 FROM messages"
             " WHERE id BETWEEN ? AND ?",
             (generation.id, message_ids[0], message_ids[-1]),
         )

@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_opened_is_not_sent_to_the_doctor_again(archive: P
 def test_it_can_be_interrupted(archive: Path) -> None:
     with open_archive(archive) as opened, opened.transaction():
         opened.db.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)"
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
             " INSERT INTO messages(subject) SELECT hex(randomblob(20)) FROM n"
         )
     process = start("doctor", archive=archive)

@@ -30,17 +30,19 @@ class Backstop:
         self._archive = archive
         self._generation_id = generation_id
         self._after = 0
+        self._end = int(archive.scalar("SELECT max(id) FROM messages") or 0)
         self.recovered = 0
         """Messages that were work and that an incremental build would not have found."""
 
     def step(self) -> bool:
-        """Look at the next window, below the watermark; what is above it, the build finds itself. False at the end."""
-        watermark = watermark_of(self._archive, self._generation_id)
-        if self._after >= watermark:
+        """Look at the next window. False at the end: what came after it began, the triggers have seen."""
+        if self._after >= self._end:
             return False
-        last = min(self._after + WINDOW, watermark)
+        last = min(self._after + WINDOW, self._end)
+        watermark = watermark_of(self._archive, self._generation_id)
         # Read without a transaction: a build beside this one must not wait. What is found is made work again under one.
-        lost = work_ids(self._archive, self._generation_id, self._after, last=last)
+        # What is work above the watermark, the build finds itself; a stamp that is not true, it finds nowhere.
+        lost = work_ids(self._archive, self._generation_id, self._after, last=min(last, watermark))
         untrue = self._untrue_stamps(last)
         if lost or untrue:
             self._recover(lost, untrue)

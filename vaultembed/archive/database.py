@@ -118,10 +118,26 @@ def explained_errors(path: Path) -> Iterator[None]:
     except (VaultembedError, OSError, MemoryError, apsw.InterruptError):
         raise
     except Exception as error:
+        if isinstance(error, apsw.SQLError) and _was_migrated(path):
+            raise BusyError(
+                f"{path} was brought to another schema meanwhile", "Nothing is lost. Give the same command again."
+            ) from error
         damage = damage_behind(path, error)
         if damage is None:
             raise
         raise damage from error
+
+
+def _was_migrated(path: Path) -> bool:
+    """By another process: an archive that is open has the latest schema."""
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return user_version(db) != len(read_migrations())
+        finally:
+            db.close()
+    except apsw.Error:
+        return False
 
 
 def _free_bytes(path: Path) -> int | None:

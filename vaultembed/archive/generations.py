@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,17 @@ class Generation:
     """Readable; "" is every message."""
     canary: bytes | None
     """float16 vector of a fixed text, made when it began."""
+
+    @property
+    def build_command(self) -> str:
+        """The command that fills it, also when another one is in use."""
+        model = self.model
+        parts = ["vaultembed embeddings build --model", model.path or model.name]
+        for flag, prefix in (("--document-prefix", model.document_prefix), ("--query-prefix", model.query_prefix)):
+            if prefix:
+                parts += [flag, f"'{prefix}'"]
+        found = re.search(r":t(\d+)", self.recipe)
+        return " ".join([*parts, *(["--chunk-tokens", found[1]] if found else [])])
 
     @property
     def fingerprint(self) -> str:
@@ -118,6 +130,9 @@ def create_generation(
 ) -> Generation:
     """A new building generation with its vec0 table, in a transaction of its own. Needs `load_vec`.
 
+    Raises:
+        UsageError: no message is in its scope.
+
     If another process created one first, that one is returned, whatever its fingerprint. `again`: also where the active
     one has the same fingerprint.
     """
@@ -149,6 +164,12 @@ def create_generation(
         generation_id = archive.db.last_insert_rowid()
         archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
         write_scope(archive, generation_id, scope)
+        if scope.tag and not coverage_of(archive, generation_id).live:
+            # it would be complete with nothing in it, and builds would go on filling it for ever
+            raise UsageError(
+                f"there is no message in the scope {scope.tag}",
+                "What there is: vaultembed stats. No generation was made.",
+            )
         archive.db.execute(vec_table_sql(generation_id, model.dimension))
         created = generation_in_state(archive, "building")
     if created is None:
@@ -181,6 +202,14 @@ def _model_id(archive: Archive, model: ModelRecord) -> int:
             " AND document_prefix = ? AND query_prefix = ?",
             (model.weights_sha256, model.converter, model.pooling, model.document_prefix, model.query_prefix),
         )
+    )
+
+
+def set_model_path(archive: Archive, generation: Generation, path: str | None) -> None:
+    """The same model, byte for byte, lies elsewhere now."""
+    archive.db.execute(
+        "UPDATE models SET path = ?1 WHERE id = (SELECT model_id FROM generations WHERE id = ?2) AND path IS NOT ?1",
+        (path, generation.id),
     )
 
 

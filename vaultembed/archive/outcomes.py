@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation, generation_to_fill
@@ -14,6 +14,9 @@ from vaultembed.archive.runs import RunCounts, note_progress
 from vaultembed.archive.work import sweep
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
+
+_LOOKED_AT: Final = 4
+"""Of vectors of the same text, where the first are damaged."""
 
 Outcome = Literal["embedded", "blank", "failed"]
 
@@ -36,8 +39,8 @@ class MessageOutcome:
     outcome: Outcome
     reason: str | None
     """Why it failed; None otherwise."""
-    text: str
-    """The embeddable text."""
+    text: str | None
+    """The embeddable text; None where it could not be prepared. Other generations may have their chunks in it."""
     chunks: tuple[ChunkRow, ...]
 
 
@@ -47,12 +50,15 @@ Progress = Callable[[Sequence[MessageOutcome]], RunCounts]
 
 def embedding_of_text(archive: Archive, generation_id: int, text_hash: bytes) -> bytes | None:
     """The vector that equal text has in this generation already: footers and forwards repeat endlessly in mail."""
-    found: bytes | None = archive.scalar(
-        "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id"
-        " WHERE c.generation_id = ? AND c.text_hash = ? LIMIT 1",
-        (generation_id, text_hash),
-    )
-    return found
+    for embedding, checksum in archive.rows(
+        "SELECT v.embedding, v.checksum FROM chunks c JOIN vectors v ON v.chunk_id = c.id"
+        " WHERE c.generation_id = ? AND c.text_hash = ? LIMIT ?",
+        (generation_id, text_hash, _LOOKED_AT),
+    ):
+        # a damaged one must not spread, with a checksum that says it is right
+        if isinstance(embedding, bytes) and zlib.crc32(embedding) == checksum:
+            return embedding
+    return None
 
 
 def commit_batch(
@@ -119,10 +125,11 @@ def _write_outcome(archive: Archive, generation: Generation, recipe: str, outcom
     key = (generation.id, outcome.message_id)
     # a trigger notes the rows of the coarse index that lose their chunk; they go before the transaction ends
     archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
-    archive.db.execute(
-        "INSERT INTO message_texts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text",
-        (outcome.message_id, recipe.partition(":")[0], outcome.text),
-    )
+    if outcome.text is not None:
+        archive.db.execute(
+            "INSERT INTO message_texts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text",
+            (outcome.message_id, recipe.partition(":")[0], outcome.text),
+        )
     for index, chunk in enumerate(outcome.chunks):
         archive.db.execute(
             "INSERT INTO chunks(generation_id, message_id, chunk_index, char_start, char_end, text_hash, embedded_at)"
@@ -141,7 +148,7 @@ def _write_outcome(archive: Archive, generation: Generation, recipe: str, outcom
         "INSERT INTO embed_outcomes(generation_id, message_id, content_rev, recipe, outcome, reason, at)"
         " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT DO UPDATE SET content_rev = excluded.content_rev,"
         " recipe = excluded.recipe, outcome = excluded.outcome, reason = excluded.reason, at = excluded.at,"
-        " attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
+        " is_stale = 0, attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
         (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
     )
     archive.db.execute(

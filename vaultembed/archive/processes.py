@@ -30,7 +30,11 @@ def is_gone(process: Process) -> bool:
     """True only where it is certain: a process of another host may live, whatever we see here."""
     if process.host != platform.node():
         return False
-    return process.boot_id != _boot_id() or _started_at(process.pid) != process.started_at
+    boot, _, namespace = process.boot_id.partition(" ")
+    here, _, namespace_here = _boot_id().partition(" ")
+    if boot == here and namespace != namespace_here:
+        return False  # in another container, whose pids say nothing here
+    return boot != here or _started_at(process.pid) != process.started_at
 
 
 @cache

@@ -13,7 +13,7 @@ from vaultembed.archive.generations import (
     generation_to_fill,
     generation_with_id,
 )
-from vaultembed.errors import IncompleteError, UsageError, VaultembedError
+from vaultembed.errors import BusyError, IncompleteError, UsageError, VaultembedError
 from vaultembed.failpoints import failpoint
 
 _RESTAMP_BATCH: Final = 2_000
@@ -38,10 +38,10 @@ def activate(archive: Archive, generation_id: int, most_failed: int, *, force: b
                 "Build it first: vaultembed embeddings build",
             )
         if coverage.missing and not force:
+            go_on = "vaultembed embeddings build" if generation.state == "building" else generation.build_command
             raise IncompleteError(
                 f"generation {generation_id} misses {coverage.missing:,} of {coverage.live:,} messages",
-                "Go on with: vaultembed embeddings build. Or use it as it is:"
-                f" vaultembed embeddings activate {generation_id} --force",
+                f"Go on with: {go_on}. Or use it as it is: vaultembed embeddings activate {generation_id} --force",
             )
         if coverage.failed > most_failed and not force:
             raise IncompleteError(
@@ -111,6 +111,7 @@ def retire(archive: Archive, generation_id: int, *, force: bool = False) -> bool
 
 def discard(archive: Archive, generation_id: int | None) -> Generation:
     """Abandon the generation that is being built; the active one is to be topped up again. Returns the abandoned one.
+    One that was in use once, and was only being completed, is retired again: it can still be gone back to.
 
     Raises:
         UsageError: none is being built, or that one is not.
@@ -125,19 +126,31 @@ def discard(archive: Archive, generation_id: int | None) -> Generation:
             )
             raise UsageError(what, "Which there are: vaultembed embeddings list")
         archive.db.execute(
-            "UPDATE generations SET state = 'discarded', retired_at = unixepoch() WHERE id = ?", (building.id,)
+            "UPDATE generations SET state = ?, retired_at = unixepoch() WHERE id = ?",
+            ("discarded" if building.activated_at is None else "retired", building.id),
         )
         failpoint("transition.step")
         archive.db.execute("DELETE FROM embed_leases WHERE generation_id = ?", (building.id,))
         _renew_stamps_later(archive)
         failpoint("transition.step")
     failpoint("transition.step")
-    return building
+    return generation_with_id(archive, building.id)
 
 
 def reopen(archive: Archive, generation_id: int) -> Generation:
-    """Go on building a retired generation: what it has embedded and is still current need not be embedded again."""
+    """Go on building a retired generation: what it has embedded and is still current need not be embedded again.
+
+    Raises:
+        BusyError: another process has begun to build one meanwhile.
+        VaultembedError: it was discarded, or its vectors were pruned.
+    """
     with archive.transaction():
+        building = generation_in_state(archive, "building")
+        if building is not None:
+            raise BusyError(
+                f"another process has begun to build generation {building.id} meanwhile",
+                "To see what it does: vaultembed embeddings",
+            )
         _check_has_vectors(generation_with_id(archive, generation_id))
         archive.db.execute(
             "UPDATE generations SET state = 'building', retired_at = NULL WHERE id = ? AND state = 'retired'",

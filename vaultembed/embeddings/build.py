@@ -21,6 +21,7 @@ from vaultembed.archive.generations import (
     generation_with_id,
     list_generations,
     set_canary,
+    set_model_path,
     set_recipe,
 )
 from vaultembed.archive.runs import RunCounts, end_run, start_run
@@ -116,6 +117,7 @@ def choose_generation(archive: Archive, embedder: Embedder, model_path: str | No
     present = generation_to_fill(archive)
     if present is not None and not wanted.new and _is_wanted(present, facts, wanted):
         recipe = Recipe.from_tag(present.recipe)
+        set_model_path(archive, present, model_path)
         set_recipe(archive, present.id, recipe.tag)  # a newer preparation of texts tops up the same generation
         return Job(generation_with_id(archive, present.id), recipe)
     if present is not None and not wanted.new:
@@ -126,7 +128,7 @@ def choose_generation(archive: Archive, embedder: Embedder, model_path: str | No
         raise ModelError(
             f"generation {present.id} is being built with {present.fingerprint}, not with"
             f" {facts.space}:{recipe.tag}{':' + scope.tag if scope.tag else ''}",
-            f"Finish it first: vaultembed embeddings build --model {present.model.path or present.model.name}."
+            "Finish it first: vaultembed embeddings build, without any of these options."
             " Or abandon it: vaultembed embeddings discard",
         )
     if not wanted.new:
@@ -137,13 +139,21 @@ def choose_generation(archive: Archive, embedder: Embedder, model_path: str | No
                 and (former.space, former.recipe, former.scope) == (facts.space, recipe.tag, scope.tag)
                 and former.model.weights_sha256 == facts.weights_sha256
             ):
-                return Job(reopen(archive, former.id), recipe)
+                # before anything changes: a sick model would leave it half reopened, and block the one in use
+                check_model(embedder)
+                if former.canary is not None:
+                    check_canary(embedder, former.canary, former.id)
+                reopened = reopen(archive, former.id)
+                set_model_path(archive, reopened, model_path)
+                return Job(generation_with_id(archive, former.id), recipe)
     check_model(embedder)
     canary = make_canary(embedder)
     record = _record(facts, model_path)
     created = create_generation(archive, record, facts.space, recipe.tag, scope, canary, again=wanted.new)
-    if created.space != facts.space:
-        return choose_generation(archive, embedder, model_path, wanted)  # another process was first, with another model
+    if (created.space, created.recipe, created.scope) != (facts.space, recipe.tag, scope.tag):
+        return choose_generation(
+            archive, embedder, model_path, wanted
+        )  # another process was first, with something else
     return Job(created, recipe)
 
 
@@ -211,7 +221,8 @@ def build(
     if state == "building" and coverage.live and not coverage.missing and not options.hold:
         is_first = not any(g.activated_at for g in list_generations(archive))
         if not is_first:  # the very first has nothing to compare with, and nothing to lose
-            verified = verify_generation(archive, generation, embedder)
+            with archive.snapshot():  # in which nobody discards and prunes it
+                verified = verify_generation(archive, generation, embedder)
             if not verified.is_sound:
                 raise DamageError(
                     f"generation {generation.id} is complete but did not pass verification; it is not activated",

@@ -21,7 +21,8 @@ from vaultembed.text.prepare import prepare_text
 from vaultembed.text.tokenizer import Tokenizer
 
 BATCH_CHUNKS: Final = 96
-"""About two seconds of work on a slow machine: what a kill costs, and how long Ctrl-C may take."""
+"""About two seconds of work on a slow machine: what a kill costs, and how long Ctrl-C may take. In halves, each with a
+transaction of its own: one is embedded while the one before it is written, and a kill then loses both."""
 BATCH_MESSAGES: Final = 256
 QUEUED_BATCHES: Final = 3
 HEARTBEAT_SECONDS: Final = 15
@@ -30,13 +31,14 @@ HEARTBEAT_SECONDS: Final = 15
 @dataclass(frozen=True, slots=True)
 class PreparedMessage:
     work: Work
-    text: str
+    text: str | None
+    """None where it could not be prepared."""
     chunks: tuple[Chunk, ...]
     failure: str | None = None
     """Why it could not be cut into chunks."""
 
     def chunk_texts(self) -> list[str]:
-        return [self.text[chunk.char_start : chunk.char_end] for chunk in self.chunks]
+        return [(self.text or "")[chunk.char_start : chunk.char_end] for chunk in self.chunks]
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ def text_hash(text: str) -> bytes:
 
 
 def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> PreparedMessage:
-    text = ""
+    text = None
     try:
         text = prepare_text(work.subject, work.body_text)
         chunks = chunk_text(text, tokenizer, recipe.max_tokens, recipe.overlap_tokens) if text else []
@@ -114,7 +116,7 @@ class Scan:
             for message_id in lease.message_ids:
                 work = works.get(message_id)
                 batch.add(lease.id, message_id, None if work is None else self._prepare(work, lease))
-                if batch.chunks >= BATCH_CHUNKS or len(batch.messages) >= self._limits.batch_messages:
+                if batch.chunks >= BATCH_CHUNKS // 2 or len(batch.messages) >= self._limits.batch_messages:
                     yield batch
                     batch = Batch()
             if is_suspect and batch.leases:
@@ -141,7 +143,7 @@ class Scan:
     def _prepare(self, work: Work, lease: Lease) -> PreparedMessage:
         if lease.is_hopeless:
             return PreparedMessage(
-                work, "", (), failure=f"{lease.attempts} processes died while they were working on it"
+                work, None, (), failure=f"{lease.attempts} processes died while they were working on it"
             )
         failpoint(f"build.prepare.{work.message_id}")
         return prepare_message(work, self._tokenizer, self._recipe)

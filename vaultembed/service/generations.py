@@ -160,7 +160,17 @@ def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[Embe
     elif not any(view.state in ("building", "active") for view in views):
         notes.append(f"None of {live:,} messages can be found by meaning yet. Next: vaultembed embeddings build")
     building = next((view for view in views if view.state == "building"), None)
+    if building is not None and not building.coverage.live:
+        notes.append(
+            f"Generation {building.id} is being built, and no message is in its scope ({building.scope}) any more."
+            " To abandon it: vaultembed embeddings discard"
+        )
     for view in views:
+        if building is not None and view.state == "active" and view.coverage.missing:
+            notes.append(
+                f"Generation {view.id}, which is in use, misses {view.coverage.missing:,} of {view.coverage.live:,}"
+                f" messages. Builds fill generation {building.id} until that is activated or discarded"
+            )
         is_behind = view.state == "building" or (view.state == "active" and building is None)
         if is_behind and view.coverage.missing:
             notes.append(
@@ -333,8 +343,10 @@ def verify_embeddings(
     coverage = verified.coverage
     if not verified.is_sound:
         notes.append("What is wrong, and repairing it: vaultembed doctor, then vaultembed doctor --fix")
-    if coverage.missing:
+    if coverage.missing and generation.state in ("building", "active"):
         notes.append(f"{coverage.missing:,} messages are missing. Next: vaultembed embeddings build")
+    elif coverage.missing and generation.state == "retired":
+        notes.append(f"{coverage.missing:,} messages are missing. To fill it again: {generation.build_command}")
     elif verified.is_sound and generation.state == "building":
         notes.append(f"Sound and complete. To use it: vaultembed embeddings activate {generation.id}")
     exit_code = DamageError.exit_code if not verified.is_sound else IncompleteError.exit_code if coverage.missing else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultembed.archive.generations import Generation
@@ -19,9 +20,18 @@ def resolve_model_of(generation: Generation) -> ModelFile:
         ModelError: it is not here, or what is here under its name is another one.
     """
     model = generation.model
-    resolved = resolve_model(
-        model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
-    )
+    try:
+        resolved = resolve_model(
+            model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
+        )
+    except ModelError as error:
+        if model.path is None or Path(model.path).exists():
+            raise
+        raise ModelError(
+            error.message,
+            "Put it back. If it has moved, say where it is; nothing is embedded again: vaultembed embeddings build"
+            " --model PATH",
+        ) from error
     if resolved.facts.space != generation.space or resolved.facts.weights_sha256 != model.weights_sha256:
         raise ModelError(
             f"the model {model.name} is not the one generation {generation.id} was made with"

@@ -266,6 +266,12 @@ def _orphans(archive: Archive, _found: list[Finding]) -> list[str]:
 
 
 def _deleted(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.db.execute(
+            "INSERT INTO deleted_with_remains SELECT m.id FROM messages m INDEXED BY messages_deleted"
+            " WHERE m.deleted_at IS NOT NULL AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = m.id)"
+            " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = m.id)) ON CONFLICT DO NOTHING"
+        )
     collected = collect_garbage(archive)
     return [f"Collected {collected.vectors:,} vectors of {collected.messages:,} deleted messages"]
 
