@@ -106,6 +106,7 @@ _WIDER: Final = {
 }
 
 _SAMPLE: Final = 65_536
+_C1: Final = re.compile(rb"[\x80-\x9f]")
 _NON_ASCII: Final = re.compile(rb"[\x80-\xff]+")
 # Guesses that are never right for mail: EBCDIC, DOS and Mac pages look like Western text to a statistic.
 _NEVER_GUESS: Final = re.compile(
@@ -229,6 +230,9 @@ def guess(data: bytes, hint: str | None) -> tuple[str, str]:
     mostly_ascii = high * 2 < letters
     if name and not _NEVER_GUESS.search(name) and (confidence >= 0.1 or not mostly_ascii):
         codec = codec_of(name)
+        if codec == "cp1250" and not _C1.search(data):
+            # a superset is preferred, but it has its "šťž" where iso-8859-2 has nothing
+            codec = "iso8859-2"
         if codec not in {None, "ascii"}:
             try:
                 return data.decode(codec or ""), codec or ""
