@@ -155,12 +155,17 @@ def test_a_real_command_names_the_damage_and_the_way_out(archive: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_text_that_is_not_utf8_any_more_is_damage(archive: Path) -> None:
+def test_a_text_that_is_no_utf8_is_shown_as_far_as_it_goes_found_by_doctor_and_repaired(archive: Path) -> None:
     db = apsw.Connection(str(archive))
     db.execute("UPDATE messages SET subject = CAST(x'61ff62' AS TEXT) WHERE id = 7")
     db.close()
     done = vaultembed("show", 7, archive=archive)
-    assert (done.returncode, "not UTF-8" in done.stderr, "vaultembed doctor" in done.stderr) == (5, True, True)
+    assert (done.returncode, "a\ufffdb" in done.stdout) == (0, True), done.stderr
+    found = vaultembed("doctor", archive=archive)
+    assert (found.returncode, "vaultembed repair-encoding" in found.stderr) == (5, True), found.stdout
+    assert vaultembed("repair-encoding", archive=archive).returncode == 0
+    assert vaultembed("doctor", archive=archive).returncode == 0
+    assert "subject 6" in vaultembed("show", 7, archive=archive).stdout
 
 
 def test_a_stored_message_that_cannot_be_decompressed_is_damage(archive: Path) -> None:

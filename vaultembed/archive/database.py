@@ -14,6 +14,7 @@ import apsw
 
 from vaultembed.archive.backup import Migrated, migrate_with_backup
 from vaultembed.archive.damage import check_coarse_indexes, damage_behind
+from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
 from vaultembed.archive.schema_files import read_migrations
 from vaultembed.errors import BusyError, DiskFullError, StorageError, UsageError, VaultembedError
@@ -34,6 +35,8 @@ class Archive:
         self.migrated: Migrated | None = None
         """Set where opening brought an older schema up to date."""
         self._has_vec = False
+        # what another program wrote may be no UTF-8; one such message must not end a search that finds it
+        db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self.db.execute(sql, tuple(bindings)).fetchall()
@@ -90,6 +93,11 @@ class Archive:
         finally:
             self.db.enable_load_extension(False)
         self._has_vec = True
+
+
+def _lenient(stored: bytes | None) -> str | None:
+    """For SQL: `lenient(CAST(text AS BLOB))`, with U+FFFD for what is no text."""
+    return None if stored is None else bytes(stored).decode("utf-8", "replace")
 
 
 @contextmanager
@@ -190,6 +198,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             migrated = migrate_with_backup(db, path, migrations)
             archive = Archive(path, db, writable=True)
             archive.migrated = migrated
+            run_steps(archive)
             yield archive
         finally:
             db.close()

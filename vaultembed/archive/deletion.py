@@ -34,7 +34,8 @@ class Doomed:
 
 
 _SELECT: Final = """
-SELECT m.id, m.sent_at, m.zone_minutes, coalesce(nullif(p.name, ''), p.address, ''), m.subject, m.deleted_at
+SELECT m.id, m.sent_at, m.zone_minutes, coalesce(nullif(lenient(CAST(p.name AS BLOB)), ''), p.address, ''),
+       lenient(CAST(m.subject AS BLOB)), m.deleted_at
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
 

@@ -135,6 +135,10 @@ _LOSSES: Final = {
         "SELECT count(*) FROM generations WHERE scope <> ''",
         "the scope of {count:,} generations: they count as meant for every message",
     ),
+    "repairs": (
+        "SELECT count(*) FROM repairs WHERE undone_at IS NULL",
+        "what {count:,} repaired texts were before: their repair cannot be undone any more",
+    ),
 }
 """By name of the migration: how much there is of what its way down drops, and what that is."""
 

@@ -181,7 +181,8 @@ def list_failures(archive: Archive, generation_id: int) -> list[Failure]:
         Failure(*row)
         for row in archive.rows(
             # left to choose, the planner walks all outcomes of the generation
-            "SELECT m.id, m.subject, o.reason, o.attempts FROM embed_outcomes o INDEXED BY embed_outcomes_failed"
+            "SELECT m.id, lenient(CAST(m.subject AS BLOB)), o.reason, o.attempts"
+            " FROM embed_outcomes o INDEXED BY embed_outcomes_failed"
             " CROSS JOIN messages m ON m.id = o.message_id"
             " WHERE o.generation_id = ? AND o.outcome = 'failed' AND o.content_rev = m.content_rev"
             " AND m.deleted_at IS NULL ORDER BY o.message_id",

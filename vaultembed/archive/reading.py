@@ -73,8 +73,8 @@ class Details:
 
 
 _SUMMARY = """
-SELECT m.id, m.rfc822_message_id, m.sent_at, m.zone_minutes, coalesce(p.name, ''), coalesce(p.address, ''), m.subject,
-       m.snippet, m.has_attachments
+SELECT m.id, m.rfc822_message_id, m.sent_at, m.zone_minutes, coalesce(lenient(CAST(p.name AS BLOB)), ''),
+       coalesce(p.address, ''), lenient(CAST(m.subject AS BLOB)), lenient(CAST(m.snippet AS BLOB)), m.has_attachments
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
 
@@ -101,8 +101,9 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         recipients=tuple(
             RecipientRow(*row)
             for row in archive.rows(
-                "SELECT r.kind, p.name, p.address FROM message_recipients r JOIN participants p ON p.id ="
-                " r.participant_id WHERE r.message_id = ? ORDER BY r.kind DESC, r.position",
+                "SELECT r.kind, lenient(CAST(p.name AS BLOB)), p.address FROM message_recipients r"
+                " JOIN participants p ON p.id = r.participant_id WHERE r.message_id = ?"
+                " ORDER BY r.kind DESC, r.position",
                 key,
             )
         ),
@@ -110,7 +111,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         labels=tuple(
             row[0]
             for row in archive.rows(
-                "SELECT l.name FROM message_labels x JOIN labels l ON l.id = x.label_id"
+                "SELECT lenient(CAST(l.name AS BLOB)) FROM message_labels x JOIN labels l ON l.id = x.label_id"
                 " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1",
                 key,
             )
@@ -119,7 +120,9 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         attachments=tuple(
             AttachmentRow(filename, mime_type, size, bool(inline))
             for filename, mime_type, size, inline in archive.rows(
-                "SELECT filename, mime_type, size, inline FROM attachments WHERE message_id = ? ORDER BY position", key
+                "SELECT lenient(CAST(filename AS BLOB)), mime_type, size, inline FROM attachments"
+                " WHERE message_id = ? ORDER BY position",
+                key,
             )
         ),
         places=tuple(
@@ -148,7 +151,8 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
 
 
 def read_body(archive: Archive, message_id: int) -> str:
-    return str(archive.scalar("SELECT body_text FROM message_bodies WHERE message_id = ?", (message_id,)) or "")
+    sql = "SELECT lenient(CAST(body_text AS BLOB)) FROM message_bodies WHERE message_id = ?"
+    return str(archive.scalar(sql, (message_id,)) or "")
 
 
 def read_embedded_text(archive: Archive, message_id: int, preparation: str) -> str | None:

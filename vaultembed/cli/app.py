@@ -217,6 +217,45 @@ def doctor(
     doctor_command.run(archive, fix, json)
 
 
+@app.command("repair-encoding")
+def repair_encoding(
+    archive: ArchiveOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    source: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--source", help="Only messages of this source: its path, or the end of it. May be repeated."),
+    ] = None,
+    ids: Annotated[Optional[str], typer.Option("--ids", help="Only these messages: 17,18,23.")] = None,  # noqa: UP045
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--limit", min=1, max=LARGEST, help="Stop when so many messages are repaired."),
+    ] = None,
+    only: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--only", help="Only this field: subject, body, snippet, name, label, file, conversation. May be repeated."
+        ),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also repair what was undone before.")] = False,
+    undo: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--undo", metavar="RUN", min=1, max=LARGEST, help="Put back what a run has changed."),
+    ] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs there were.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find text that was stored wrongly (garbled letters, undecoded headers) and repair it. Each run can be undone."""
+    from vaultembed.cli import repairing
+
+    if runs:
+        repairing.run_list(archive, json)
+    if undo is not None:
+        repairing.run_undo(archive, undo, json)
+    wanted, fields = repairing.ids_of(ids), repairing.fields_of(only or [])
+    request = repairing.request_of(dry_run, source or [], wanted, limit, fields, again, json)
+    repairing.run(archive, request, json)
+
+
 @app.command()
 def demo(
     keep: Annotated[

@@ -39,15 +39,14 @@ from vaultembed.sources import (
 from vaultembed.sources.base import printable
 from vaultembed.sources.maildir import maildir_flags, maildir_key
 from vaultembed.text.mime import parse_message, read_labels
+from vaultembed.text.snippet import snippet
 from vaultembed.text.subject import base_subject
 
 Raw = Literal["keep", "none"]
 
 BATCH_MESSAGES: Final = 400
 BATCH_BYTES: Final = 32 * 1024 * 1024
-_SNIPPET_CHARACTERS: Final = 200
 _UNREADABLE: Final = "unreadable-file"
-_SNIPPET_SOURCE: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +302,7 @@ class PathImport:
             parsed=parsed,
             content_hash=raw.content_hash,
             compressed_mime=compress(raw.mime) if self._raw == "keep" else None,
-            snippet=_snippet(parsed.body_text),
+            snippet=snippet(parsed.body_text),
             thread_key=thread_key,
             is_reply=is_reply,
         )
@@ -386,10 +385,3 @@ def _file_state(known: ReadState) -> FileState:
 
 def _flags(flags: frozenset[str]) -> str:
     return " ".join(sorted(flags))
-
-
-def _snippet(body_text: str) -> str:
-    """The beginning of what the author wrote, on one line."""
-    lines = body_text[:_SNIPPET_SOURCE].splitlines()
-    own = " ".join(line.strip() for line in lines if not line.startswith(">"))
-    return " ".join(own.split())[:_SNIPPET_CHARACTERS]

@@ -87,7 +87,9 @@ def undo(text: str) -> Undone | None:
         if undone is not None:
             lines[number] = undone.text
             sequences += undone.sequences
-    return Undone("\n".join(lines), sequences) if sequences else None
+    whole = "\n".join(lines)
+    # where a part of a garbled text cannot be undone, the rest has come out of it by chance
+    return Undone(whole, sequences) if sequences and not _TORN.search(whole) else None
 
 
 def may_be_mojibake(text: str) -> bool:
@@ -220,7 +222,7 @@ def _is_better(before: str, after: str, talk: str) -> bool:
     gone, come = _exchanged(before, after)
     if not gone or not all(_is_written(c) for c in come) or _MATHS.issuperset(gone):
         return False
-    if not _is_one_script(come, after) or _STRAY_MARK.search(after):
+    if not _is_one_script(come, after) or _STRAY_MARK.search(after) or _STILL_ODD.search(after):
         return False
     return not _is_explained(before, after, talk) and not _may_be_meant(before, gone)
 
@@ -312,6 +314,9 @@ def _script(character: str) -> str | None:
     return next((name for name, first, last in _SCRIPTS if first <= character <= last), None)
 
 
+# Of a text that was read wrongly in another way, a pair here and there is UTF-8 by chance.
+_STILL_ODD: Final = re.compile("[À-ÿ]?[¡-¿][À-ÿ¡-¿]{2,}|[À-ÿ]{4,}|[\u2500-\u259f]")
+_TORN: Final = re.compile("[ÂÃÄÅ][+_=#|]")
 _STRAY_MARK: Final = re.compile("(?<![^\\W\\d_])[\u0300-\u036f]")
 _DRAWN: Final = re.compile("([\u2500-\u259f])\\1")
 _BOXES: Final = re.compile("[\u2500-\u259f\u2320\u2321]")

@@ -54,7 +54,7 @@ _PARAMETER: Final = re.compile(
 # What a transfer encoding or a lost letter may have left; the message as it was sent tells.
 _LEFT: Final = re.compile(
     r"=[89A-F][0-9A-F]|%[89A-Fa-f][0-9A-Fa-f]|~\{[!-~]|\$\)C|\$[@B]|\+A|&[A-Za-z0-9+,]{3,}-"
-    r"|\b[A-Za-z]+\?[a-z]|(?<![^\s\"'(\[<])\?{3,}|\A[A-Za-z0-9+/=\s]{24,}\Z"
+    r"|\b[A-Za-z]+\?[a-z]|(?<![^\s\"'(\[<])\?{3,}|\A(?:[A-Za-z0-9+/]{16,}=*\s*)+(?:[A-Za-z0-9+/]+=*)?\s*\Z"
 )
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _MAILBOX_NAME: Final = re.compile(r"&([A-Za-z0-9+,]{3,400})-")
@@ -147,9 +147,11 @@ def _by_raw(stored: bytes, shown: str, told: str, kind: Kind, doubt: Doubt) -> R
     undone = undo(told)
     if undone is not None:  # it was sent like that
         told, told_bytes = undone.text, undone.text.encode()
+    if told_bytes == stored and doubt is Doubt.SOME:
+        # as it was sent; only a charset that the sender declared wrongly, or not at all, may be the matter
+        return _by_wrong_charset(told) or Repaired(told, "raw", 1.0)
     if told_bytes == stored:
-        # the sender's own: there is nothing better; but what the sender garbled may still be undone
-        return Repaired(told, "raw", 1.0) if doubt_of(stored, kind) is not Doubt.CERTAIN else None
+        return None
     if not told.strip() or doubt_of(told_bytes, kind) > min(doubt, Doubt.SOME):
         return None
     if told.count("\ufffd") > shown.count("\ufffd"):

@@ -19,6 +19,7 @@ _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""
 _TREE: Final = re.compile(r"Tree (\d+)")
 _WORD: Final = re.compile(r"\w+")
+_REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
 _DERIVED_WAY_OUT: Final = (
     "It holds only what can be made again, no mail. " + RESTORE + " Without one: import the mail into a new archive"
     " (vaultembed import PATH --archive NEW), and keep this file until you have what you need."
@@ -140,7 +141,7 @@ def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             except UnicodeDecodeError:
                 yield row
 
-    yield from from_rows(unreadable(), "text", "damage", "messages have a text that is not UTF-8", way_out=RESTORE)
+    yield from from_rows(unreadable(), "text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
 
 
 def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:

@@ -1,0 +1,2 @@
+DROP TABLE repairs;
+DROP TABLE repair_runs;

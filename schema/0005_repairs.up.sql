@@ -1,0 +1,25 @@
+-- Texts that were stored wrongly and have been repaired, so that each repair can be looked at, and undone.
+
+-- One row is one run of `repair-encoding` that changed something.
+CREATE TABLE repair_runs(
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,   -- never reused: a person may have written one down
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER                              -- NULL: running, or killed; what it has repaired is complete in itself
+);
+
+-- One row is one text of one message that was changed.
+CREATE TABLE repairs(
+    id         INTEGER PRIMARY KEY,
+    run_id     INTEGER NOT NULL REFERENCES repair_runs,
+    message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    field      TEXT NOT NULL CHECK(field IN ('subject', 'body', 'snippet', 'name', 'label', 'file', 'conversation')),
+    place      TEXT NOT NULL,             -- which of them: 'sender', 'to 0', the position of an attachment, the kind of a label
+    before     BLOB NOT NULL,             -- as it was stored, UTF-8 or not
+    after      TEXT NOT NULL,
+    method     TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    at         INTEGER NOT NULL,
+    undone_at  INTEGER
+);
+CREATE INDEX repairs_by_run ON repairs(run_id);
+CREATE INDEX repairs_by_message ON repairs(message_id, field, place);

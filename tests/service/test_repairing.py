@@ -1,0 +1,421 @@
+"""`repair-encoding` on real archives: what is found, repaired, embedded again, undone; and what a kill leaves."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.kit.archives import check_invariants
+from tests.kit.builds import run, search
+from tests.kit.embedder import WordHashEmbedder
+from tests.kit.garble import misread, store
+from tests.kit.mail import mail, many, mbox
+from tests.kit.processes import start, vaultembed, vaultembed_json
+from tests.kit.scale import scaled
+from vaultembed.archive import ledger
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
+from vaultembed.errors import UsageError
+from vaultembed.models.model_file import ModelFile
+from vaultembed.service.repairing import RepairRequest, repair_encoding, repair_runs, undo_repair
+
+SUBJECT, BODY = "Schöne Grüße aus Köln", "Liebe Ömi, wir sind gut in Köln angekommen, und das Café hat geöffnet."
+ODD = 21
+"""The message that is garbled; there are others below and above it."""
+EVERYTHING = RepairRequest()
+
+TEXTS = (
+    "SELECT id, CAST(subject AS BLOB), CAST(snippet AS BLOB) FROM messages ORDER BY id",
+    "SELECT message_id, CAST(body_text AS BLOB) FROM message_bodies ORDER BY 1",
+    "SELECT m.id, CAST(p.name AS BLOB), p.address FROM messages m JOIN participants p ON p.id = m.sender_id ORDER BY 1",
+    (
+        "SELECT r.message_id, r.kind, r.position, CAST(p.name AS BLOB) FROM message_recipients r"
+        " JOIN participants p ON p.id = r.participant_id ORDER BY 1, 2, 3"
+    ),
+    (
+        "SELECT x.message_id, l.kind, CAST(l.name AS BLOB) FROM message_labels x JOIN labels l ON l.id = x.label_id"
+        " ORDER BY 1, 2, 3"
+    ),
+    "SELECT message_id, position, CAST(filename AS BLOB) FROM attachments ORDER BY 1, 2",
+    "SELECT id, CAST(subject AS BLOB), CAST(thread_key AS BLOB) FROM conversations ORDER BY 1",
+)
+
+
+def texts(path: Path) -> list[list[tuple[object, ...]]]:
+    with open_archive_readonly(path) as archive:
+        return [archive.rows(sql) for sql in TEXTS]
+
+
+ATTACHED = (
+    b"""From: =?utf-8?Q?J=C3=BCrgen?= <juergen@example.org>
+To: =?utf-8?Q?Zo=C3=AB?= <zoe@example.org>
+Subject: =?utf-8?Q?Sch=C3=B6ne_Gr=C3=BC=C3=9Fe_aus_K=C3=B6ln?=
+Message-ID: <odd@example.org>
+Date: Mon, 3 Feb 2003 10:00:00 +0000
+X-Gmail-Labels: Entw=?utf-8?Q?=C3=BC?=rfe
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+"""
+    + BODY.encode()
+    + b"""
+--x
+Content-Type: application/pdf
+Content-Disposition: attachment; filename*=utf-8''B%C3%BCcherliste.pdf
+
+pdf
+--x--
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imported")
+    box = mbox(folder / "box", [*many(ODD - 1), ATTACHED, *many(10, start=ODD)])
+    vaultembed_json("import", box, archive=folder / "a.db")
+    return folder / "a.db"
+
+
+@pytest.fixture
+def sound(imported: Path, tmp_path: Path) -> Path:
+    """Everything in it is right."""
+    return Path(shutil.copy(imported, tmp_path / "a.db"))
+
+
+@pytest.fixture
+def garbled(sound: Path) -> Path:
+    """One message with everything of it stored wrongly, each in its own way."""
+    store(sound, "UPDATE messages SET subject = ?, snippet = ? WHERE id = ?", misread(SUBJECT), misread(BODY), ODD)
+    store(
+        sound, "UPDATE message_bodies SET body_text = CAST(? AS TEXT) WHERE message_id = ?", BODY.encode("cp1252"), ODD
+    )
+    store(sound, "UPDATE participants SET name = ? WHERE address = 'juergen@example.org'", "=?iso-8859-1?Q?J=FCrgen?=")
+    store(sound, "UPDATE participants SET name = ? WHERE address = 'zoe@example.org'", misread("Zoë", "latin-1"))
+    store(sound, "UPDATE labels SET name = ? WHERE name LIKE 'Entw%'", misread("Entwürfe"))
+    store(
+        sound, "UPDATE attachments SET filename = ? WHERE message_id = ?", misread("Bücherliste.pdf", "mac-roman"), ODD
+    )
+    store(
+        sound,
+        "UPDATE conversations SET subject = ?1, thread_key = lower(?1) WHERE subject = ?2",
+        misread(misread(SUBJECT)),
+        SUBJECT,
+    )
+    return sound
+
+
+def test_every_field_is_repaired_and_put_back_exactly(garbled: Path, imported: Path) -> None:
+    wrong = texts(garbled)
+    assert wrong != texts(imported)
+    done = repair_encoding(garbled, EVERYTHING)
+    assert done.exit_code == 0
+    assert texts(garbled) == texts(imported)
+    assert done.data.changed == {
+        "subject": 1,
+        "body": 1,
+        "snippet": 1,
+        "file": 1,
+        "name": 2,
+        "label": 1,
+        "conversation": 1,
+    }
+    check_invariants(garbled)
+    assert done.data.run is not None
+    undone = undo_repair(garbled, done.data.run)
+    assert (undone.data.undone, undone.data.changed_since, undone.exit_code) == (8, 0, 0)
+    # but for the thread key, which is made of the subject as any import would
+    assert texts(garbled)[:-1] == wrong[:-1]
+    check_invariants(garbled)
+
+
+def test_a_second_run_changes_nothing_and_what_was_put_back_stays_so(garbled: Path) -> None:
+    first = repair_encoding(garbled, EVERYTHING)
+    before = texts(garbled)
+    second = repair_encoding(garbled, EVERYTHING)
+    assert (second.data.changed, second.data.run) == ({}, None)
+    assert texts(garbled) == before
+    assert first.data.run is not None
+    undo_repair(garbled, first.data.run)
+    third = repair_encoding(garbled, EVERYTHING)
+    assert (third.data.changed, third.data.put_back) == ({}, 8)
+    again = repair_encoding(garbled, RepairRequest(again=True))
+    assert sum(again.data.changed.values()) == 8
+    assert [(run.repairs, run.undone) for run in repair_runs(garbled).data.runs] == [(8, 8), (8, 0)]
+    assert texts(garbled) == before
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(garbled: Path) -> None:
+    before = garbled.read_bytes()
+    planned = repair_encoding(garbled, RepairRequest(dry_run=True))
+    assert garbled.read_bytes() == before
+    done = repair_encoding(garbled, EVERYTHING)
+    assert planned.data.changes == done.data.changes
+    assert planned.data.to_embed == done.data.to_embed == 1
+
+
+def test_only_fields_ids_sources_and_a_limit(garbled: Path) -> None:
+    store(garbled, "UPDATE messages SET subject = ? WHERE id = 3", misread("Größe"))
+    assert repair_encoding(garbled, RepairRequest(dry_run=True, only=("file",))).data.changed == {"file": 1}
+    assert repair_encoding(garbled, RepairRequest(dry_run=True, ids=(3,))).data.changed == {"subject": 1}
+    assert repair_encoding(garbled, RepairRequest(dry_run=True, sources=("box",))).data.repaired_messages == 2
+    with pytest.raises(UsageError, match="no message 99"):
+        repair_encoding(garbled, RepairRequest(ids=(99,)))
+    with pytest.raises(UsageError, match="no source"):
+        repair_encoding(garbled, RepairRequest(sources=("elsewhere",)))
+    limited = repair_encoding(garbled, RepairRequest(limit=1))
+    assert limited.data.repaired_messages == 1
+    assert repair_encoding(garbled, EVERYTHING).data.repaired_messages == 1
+
+
+def test_a_name_of_many_messages_is_repaired_in_all_and_its_right_twin_is_found(sound: Path) -> None:
+    with open_archive_readonly(sound) as archive:
+        ada = archive.scalar(
+            "SELECT count(*) FROM messages m JOIN participants p ON p.id = m.sender_id WHERE name = 'Ada'"
+        )
+    store(sound, "UPDATE participants SET name = 'Zoë' WHERE name = 'Ada'")
+    store(
+        sound,
+        "INSERT INTO participants(address, name, domain) VALUES ('ada@example.org', ?, 'example.org')",
+        misread("Zoë"),
+    )
+    store(
+        sound,
+        "UPDATE messages SET sender_id = (SELECT id FROM participants WHERE name = ?) WHERE id % 2 = 0 AND id < 20",
+        misread("Zoë"),
+    )
+    store(sound, "DELETE FROM message_raw")
+    done = repair_encoding(sound, EVERYTHING)
+    assert done.data.changed == {"name": 9}
+    with open_archive_readonly(sound) as archive:
+        count = "SELECT count(*) FROM messages m JOIN participants p ON p.id = m.sender_id WHERE p.name = 'Zoë'"
+        assert archive.scalar(count) == ada
+    assert vaultembed_json("search", "from:zoë", "--mode", "text", archive=sound)["results"]
+
+
+# What is embedded -----------------------------------------------------------------------------------------------------
+
+
+def test_through_the_commands_exactly_what_was_repaired_is_missing_then_embedded_and_found(
+    sound: Path, model: ModelFile
+) -> None:
+    vaultembed_json("embeddings", "build", archive=sound)
+    store(sound, "UPDATE messages SET subject = ? WHERE id = 3", misread("Die Größe der Körbe"))
+    store(sound, "UPDATE message_bodies SET body_text = ? WHERE message_id = 3", misread("Jürgens Körbe für Äpfel"))
+    store(sound, "DELETE FROM message_raw WHERE message_id = 3")
+    vaultembed_json("embeddings", "build", archive=sound)
+    with open_archive_readonly(sound) as archive:
+        assert archive.scalar("SELECT watermark_id FROM embed_watermark") > 3
+    assert ids(vaultembed_json("search", misread("Körbe"), "--mode", "text", archive=sound)) == [3]
+    done = vaultembed("repair-encoding", archive=sound)
+    assert done.returncode == 0, done.stderr
+    assert "vaultembed embeddings build" in done.stderr
+    status = vaultembed_json("embeddings", archive=sound)["generations"][0]["coverage"]
+    assert status["missing"] == 1
+    with open_archive_readonly(sound) as archive:
+        assert archive.rows("SELECT id FROM messages WHERE embed_gen IS NULL") == [(3,)]
+    built = vaultembed_json("embeddings", "build", "--backstop-hours", "0", archive=sound)
+    assert built["run"]["embedded"] == 1
+    assert built["generation"]["coverage"]["missing"] == 0
+    assert ids(vaultembed_json("search", "Körbe", "--mode", "text", archive=sound)) == [3]
+    assert ids(vaultembed_json("search", "Körbe für Äpfel", "--mode", "vector", archive=sound))[0] == 3
+    assert ids(vaultembed_json("search", misread("Körbe"), "--mode", "text", archive=sound)) == []
+    assert vaultembed_json("repair-encoding", archive=sound)["changed"] == {}
+
+
+def ids(data: dict[str, object]) -> list[int]:
+    return [found["id"] for found in data["results"]]  # type: ignore[attr-defined]
+
+
+def test_a_quotation_that_is_repaired_costs_no_embedding(sound: Path) -> None:
+    quoted = "My own words stay.\n\nOn Monday Ada wrote:\n> {}\n"
+    store(sound, "UPDATE message_bodies SET body_text = ? WHERE message_id = 3", quoted.format(misread("schöne Grüße")))
+    store(sound, "UPDATE messages SET subject = 'Re: plans' WHERE id = 3")
+    store(sound, "DELETE FROM message_raw WHERE message_id = 3")
+    with open_archive(sound) as archive:
+        run(archive)
+        run(archive, WordHashEmbedder("two"))
+    done = repair_encoding(sound, EVERYTHING)
+    assert (done.data.changed["body"], done.data.to_embed) == (1, 0)
+    check_invariants(sound)
+    with open_archive(sound) as archive:
+        embedder = WordHashEmbedder("two")
+        run(archive, embedder)
+        assert embedder.texts == []
+        assert archive.scalar("SELECT count(*) FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
+                              " AND m.content_rev = o.content_rev WHERE o.message_id = 3") == 2  # fmt: skip
+        assert 3 in search(archive, "my own words stay", embedder)
+
+
+def backfill(archive: Archive) -> str:
+    """As for an archive from elsewhere: what bears no stamp and was embedded once counts as done."""
+    archive.db.execute(
+        "UPDATE embed_outcomes SET content_rev = (SELECT content_rev FROM messages m WHERE m.id = message_id)"
+    )
+    archive.db.execute("UPDATE messages SET embed_gen = 1 WHERE embed_gen IS NULL")
+    return "stamped"
+
+
+@pytest.fixture
+def to_backfill(sound: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A backfill is still to be done, and one message is garbled that counts as embedded."""
+    store(sound, "UPDATE messages SET subject = ? WHERE id = 3", misread("Größe"))
+    store(sound, "DELETE FROM message_raw WHERE message_id = 3")
+    with open_archive(sound) as archive:
+        run(archive)
+    return sound
+
+
+def missing(path: Path) -> list[tuple[object, ...]]:
+    with open_archive_readonly(path) as archive:
+        return archive.rows("SELECT id FROM messages WHERE embed_gen IS NULL")
+
+
+def test_what_is_still_to_be_done_once_is_done_before_anything_is_repaired(
+    to_backfill: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ledger.STEPS, "backfill", backfill)
+    repair_encoding(to_backfill, EVERYTHING)
+    assert missing(to_backfill) == [(3,)]
+
+
+def test_twin_in_the_other_order_the_repaired_message_counts_as_embedded(
+    to_backfill: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repair_encoding(to_backfill, EVERYTHING)
+    monkeypatch.setitem(ledger.STEPS, "backfill", backfill)
+    with open_archive(to_backfill):
+        pass
+    assert missing(to_backfill) == [], "the twin no longer fails: it proves nothing"
+
+
+# Whatever happens ----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_edited_since_is_not_put_back(garbled: Path) -> None:
+    done = repair_encoding(garbled, EVERYTHING)
+    store(garbled, "UPDATE messages SET subject = 'my own words' WHERE id = ?", ODD)
+    assert done.data.run is not None
+    undone = undo_repair(garbled, done.data.run)
+    assert (undone.data.undone, undone.data.changed_since, undone.exit_code) == (7, 1, 3)
+    with open_archive_readonly(garbled) as archive:
+        assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == "my own words"
+
+
+def test_a_message_that_cannot_be_read_is_named_and_the_rest_repaired(garbled: Path) -> None:
+    store(garbled, "UPDATE message_raw SET mime = x'00' WHERE message_id = ?", ODD)
+    store(garbled, "UPDATE messages SET subject = ? WHERE id = 5", misread("Größe"))
+    done = vaultembed_json("repair-encoding", archive=garbled, exit_code=3)
+    assert {failure["message_id"] for failure in done["failures"]} == {ODD}
+    with open_archive_readonly(garbled) as archive:
+        # of what was sent there is nothing left in it: somebody wrote it anew, and it was garbled then
+        assert archive.scalar("SELECT subject FROM messages WHERE id = 5") == "Größe"
+        # what needs no message as it was sent is repaired all the same
+        assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
+
+
+def test_a_kill_anywhere_loses_nothing_and_the_same_command_goes_on(
+    garbled: Path, imported: Path, tmp_path: Path
+) -> None:
+    for number in range(2, 14):
+        store(garbled, "UPDATE messages SET subject = ? WHERE id = ?", misread(f"Größe {number}"), number)
+        store(garbled, "DELETE FROM message_raw WHERE message_id = ?", number)
+    whole = Path(shutil.copy(garbled, tmp_path / "whole.db"))
+    repair_encoding(whole, EVERYTHING)
+    kills = 0
+    for point in range(1, 40, max(1, 5 // scaled(1))):
+        path = Path(shutil.copy(garbled, tmp_path / f"{point}.db"))
+        killed = vaultembed("repair-encoding", archive=path, failpoint=f"repair.step:{point}")
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == -signal.SIGKILL
+        kills += 1
+        check_invariants(path)
+        assert vaultembed("repair-encoding", archive=path).returncode == 0
+        assert texts(path) == texts(whole)
+        for found in repair_runs(path).data.runs:
+            assert vaultembed("repair-encoding", "--undo", str(found.id), archive=path).returncode == 0
+        assert texts(path)[:-1] == texts(garbled)[:-1]
+        check_invariants(path)
+    assert kills > 1
+
+
+def test_two_repairs_at_once_do_each_text_once(garbled: Path, imported: Path) -> None:
+    processes = [start("repair-encoding", "--json", archive=garbled) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert texts(garbled) == texts(imported)
+    with open_archive_readonly(garbled) as archive:
+        assert archive.scalar("SELECT count(*) FROM repairs") == 8
+
+
+def test_a_repair_beside_a_build_leaves_nothing_stale(garbled: Path, imported: Path) -> None:
+    errors: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            with open_archive(garbled) as archive:
+                for _ in range(4):
+                    run(archive)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    done = repair_encoding(garbled, EVERYTHING)
+    thread.join()
+    assert errors == []
+    assert done.exit_code == 0
+    with open_archive(garbled) as archive:
+        run(archive)
+        assert search(archive, SUBJECT)[0] == ODD
+    check_invariants(garbled)
+
+
+def test_an_archive_that_cannot_be_written_is_refused_and_can_be_looked_at(garbled: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    path = Path(shutil.copy(garbled, folder / "a.db"))
+    commands = (["mount", "--bind", folder, folder], ["mount", "-o", "remount,bind,ro", folder])
+    try:
+        if any(subprocess.run(command, capture_output=True).returncode for command in commands):
+            pytest.skip("nothing can be mounted here")
+        done = vaultembed("repair-encoding", archive=path)
+        assert done.returncode == 74, done.stderr
+        assert "cannot" in done.stderr
+        planned = vaultembed_json("repair-encoding", "--dry-run", archive=path)
+        assert sum(planned["changed"].values()) == 8
+    finally:
+        subprocess.run(["umount", folder], capture_output=True)
+
+
+def test_real_mail_that_was_decoded_well_is_left_as_it_is(shared_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    vaultembed_json("import", shared_data / "maildir", archive=path)
+    vaultembed_json("import", shared_data / "mbox" / "r-announce", archive=path)
+    done = repair_encoding(path, RepairRequest(dry_run=True))
+    assert done.data.changes == ()
+
+
+def test_ids_and_fields_that_make_no_sense_are_usage_errors(sound: Path) -> None:
+    for arguments in (["--ids", "a"], ["--ids", "0"], ["--only", "thing"], ["--undo", "7"], ["--limit", "0"]):
+        done = vaultembed("repair-encoding", *arguments, archive=sound)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), arguments
+
+
+def test_a_mail_that_is_imported_again_is_as_it_was_sent(garbled: Path, tmp_path: Path) -> None:
+    """The twin of a repair from what was sent: the import decodes as the repair does."""
+    repair_encoding(garbled, EVERYTHING)
+    box = mbox(tmp_path / "again", [ATTACHED, mail("another", "text")])
+    vaultembed_json("import", box, archive=garbled)
+    with open_archive_readonly(garbled) as archive:
+        assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
