@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.kit.archives import add
 from tests.kit.command_docs import COMMANDS, command_docs
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
+from vaultembed.archive.database import open_archive
 from vaultembed.models.model_file import ModelFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +215,38 @@ def test_a_closed_pipe_is_no_error(built: Path) -> None:
     )
     assert b"Traceback" not in done.stderr
     assert b"Error" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--after", "foo"], ["--before", "2019-02-30", "--json"]])
+def test_a_date_that_is_none_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
+    done = vaultembed("embeddings", "build", *arguments, archive=tmp_path / "a.db")
+    assert (done.returncode, "is no date" in done.stderr, "bug" in done.stderr) == (2, True, False)
+
+
+def test_the_home_of_somebody_who_is_not_here_is_a_usage_error() -> None:
+    done = vaultembed("stats", "--archive", "~nosuchuser/a.db")
+    assert (done.returncode, "~nosuchuser" in done.stderr, "bug" in done.stderr) == (2, True, False)
+
+
+def test_ctrl_c_at_a_question_ends_with_130_and_changes_nothing(tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    with open_archive(archive) as opened:
+        add(opened, "hello", "world")
+    terminal, other = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "delete", "1"],
+        env=environment(archive),
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        start_new_session=True,
+    )
+    os.close(other)
+    seen = b""
+    while b"?" not in seen:
+        seen += os.read(terminal, 1000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    os.close(terminal)
+    with open_archive(archive) as opened:
+        assert opened.scalar("SELECT deleted_at FROM messages") is None

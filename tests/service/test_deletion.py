@@ -8,8 +8,9 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.mail import mail, maildir, many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
+from vaultembed.archive.database import open_archive_readonly
 from vaultembed.errors import UsageError
-from vaultembed.service.deletion import select_messages
+from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -136,3 +137,12 @@ def test_prune_says_how_much_it_freed_and_needs_no_agreement_where_nothing_is_wh
     done = vaultembed("embeddings", "prune", "--rewrite", archive=archive)
     assert "written anew" in done.stdout
     assert vaultembed("embeddings", "prune", "1", archive=archive).returncode == 2
+
+
+def test_what_a_reader_keeps_in_the_log_is_told(archive: Path) -> None:
+    with open_archive_readonly(archive) as reader, reader.snapshot():
+        reader.scalar("SELECT count(*) FROM messages")
+        held = delete_messages(archive, select_messages(archive, ["1"]), forever=True)
+    assert any("Another program reads" in note for note in held.notes)
+    free = delete_messages(archive, select_messages(archive, ["2"]), forever=True)
+    assert not any("Another program reads" in note for note in free.notes)

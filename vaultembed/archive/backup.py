@@ -1,6 +1,7 @@
 """Copies an archive while it is in use, and tells whether a copy is whole.
 
-A copy is made as `NAME.partial` beside its place, checked there, and renamed: whatever bears the final name is whole.
+A copy is made as `NAME.<8 hex digits>.partial` beside its place, checked there, and renamed: whatever bears the final
+name is whole, and no file of anybody else is ever written to.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -223,7 +226,7 @@ def _check_copy(
 
 @contextmanager
 def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator[Path]:
-    """An empty `NAME.partial` to write to, which becomes `destination` if the block ends well, and else is gone.
+    """An empty file beside it to write to, which becomes `destination` if the block ends well, and else is gone.
 
     Raises: as `copy_archive`.
     """
@@ -232,14 +235,13 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator
         free = _free_bytes(destination)
         if free is not None and free < needed:
             raise DiskFullError(destination, free, needed)
-        partial = destination.with_name(destination.name + ".partial")
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        remove_leftovers(destination, "partial")
+        partial = destination.with_name(f"{destination.name}.{secrets.token_hex(4)}.partial")
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            _lock(descriptor, partial, destination)
             try:
-                os.fchmod(descriptor, 0o600)
-                os.ftruncate(descriptor, 0)  # left by a copy that was killed
-                _remove(*(partial.with_name(partial.name + end) for end in COMPANIONS))
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield partial
                 os.fsync(descriptor)
                 failpoint("backup.before_rename")
@@ -259,19 +261,34 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator
         ) from error
 
 
-def _lock(descriptor: int, partial: Path, destination: Path) -> None:
-    """Of two copies to one place, the second would rename the first one's half."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BusyError(
-            f"another copy to {destination} is being made", "Wait for it, or choose another name."
-        ) from error
-    except OSError:
-        return  # a file system without locks
-    # between opening and locking the other may have ended, and what is open here be its whole copy
-    if not partial.exists() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
-        raise BusyError(f"another copy to {destination} has just been made", "Look at it; if need be, try again.")
+def remove_leftovers(destination: Path, end: str) -> None:
+    """`NAME.<8 hex digits>.END` (a pattern): what copies to this place left that were killed. One that is being made
+    holds a lock.
+
+    Raises:
+        BusyError: one is being made.
+    """
+    pattern = re.compile(re.escape(destination.name) + r"\.[0-9a-f]{8}\." + end)
+    for name in os.listdir(destination.parent):
+        if not pattern.fullmatch(name):
+            continue
+        left = destination.with_name(name)
+        try:
+            descriptor = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"another copy to {destination} is being made", "Wait for it, or choose another name."
+            ) from error
+        except OSError:
+            continue  # a file system without locks: it may be in the making
+        else:
+            _remove(left, *(left.with_name(left.name + end) for end in COMPANIONS))
+        finally:
+            os.close(descriptor)
 
 
 def check_place(destination: Path, *, overwrite: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ from vaultembed.archive.backup import (
     copy_archive,
     damage_in,
     read_contents,
+    remove_leftovers,
     sync_folder,
 )
 from vaultembed.archive.database import BUSY_TIMEOUT_MS, Archive, explained_errors
@@ -115,22 +118,29 @@ def restore_copy(
         raise UsageError(f"{path} is the archive itself", "Name a backup.")
     if os.path.lexists(target) and not replace:
         raise UsageError(f"there is an archive at {archive_path} already", "To move it aside and restore: --yes")
-    new = target.with_name(target.name + ".restored")
+    if target.is_dir():
+        raise UsageError(
+            f"{archive_path} is a folder, not an archive file", f"Name a file: {archive_path / 'archive.db'}"
+        )
+    new = target.with_name(f"{target.name}.{secrets.token_hex(4)}.restored")
     with explained_errors(archive_path):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _require_alone(target)  # before minutes of copying
+        remove_leftovers(target, r"restored(?:\.[0-9a-f]{8}\.partial)?")
     with open_copy(path) as copy, copy.snapshot():
         _require_whole(copy, should_stop)
-        contents = copy_archive(
-            copy.db, path, new, overwrite=True, on_step=on_step, on_check=on_check, should_stop=should_stop
-        )
+        contents = copy_archive(copy.db, path, new, on_step=on_step, on_check=on_check, should_stop=should_stop)
+    descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
     try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or another restore would take it for a leftover
         with explained_errors(archive_path), _lock(target):
             aside = _set_aside(target)
             failpoint("restore.after_aside")
             new.replace(target)
             sync_folder(target.parent)
     finally:
+        os.close(descriptor)
         new.unlink(missing_ok=True)
     return contents, aside
 

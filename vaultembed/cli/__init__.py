@@ -9,11 +9,15 @@ import sys
 def main() -> None:
     """Entry point of `vaultembed`. No traceback ever reaches a person, unless VAULTEMBED_DEBUG is set."""
     from vaultembed.cli.app import app
+    from vaultembed.errors import VaultembedError
 
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except VaultembedError as error:  # before the command itself began
+        print(f"Error: {error.message}", *([error.hint] if error.hint else []), sep="\n", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
     except BrokenPipeError:  # `vaultembed search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

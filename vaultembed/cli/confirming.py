@@ -19,5 +19,10 @@ def confirmed(question: str, yes: bool) -> None:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"nobody is there to answer: {question}", "To agree beforehand: --yes")
-    if not typer.confirm(question, default=False, err=True):
+    try:
+        agrees = typer.confirm(question, default=False, err=True)
+    except typer.Abort:  # Ctrl-C, or the end of input
+        typer.echo("\nNothing was changed.", err=True)
+        raise typer.Exit(130) from None
+    if not agrees:
         raise UsageError("nothing was changed", None)

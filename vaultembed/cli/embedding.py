@@ -15,7 +15,6 @@ from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, coverage, duration, size
 from vaultembed.embeddings.build import Plan
-from vaultembed.errors import UsageError
 from vaultembed.service.embedding import BuildRequest, BuildView, build_embeddings
 from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
@@ -73,7 +72,7 @@ def first_second(option: str, text: str | None) -> int | None:
     """Of a day, month or year (UTC).
 
     Raises:
-        UsageError: it is none.
+        typer.BadParameter: it is none.
     """
     if text is None:
         return None
@@ -83,7 +82,7 @@ def first_second(option: str, text: str | None) -> int | None:
             raise ValueError
         day = datetime(int(found[1]), int(found[2] or 1), int(found[3] or 1), tzinfo=UTC)
     except ValueError:
-        raise UsageError(f"{option} {text} is no date", f"Write {option} 2019, 2019-06 or 2019-06-30") from None
+        raise typer.BadParameter(f"{text} is no date; write 2019, 2019-06 or 2019-06-30", param_hint=option) from None
     return calendar.timegm(day.timetuple())
 
 

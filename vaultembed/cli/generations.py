@@ -87,7 +87,8 @@ def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json
                 " embedded? They would have to be embedded again.",
                 yes,
             )
-        return discard_generation(path, generation)
+        # the one that was asked about: another process may have begun the next meanwhile
+        return discard_generation(path, building.id if generation is None else generation)
 
     finish("embeddings discard", as_json, call, render_change)
 
