@@ -80,3 +80,17 @@ def test_a_scope_may_name_sources_and_types(archive: Archive) -> None:
     assert coverage_of(archive, 2).missing == 1
     assert coverage_of(archive, 1).missing == 1
     check_invariants(archive.path)
+
+
+def test_a_look_that_finds_nothing_is_not_taken_again_over_what_is_outside(archive: Archive) -> None:
+    """An edit of an old message outside lowers the watermark; each build after it would walk over all of those."""
+    for n in range(30):
+        add(archive, f"old {n}", message_id=f"old{n}", sent_at=1000)
+    add(archive, "new", message_id="new", sent_at=2_000_000_000)
+    scope = Scope(after=1_999_987_200)
+    run(archive, wanted=Wanted(model_named=True, scope=scope))
+    archive.db.execute("UPDATE messages SET subject = 'edited' WHERE id = 1")
+    assert archive.scalar("SELECT watermark_id FROM embed_watermark") == 0
+    assert run(archive).run.messages == 0
+    assert archive.scalar("SELECT watermark_id FROM embed_watermark") == 31
+    check_invariants(archive.path)

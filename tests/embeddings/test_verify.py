@@ -104,3 +104,13 @@ def test_a_generation_that_does_not_pass_is_not_activated(archive: Archive) -> N
         run(archive, WordHashEmbedder("two"), wanted=Wanted(model_named=True))
     states = archive.rows("SELECT id, state FROM generations ORDER BY id")
     assert states == [(1, "active"), (2, "building")]
+
+
+def test_the_sample_is_of_its_own_generation_and_of_different_chunks(archive: Archive) -> None:
+    for model in ("two", "three", "four"):
+        run(archive, WordHashEmbedder(model), wanted=Wanted(model_named=True))
+    for generation, model in ((1, "word-hash"), (4, "four")):
+        embedder = WordHashEmbedder(model)
+        verified = verify(archive, embedder, generation)
+        assert len(set(embedder.texts)) == len(embedder.texts) == verified.sampled
+        assert verified.sampled > COUNT / 2

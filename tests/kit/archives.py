@@ -55,7 +55,8 @@ def add(archive: Archive, subject: str, body: str = "", **more: object) -> int:
 
 def check_invariants(path: Path) -> None:
     """Recount everything from scratch, independently of the code under test, `doctor` included."""
-    with open_archive_readonly(path) as archive:
+    # one state of it: others may be writing
+    with open_archive_readonly(path) as archive, archive.snapshot():
         archive.load_vec()
         assert archive.db.pragma("integrity_check") == "ok"
         assert archive.rows("PRAGMA foreign_key_check") == []

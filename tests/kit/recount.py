@@ -28,7 +28,7 @@ _CURRENT = (
 
 def check_coverage(path: Path) -> None:
     """The counters of every generation that was not pruned are what counting gives."""
-    with open_archive_readonly(path) as archive:
+    with open_archive_readonly(path) as archive, archive.snapshot():
         for generation in list_generations(archive):
             if generation.pruned_at is not None:
                 continue

@@ -19,6 +19,8 @@ from vaultembed.failpoints import failpoint
 
 _BATCH: Final = 500
 """Chunks, or outcomes, of one transaction: about 20 ms."""
+_MESSAGES: Final = 100
+"""Deleted messages of one transaction: one each takes a millisecond for the disk alone."""
 _WALKED: Final = 20_000
 """Texts looked at in one transaction."""
 
@@ -41,11 +43,15 @@ def collect_garbage(archive: Archive, should_stop: Callable[[], bool] = lambda: 
     """
     vectors = 0
     messages = 0
-    for message_id in _deleted_with_remains(archive):
+    doomed = _deleted_with_remains(archive)
+    for start in range(0, len(doomed), _MESSAGES):
         if should_stop():
             return Collected(messages, vectors)
-        vectors += _collect_message(archive, message_id)
-        messages += 1
+        batch = doomed[start : start + _MESSAGES]
+        with archive.transaction():
+            vectors += sum(_collect_message(archive, message_id) for message_id in batch)
+        failpoint("prune.step")
+        messages += len(batch)
     vectors += _collect_orphans(archive, should_stop)
     for generation in list_generations(archive):
         if generation.pruned_at is None and has_vec_table(archive, generation.id) and not should_stop():
@@ -80,16 +86,15 @@ def _deleted_with_remains(archive: Archive) -> list[int]:
 
 
 def _collect_message(archive: Archive, message_id: int) -> int:
-    with archive.transaction():
-        if archive.scalar("SELECT 1 FROM messages WHERE id = ? AND deleted_at IS NOT NULL", (message_id,)) is None:
-            return 0  # undeleted meanwhile
-        archive.db.execute("DELETE FROM chunks WHERE message_id = ?", (message_id,))
-        failpoint("prune.step")
-        archive.db.execute("DELETE FROM embed_outcomes WHERE message_id = ?", (message_id,))
-        archive.db.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
-        archive.db.execute("DELETE FROM deleted_with_remains WHERE message_id = ?", (message_id,))
-        removed = remove_orphans(archive)
-        failpoint("prune.step")
+    """In the caller's transaction."""
+    if archive.scalar("SELECT 1 FROM messages WHERE id = ? AND deleted_at IS NOT NULL", (message_id,)) is None:
+        return 0  # undeleted meanwhile
+    archive.db.execute("DELETE FROM chunks WHERE message_id = ?", (message_id,))
+    failpoint("prune.step")
+    archive.db.execute("DELETE FROM embed_outcomes WHERE message_id = ?", (message_id,))
+    archive.db.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
+    archive.db.execute("DELETE FROM deleted_with_remains WHERE message_id = ?", (message_id,))
+    removed = remove_orphans(archive)
     failpoint("prune.step")
     return removed
 

@@ -68,6 +68,8 @@ WHERE m.deleted_at IS NULL AND ({condition})
 """
 # begins with the messages that pass the filter
 _OF_MESSAGES: Final = "FROM messages m CROSS JOIN chunks c ON c.generation_id = ? AND c.message_id = m.id" + _CURRENT
+# begins with the chunks of a small generation, however many messages there are
+_OF_GENERATION: Final = "FROM chunks c CROSS JOIN messages m ON m.id = c.message_id AND c.generation_id = ?" + _CURRENT
 # begins with the candidates of the coarse pass
 _OF_CHUNKS: Final = (
     "FROM json_each(?) near CROSS JOIN chunks c ON c.id = near.value AND c.generation_id = ?"
@@ -100,7 +102,11 @@ def nearest_messages(
         )
     everything = rest.listing if rest else Filter()
     stored = count_chunks(archive, generation.id)
-    if stored <= EXACT_CHUNKS or (rest and rest.share < _SMALL_REST):
+    if stored <= EXACT_CHUNKS:
+        small = _both(only, rest.condition if rest else Filter())
+        sql = _OF_GENERATION.format(condition=small.sql, bytes=2 * generation.dimension)
+        return _score(archive, sql, (generation.id, *small.bindings), query, limit)
+    if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
     if not only.is_empty:
         matching = archive.scalar(

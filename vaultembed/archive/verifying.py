@@ -29,11 +29,20 @@ def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[Stor
 def read_sample(archive: Archive, generation_id: int, count: int, pick: random.Random) -> list[tuple[str, bytes]]:
     """Text and stored vector of chunks picked at random, of messages whose outcome is current and whose stored text is
     the one that was embedded."""
-    low, high = archive.rows("SELECT (SELECT min(id) FROM chunks), (SELECT max(id) FROM chunks)")[0]
+    # by vec0's table of ids, which has the generation's own alone; those of `chunks` are anybody's
+    rowids = f"vec_{generation_id}_rowids"
+    low, high = archive.rows(f"SELECT (SELECT min(rowid) FROM {rowids}), (SELECT max(rowid) FROM {rowids})")[0]
     if low is None:
         return []
     sample: list[tuple[str, bytes]] = []
+    seen: set[int] = set()
     for _ in range(count * 4):
+        chunk = archive.scalar(
+            f"SELECT rowid FROM {rowids} WHERE rowid >= ? ORDER BY rowid LIMIT 1", (pick.randint(low, high),)
+        )
+        if chunk in seen:
+            continue
+        seen.add(chunk)
         row = archive.row(
             "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
             " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
@@ -42,8 +51,8 @@ def read_sample(archive: Archive, generation_id: int, count: int, pick: random.R
             " CROSS JOIN message_texts t ON t.message_id = c.message_id"
             "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe, ':') - 1)"
             " CROSS JOIN vectors v ON v.chunk_id = c.id"
-            " WHERE c.id >= ? AND c.generation_id = ? ORDER BY c.id LIMIT 1",
-            (pick.randint(low, high), generation_id),
+            " WHERE c.id = ? AND c.generation_id = ?",
+            (chunk, generation_id),
         )
         if row is not None:
             sample.append((row[2][row[0] : row[1]], row[3]))

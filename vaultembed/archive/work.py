@@ -98,6 +98,16 @@ def sweep(archive: Archive, generation_id: int) -> None:
     )
 
 
+def settle(archive: Archive, generation_id: int) -> None:
+    """After a look that found no work, in a generation with a scope: every later look would pass over all the messages
+    outside of it again, once an edit of one of those has lowered the watermark."""
+    is_scoped = archive.scalar("SELECT is_scoped FROM embed_coverage WHERE generation_id = ?", (generation_id,))
+    last = archive.scalar("SELECT max(id) FROM messages") or 0
+    if is_scoped and watermark_of(archive, generation_id) < last:
+        with archive.transaction():
+            sweep(archive, generation_id)
+
+
 def retry_failed(archive: Archive, generation_id: int) -> int:
     """Make the messages that failed in a generation work again; returns how many. Their failure stands until then."""
     with archive.transaction():

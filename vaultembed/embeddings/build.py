@@ -27,7 +27,7 @@ from vaultembed.archive.generations import (
 from vaultembed.archive.runs import RunCounts, end_run, start_run
 from vaultembed.archive.scopes import EVERYTHING, Scope
 from vaultembed.archive.transitions import activate, reopen, restamp
-from vaultembed.archive.work import count_work, read_work, retry_failed, watermark_of, work_ids
+from vaultembed.archive.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
 from vaultembed.embeddings.canary import check_canary, make_canary
 from vaultembed.embeddings.prepared import prepare_message
 from vaultembed.embeddings.recipe import Recipe, recipe_for
@@ -215,6 +215,8 @@ def build(
     if backstop is not None or _has_work(archive, generation):
         run = _fill(archive, embedder, job, options, backstop, on_plan, on_start, on_batch, should_stop)
         on_filled()
+    else:
+        settle(archive, generation.id)
     coverage = coverage_of(archive, generation.id)
     verified, activated = None, False
     state = generation_with_id(archive, generation.id).state
