@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.kit.archives import check_invariants, new_message
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
+from tests.kit.garble import misread
 from tests.kit.scale import scaled
 from tests.kit.truth import check_surfaced
 from vaultembed.archive import pruning, transitions
@@ -34,6 +35,7 @@ from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import ModelError, UsageError, VaultembedError
 from vaultembed.failpoints import VARIABLE
+from vaultembed.service.repairing import RepairRequest, repair_encoding, undo_repair
 
 OLD, RECENT = 900_000_000, 1_600_000_000
 BETWEEN = 1_200_000_000
@@ -156,6 +158,10 @@ class Lifecycle(RuleBasedStateMachine):
         self.is_dark = False
         """The active one was retired, by force."""
         self.counter = 0
+        self.repairs: dict[int, dict[int, tuple[str, str]]] = {}
+        """By run: subjects before and after, of each message whose repair stands."""
+        self.put_back: set[tuple[int, str]] = set()
+        """Subjects whose repair was undone."""
 
     def teardown(self) -> None:
         self.stack.close()
@@ -238,6 +244,61 @@ class Lifecycle(RuleBasedStateMachine):
         for gen in self.gens.values():
             gen.current.pop(message_id, None)
         self.check()
+
+    # Repairs
+
+    @precondition(lambda self: self.mails)
+    @rule(pick=PICK, times=st.integers(1, 3))
+    def garble(self, pick: int, times: int) -> None:
+        message_id = self._pick(pick)
+        text = f"Größe unique{self._next()} für Äpfel"
+        for _ in range(times):
+            text = misread(text)
+        self.archive.db.execute("UPDATE messages SET subject = ? WHERE id = ?", (text, message_id))
+        self._subject_is(message_id, text)
+        self.check()
+
+    @rule(limit=st.sampled_from([None, None, 1]))
+    def repair(self, limit: int | None) -> None:
+        wrong = {
+            i: (mail.subject, right)
+            for i, mail in self.mails.items()
+            if not mail.is_deleted
+            and (right := _repaired(mail.subject)) != mail.subject
+            and (i, mail.subject) not in self.put_back
+        }
+        data = repair_encoding(self.archive.path, RepairRequest(limit=limit)).data
+        expected = dict(sorted(wrong.items())[:limit])
+        assert {line.message_id: (line.before, line.after) for line in data.changes} == expected
+        if expected:
+            assert data.run is not None
+            self.repairs[data.run] = expected
+        for message_id, (_, right) in expected.items():
+            self._subject_is(message_id, right)
+        self.check()
+
+    @precondition(lambda self: self.repairs)
+    @rule(pick=PICK)
+    def undo(self, pick: int) -> None:
+        run_id = sorted(self.repairs)[pick % len(self.repairs)]
+        stands = self.repairs.pop(run_id)
+        there = {i: texts for i, texts in stands.items() if i in self.mails}
+        same = {i: texts for i, texts in there.items() if self.mails[i].subject == texts[1]}
+        data = undo_repair(self.archive.path, run_id).data
+        assert (data.undone, data.changed_since) == (len(same), len(there) - len(same))
+        if len(same) < len(there):
+            self.repairs[run_id] = {i: texts for i, texts in there.items() if i not in same}
+        for message_id, (before, _) in same.items():
+            self.put_back.add((message_id, before))
+            self._subject_is(message_id, before)
+        self.check()
+
+    def _subject_is(self, message_id: int, subject: str) -> None:
+        changed = replace(self.mails[message_id], subject=subject)
+        if changed != self.mails[message_id]:
+            for gen in self.gens.values():
+                gen.current.pop(message_id, None)
+        self.mails[message_id] = changed
 
     # Builds
 
@@ -566,6 +627,13 @@ class Lifecycle(RuleBasedStateMachine):
         if kind == "long":  # several chunks, where those are of 16 tokens
             words += [f"unique{self._next()} more words" for _ in range(8)]
         return " ".join(words)
+
+
+def _repaired(subject: str) -> str:
+    """A subject as `garble` made it, made right; any other as it is."""
+    if "unique" not in subject or subject.isascii():
+        return subject
+    return f"Größe {re.findall('unique[0-9]+', subject)[0]} für Äpfel"
 
 
 def _words(texts: list[str]) -> set[str]:
