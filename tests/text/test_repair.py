@@ -97,6 +97,18 @@ def test_a_text_that_differs_from_what_was_sent_for_other_reasons_is_left_alone(
     assert repair(mine.encode(), "body", lambda: "Señor, this is what was sent") is None
 
 
+@pytest.mark.parametrize(
+    ("mine", "sent"),
+    [
+        ("Привет, ЃЃ мой текст здесь", "Совсем другой текст был послан, и длиннее"),
+        ("שלום ð לכולם", "טקסט אחר לגמרי"),
+        ("我自己写的堃话", "原来发送的完全是别的东西，没有关系"),
+    ],
+)
+def test_of_a_text_without_a_letter_of_ascii_other_things_are_compared(mine: str, sent: str) -> None:
+    assert repair(mine.encode(), "body", lambda: sent) is None
+
+
 def test_the_senders_own_replacement_characters_stay() -> None:
     text = "what he wrote � was lost before it was sent"
     assert repair(text.encode(), "body", lambda: text) is None

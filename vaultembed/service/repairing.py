@@ -232,6 +232,8 @@ class _Repair:
     to_embed: int = 0
     left: int = 0
     put_back: int = 0
+    subjects: dict[int, bytes] = field(default_factory=dict)
+    """As a dry run would make them."""
     failures: list[RepairFailure] = field(default_factory=list)
     changes: list[ChangeLine] = field(default_factory=list)
 
@@ -342,7 +344,7 @@ class _Repair:
         made = snippet(body.decode("utf-8", "replace")).encode()
         if made == texts.snippet:
             return
-        if body == texts.body and doubt_of(texts.snippet, "body") is Doubt.NONE:
+        if body == texts.body and repair(texts.snippet, "body", made.decode) is None:
             return  # made by other rules once, and right
         if not self._was_put_back(at, texts.snippet):
             yield Change(at, texts.snippet, made, "raw" if body == texts.body else "body", 1.0)
@@ -377,14 +379,16 @@ class _Repair:
 
     def _told(self, shared: Shared, uses: Sequence[Place]) -> str | None:
         """The same as one of the messages has it that were sent with it."""
+        if shared.field == "conversation":  # it bears the subject of its first message, which has been seen to
+            subject = self.subjects.get(uses[0].message_id)
+            subject = subject or read_embedded_texts(self.archive, uses[0].message_id)[0]
+            return subject.decode("utf-8", "replace")
         for use in uses[:_MOST_EVIDENCE]:
             sent = _Sent(self.archive, use.message_id, self.failures)
             parsed = sent()
             self.raw_read += 1
             if parsed is None:
                 continue
-            if shared.field == "conversation":
-                return parsed.subject
             if shared.field == "name":
                 people = [parsed.sender, *(recipient.person for recipient in parsed.recipients)]
                 names = [person.name for person in people if person is not None and person.address == shared.key]
@@ -427,6 +431,8 @@ class _Repair:
         self.to_embed += not keeps_embedding
         for change in done:
             self.changed[change.at.field] += 1
+            if self.request.dry_run and change.at.field == "subject":
+                self.subjects[message_id] = change.after
             self.methods[change.method] += 1
             if self.request.keep is None or len(self.changes) < self.request.keep:
                 self.changes.append(

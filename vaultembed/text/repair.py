@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import difflib
 import itertools
 import quopri
 import re
@@ -176,18 +177,36 @@ def _likeness(shown: str, told: str) -> float:
     if shown.isascii() and "?" in shown:  # each letter that was lost
         if re.sub(r"[^\x00-\x7f]+", "?", told) == re.sub(r"\?+", "?", shown):
             return 1.0
-    elif one == other:
+    elif one == other and len(one) * 5 >= len(told):
         return 1.0
     if _cannot_be_meant(shown):
         return 0.95  # nothing of it can be compared
+    if one == other:
+        return _likeness_of_marks(shown, told)
     if (unwrapped := _unwrapped(shown)) is not None:
         return 1.0 if _skeleton(unwrapped) == other else 0.0
     if not one or not other:
         # of a text wholly in another script a stray letter or two may show
         return 0.9 if max(len(one), len(other)) * 5 <= max(len(shown), len(told)) else 0.0
-    from difflib import SequenceMatcher
+    return difflib.SequenceMatcher(None, one[:5_000], other[:5_000], autojunk=False).ratio()
 
-    return SequenceMatcher(None, one[:5_000], other[:5_000], autojunk=False).ratio()
+
+def _likeness_of_marks(shown: str, told: str) -> float:
+    """Of texts in another script, which have no letters in common: of spaces, stops and line ends."""
+    one, other = (re.sub(r"[^\x00-\x7f]+", "x", " ".join(text.split())) for text in (shown, told))
+    if one != other:
+        return difflib.SequenceMatcher(None, one[:5_000], other[:5_000], autojunk=False).ratio() * 0.9
+    if "\ufffd" in shown:
+        return 1.0
+    # a charset makes each word longer by about as much
+    factors = [len(a) / len(b) for a, b in zip(_FOREIGN.findall(shown), _FOREIGN.findall(told), strict=False)]
+    if not factors or max(factors) > 1.7 * min(factors):
+        return 0.0
+    # of one word there is nothing to compare but how odd it is
+    return 1.0 if len(factors) > 1 or _oddness(told) < _oddness(shown) else 0.0
+
+
+_FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
 
 
 def _cannot_be_meant(shown: str) -> bool:
@@ -437,8 +456,9 @@ def _by_wrong_charset(text: str) -> Repaired | None:
 
 
 def _by_other_cyrillic(text: str) -> str | None:
-    odd = _misspelt(text)
-    if odd < 3 or sum("\u0400" <= c <= "\u04ff" for c in text) < 10:
+    words = re.findall("[\u0400-\u04ff]{3,}", text)
+    # most of it: somebody who shows what a garbled word looks like writes the rest as it should be
+    if len(words) < 3 or len(_CASE.findall(text)) < len(words) / 2 or _misspelt(text) < 3:
         return None
     for read in _CYRILLIC:
         for real in _CYRILLIC:
