@@ -23,7 +23,8 @@ from tests.kit.archives import new_message
 from tests.kit.garble import misread
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.archive.messages import add_message
-from vaultembed.service.repairing import RepairRequest, repair_encoding, undo_repair
+from vaultembed.service.repair_runs import undo_repair
+from vaultembed.service.repairing import RepairRequest, repair_encoding
 
 ENGLISH = (
     "Hello Bob,\n\nthe ferry leaves at nine, and grandmother has packed the sandwiches. If it rains we take the bus"

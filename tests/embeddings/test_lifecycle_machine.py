@@ -35,7 +35,8 @@ from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import ModelError, UsageError, VaultembedError
 from vaultembed.failpoints import VARIABLE
-from vaultembed.service.repairing import RepairRequest, repair_encoding, undo_repair
+from vaultembed.service.repair_runs import undo_repair
+from vaultembed.service.repairing import RepairRequest, repair_encoding
 
 OLD, RECENT = 900_000_000, 1_600_000_000
 BETWEEN = 1_200_000_000

@@ -21,7 +21,8 @@ from vaultembed.archive import ledger
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
-from vaultembed.service.repairing import RepairRequest, repair_encoding, repair_runs, undo_repair
+from vaultembed.service.repair_runs import repair_runs, undo_repair
+from vaultembed.service.repairing import RepairRequest, repair_encoding
 
 SUBJECT, BODY = "Schöne Grüße aus Köln", "Liebe Ömi, wir sind gut in Köln angekommen, und das Café hat geöffnet."
 ODD = 21

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.kit.encoding_set import clean, garbled
 from tests.kit.scale import scaled
+from vaultembed.text.doubt import Doubt, Kind, doubt_of
 from vaultembed.text.mojibake import undo
-from vaultembed.text.repair import Doubt, Kind, doubt_of, repair
+from vaultembed.text.repair import repair
 
 GARBLED = garbled()
 CLEAN = clean()

@@ -12,15 +12,12 @@ from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, safe
 from vaultembed.service.places import archive_path
+from vaultembed.service.repair_runs import RunsView, UndoView, repair_runs, undo_repair
 from vaultembed.service.repairing import (
     ChangeLine,
     RepairRequest,
     RepairView,
-    RunsView,
-    UndoView,
     repair_encoding,
-    repair_runs,
-    undo_repair,
 )
 from vaultembed.service.result import Result
 

@@ -1,4 +1,4 @@
-"""`repair-encoding`: finds texts that were stored wrongly, repairs them, and takes repairs back."""
+"""`repair-encoding`: finds texts that were stored wrongly and repairs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import coverage_of, generation_to_fill
+from vaultembed.archive.generations import generation_to_fill
 from vaultembed.archive.reading import read_raw
 from vaultembed.archive.repairs import (
     Change,
@@ -25,24 +25,20 @@ from vaultembed.archive.repairs import (
     end_repair,
     iter_shared,
     iter_texts,
-    list_runs,
     read_embedded_texts,
-    repairs_of_run,
     selected,
     start_repair,
-    undo_changes,
     uses_of,
     was_undone,
 )
 from vaultembed.archive.scopes import source_id_of_path
-from vaultembed.errors import UsageError
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.dates import iso
 from vaultembed.service.result import Result
+from vaultembed.text.doubt import Doubt, Kind, doubt_of
 from vaultembed.text.mime import parse_message
 from vaultembed.text.prepare import base_subject, prepare_text
-from vaultembed.text.repair import Doubt, Kind, Repaired, doubt_of, repair
+from vaultembed.text.repair import Repaired, repair
 from vaultembed.text.snippet import snippet
 
 BATCH: Final = 200
@@ -110,32 +106,6 @@ class RepairView:
     """Texts whose repair was undone before; they stay so."""
     failures: tuple[RepairFailure, ...]
     changes: tuple[ChangeLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UndoView:
-    archive: Path
-    run: int
-    undone: int
-    changed_since: int
-    """Texts that are not what the repair made of them any more; they stay as they are."""
-    missing: int
-    """Messages to be embedded, in the generation that a build fills."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    id: int
-    started_at: str | None
-    finished: bool
-    repairs: int
-    undone: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunsView:
-    archive: Path
-    runs: tuple[RunLine, ...]
 
 
 OnProgress = Callable[[int, int, float], None]
@@ -412,7 +382,9 @@ class _Repair:
         if self.request.dry_run:
             for message_id, changes in batch:
                 before = read_embedded_texts(self.archive, message_id)
-                self._note(message_id, changes, keeps_embedding=_is_embedded_alike(before, _after(before, changes)))
+                self._note(
+                    message_id, changes, keeps_embedding=is_embedded_alike(before, after_changes(before, changes))
+                )
             return
         with self.archive.transaction():
             if self.run_id is None:
@@ -420,7 +392,7 @@ class _Repair:
             for message_id, changes in batch:
                 # asked again under the transaction: somebody may have written since
                 before = read_embedded_texts(self.archive, message_id)
-                keeps = _is_embedded_alike(before, _after(before, changes))
+                keeps = is_embedded_alike(before, after_changes(before, changes))
                 done = apply_changes(self.archive, self.run_id, message_id, changes, keeps_embedding=keeps)
                 self._note(message_id, done, keeps_embedding=keeps)
 
@@ -463,7 +435,7 @@ def _file(parsed: ParsedMessage | None, position: str) -> str | None:
     return parsed.attachments[int(position)].filename
 
 
-def _after(before: tuple[bytes, bytes], changes: Iterable[Change]) -> tuple[bytes, bytes]:
+def after_changes(before: tuple[bytes, bytes], changes: Iterable[Change]) -> tuple[bytes, bytes]:
     subject, body = before
     for change in changes:
         if change.at.field == "subject" and change.before == subject:
@@ -473,69 +445,9 @@ def _after(before: tuple[bytes, bytes], changes: Iterable[Change]) -> tuple[byte
     return subject, body
 
 
-def _is_embedded_alike(before: tuple[bytes, bytes], after: tuple[bytes, bytes]) -> bool:
+def is_embedded_alike(before: tuple[bytes, bytes], after: tuple[bytes, bytes]) -> bool:
     """Whether the embeddable text is the same: of a quotation or a signature nothing is embedded."""
     if before == after:
         return True
     one, other = ([part.decode("utf-8", "replace") for part in texts] for texts in (before, after))
     return prepare_text(*one) == prepare_text(*other)
-
-
-# Taking it back ------------------------------------------------------------------------------------------------------
-
-
-def undo_repair(
-    archive_path: Path, run_id: int, *, should_stop: Callable[[], bool] = lambda: False
-) -> Result[UndoView]:
-    """Put every text that a run changed back as it was. Exit code 3 if some have changed since and were left.
-
-    Raises:
-        UsageError: there is no such run.
-    """
-    require_archive(archive_path)
-    undone = changed_since = 0
-    with open_archive(archive_path) as archive:
-        if run_id not in {run.id for run in list_runs(archive)}:
-            raise UsageError(f"there is no repair {run_id}", "Which there are: vaultembed repair-encoding --runs")
-        after = 2**63 - 1
-        while not should_stop() and (repairs := repairs_of_run(archive, run_id, after, BATCH)):
-            after = repairs[-1][0]
-            with archive.transaction():
-                for message_id, of_message in _by_message(repairs).items():
-                    before = read_embedded_texts(archive, message_id)
-                    keeps = _is_embedded_alike(before, _after(before, [change for _, change in of_message]))
-                    done = undo_changes(archive, message_id, of_message, keeps_embedding=keeps)
-                    undone += len(done)
-                    changed_since += len(of_message) - len(done)
-        notes = list(migration_notes(archive))
-        generation = generation_to_fill(archive)
-        missing = 0 if generation is None else coverage_of(archive, generation.id).missing
-    if should_stop():
-        notes.append("Interrupted; what is undone stays so. The same command goes on.")
-    if changed_since:
-        notes.append(f"{changed_since:,} texts have changed since they were repaired; they were left as they are.")
-    if missing:
-        notes.append(f"{missing:,} messages are to be embedded. Next: vaultembed embeddings build")
-    exit_code = 130 if should_stop() else 3 if changed_since else 0
-    view = UndoView(archive_path, run_id, undone, changed_since, missing)
-    return Result("repair-encoding", view, tuple(notes), exit_code)
-
-
-def _by_message(repairs: Iterable[tuple[int, Change]]) -> dict[int, list[tuple[int, Change]]]:
-    found: dict[int, list[tuple[int, Change]]] = {}
-    for repair_id, change in repairs:
-        key = base_subject(change.before.decode("utf-8", "replace"))[0] if change.at.field == "conversation" else ""
-        back = Change(change.at, change.after, change.before, change.method, change.confidence, key)
-        found.setdefault(change.at.message_id, []).append((repair_id, back))
-    return found
-
-
-def repair_runs(archive_path: Path) -> Result[RunsView]:
-    """The runs that have changed something."""
-    with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        runs = tuple(
-            RunLine(run.id, iso(run.started_at), run.ended_at is not None, run.repairs, run.undone)
-            for run in list_runs(archive)
-        )
-    note = "To take one back: vaultembed repair-encoding --undo RUN" if runs else "Nothing was ever repaired here."
-    return Result("repair-encoding", RunsView(archive_path, runs), (note,))

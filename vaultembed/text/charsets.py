@@ -263,6 +263,14 @@ def _sample_lines(data: bytes) -> list[bytes]:
     return sample
 
 
+def decoded(data: bytes, codec: str) -> str | None:
+    """None where it is not of that charset, or Python has none of that name."""
+    try:
+        return data.decode(codec)
+    except (UnicodeError, ValueError, LookupError):
+        return None
+
+
 def clean(text: str) -> str:
     """Without NUL, byte order mark and lone surrogates; line ends are "\\n"."""
     if "\0" in text:
