@@ -366,3 +366,34 @@ def test_a_folder_is_not_moved_aside(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         restore_copy(tmp_path / "b.db", folder, replace=True)
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("suffix", ["", "restored"])
+def test_what_is_copied_is_kept_although_it_bears_the_name_of_a_leftover(
+    archive: Path, tmp_path: Path, suffix: str
+) -> None:
+    """A killed copy may be whole, and all that somebody has."""
+    source = archive.rename(tmp_path / f"b.db.0123abcd.{suffix or 'partial'}")
+    before = source.read_bytes()
+    if suffix:
+        restore_copy(source, tmp_path / "b.db", replace=False)
+    else:
+        copy(source, tmp_path / "b.db")
+    assert source.read_bytes() == before
+    assert check_copy(tmp_path / "b.db").messages == 300
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_what_is_no_file_is_not_moved_aside_nor_waited_for(archive: Path, tmp_path: Path, kind: int) -> None:
+    odd = tmp_path / "odd.db"
+    os.mknod(odd, kind | 0o600)  # never a device of this machine: where this fails, it is moved aside
+    with pytest.raises(UsageError, match="no regular file"):
+        restore_copy(archive, odd, replace=True)
+    assert names(tmp_path) == {"home", "odd.db"}
+
+
+def test_a_place_that_cannot_be_made_is_told(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        restore_copy(archive, tmp_path / "file" / "a.db", replace=False)

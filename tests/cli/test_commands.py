@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.kit.archives import add
 from tests.kit.command_docs import COMMANDS, command_docs
+from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
-from vaultembed.archive.database import open_archive
+from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.cli import main
+from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,24 +222,104 @@ def test_a_closed_pipe_is_no_error(built: Path) -> None:
     assert b"Error" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--after", "foo"], ["--before", "2019-02-30", "--json"]])
-def test_a_date_that_is_none_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
-    done = vaultembed("embeddings", "build", *arguments, archive=tmp_path / "a.db")
-    assert (done.returncode, "is no date" in done.stderr, "bug" in done.stderr) == (2, True, False)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["embeddings", "build", "--after", "foo"],
+        ["embeddings", "build", "--before", "2019-02-30"],
+        ["embeddings", "build", "--max-time", "soon"],
+        ["embeddings", "build", "--rate-limit", "0"],
+        ["repair-encoding", "--ids", "one"],
+        ["repair-encoding", "--only", "nose"],
+    ],
+)
+def test_a_value_that_means_nothing_is_a_usage_error_in_words_and_in_json(tmp_path: Path, arguments: list[str]) -> None:
+    done = vaultembed(*arguments, archive=tmp_path / "a.db")
+    assert (done.returncode, done.stdout, "bug" in done.stderr) == (2, "", False)
+    assert f"{arguments[-1]}" in done.stderr
+    done = vaultembed(*arguments, "--json", archive=tmp_path / "a.db")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 2
+    assert arguments[-1] in document["error"]["message"]
+    assert done.stderr == ""
 
 
-def test_the_home_of_somebody_who_is_not_here_is_a_usage_error() -> None:
-    done = vaultembed("stats", "--archive", "~nosuchuser/a.db")
-    assert (done.returncode, "~nosuchuser" in done.stderr, "bug" in done.stderr) == (2, True, False)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stats", "--archive", "~nosuchuser/a.db"],
+        ["migrate", "--archive", "~nosuchuser/a.db"],
+        ["restore", "b.db", "--archive", "~nosuchuser/a.db"],
+        ["restore", "~nosuchuser/a.db"],
+        ["restore", "~nosuchuser/a.db", "--check"],
+        ["backup", "~nosuchuser/a.db"],
+    ],
+)
+def test_the_home_of_somebody_who_is_not_here_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
+    archive = tmp_path / "a.db"
+    done = vaultembed(*arguments, archive=archive)
+    assert (done.returncode, "~nosuchuser/a.db" in done.stderr, "bug" in done.stderr) == (2, True, False)
+    error = json.loads(vaultembed(*arguments, "--json", archive=archive).stdout)["error"]
+    assert error["kind"] == "UsageError"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_outside_of_what_a_command_calls_is_told_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise UsageError("that makes no sense", "Do this.")
+
+    monkeypatch.setattr("vaultembed.cli.statistics.run", fail)
+    monkeypatch.setattr(sys, "argv", ["vaultembed", "stats", *(["--json"] if as_json else [])])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    if as_json:
+        document = json.loads(told.out)
+        assert (document["command"], document["error"]["hint"]) == ("stats", "Do this.")
+    else:
+        assert told.err == "Error: that makes no sense\nDo this.\n"
+
+
+def test_a_discard_abandons_the_generation_that_was_asked_about(tmp_path: Path) -> None:
+    """Not the one that another process has begun while the question stood."""
+    archive = embedded_archive(tmp_path / "a.db", 3)
+    with open_archive(archive) as opened:
+        opened.db.execute("UPDATE generations SET state = 'building' WHERE id = 1")
+    process, terminal = asked("embeddings", "discard", archive=archive)
+    with open_archive(archive) as opened:
+        opened.db.execute("UPDATE generations SET state = 'retired' WHERE id = 1")
+        opened.db.execute("UPDATE generations SET state = 'building' WHERE id = 2")
+    os.write(terminal, b"y\n")
+    assert process.wait(20) == 2
+    os.close(terminal)
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT state FROM generations ORDER BY id") == [("retired",), ("building",)]
 
 
 def test_ctrl_c_at_a_question_ends_with_130_and_changes_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
     with open_archive(archive) as opened:
         add(opened, "hello", "world")
+    process, terminal = asked("delete", "1", archive=archive)
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        # again and again, as a person would: one that comes just before it begins to wait is only seen after it
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert process.poll() == 130
+    os.close(terminal)
+    with open_archive(archive) as opened:
+        assert opened.scalar("SELECT deleted_at FROM messages") is None
+
+
+def asked(*arguments: str, archive: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A command that has asked its question, and the terminal in which it waits for the answer."""
     terminal, other = os.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "delete", "1"],
+        [*COMMAND, *arguments],
         env=environment(archive),
         stdin=other,
         stdout=other,
@@ -243,10 +328,6 @@ def test_ctrl_c_at_a_question_ends_with_130_and_changes_nothing(tmp_path: Path) 
     )
     os.close(other)
     seen = b""
-    while b"?" not in seen:
+    while b"[y/N]" not in seen:
         seen += os.read(terminal, 1000)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    os.close(terminal)
-    with open_archive(archive) as opened:
-        assert opened.scalar("SELECT deleted_at FROM messages") is None
+    return process, terminal

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import typer
 
 from tests.kit.archives import check_invariants
 from tests.kit.corrupt import PAGE, flip
@@ -22,8 +23,9 @@ from tests.kit.mail import many, mbox
 from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.archive.restore import check_copy
+from vaultembed.cli.backup import run_restore
 from vaultembed.errors import UsageError
-from vaultembed.service.backup import back_up, migration_notes
+from vaultembed.service.backup import back_up, migration_notes, would_replace
 
 
 @pytest.fixture(scope="module")
@@ -357,3 +359,41 @@ def test_what_a_command_says_whose_opening_migrated(archive: Path) -> None:
 def test_a_service_refuses_the_archive_as_its_own_backup(archive: Path) -> None:
     with pytest.raises(UsageError, match="itself"):
         back_up(archive, archive, overwrite=True)
+
+
+@pytest.mark.parametrize("yes", [(), ("--yes",)])
+def test_a_restore_to_a_folder_is_refused_before_anything_is_asked(
+    archive: Path, backup: Path, tmp_path: Path, yes: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    done = vaultembed("restore", backup, *yes, "--json", archive=folder)
+    assert done.returncode == 2
+    assert "is a folder, not an archive file" in json.loads(done.stdout)["error"]["message"]
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\udcff.db"])
+def test_names_that_no_file_can_have_are_usage_errors(archive: Path, backup: Path, tmp_path: Path, name: str) -> None:
+    place = str(tmp_path / name)
+    for arguments in (["backup", place, "-a", str(archive)], ["restore", str(backup), "-a", place, "--yes"]):
+        done = vaultembed(*arguments, "--json")
+        assert done.returncode == 2, done.stderr
+        assert "cannot be the name" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_an_archive_that_appears_after_the_look_is_not_replaced_unasked(
+    made: Path, backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "new.db"
+
+    def look(path: Path) -> bool:
+        found = would_replace(path)
+        shutil.copy(made, target)
+        return found
+
+    monkeypatch.setattr("vaultembed.cli.backup.would_replace", look)
+    with pytest.raises(typer.Exit) as ended:
+        run_restore(backup, target, False, False)
+    assert ended.value.exit_code == 2
+    assert target.read_bytes() == made.read_bytes()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -139,10 +140,24 @@ def test_prune_says_how_much_it_freed_and_needs_no_agreement_where_nothing_is_wh
     assert vaultembed("embeddings", "prune", "1", archive=archive).returncode == 2
 
 
-def test_what_a_reader_keeps_in_the_log_is_told(archive: Path) -> None:
+def test_what_a_reader_keeps_in_the_log_is_told_and_goes_with_the_next_prune(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaultembed.archive.database.BUSY_TIMEOUT_MS", 3_000)
+
+    def is_held() -> bool:
+        files = (archive, archive.with_name("a.db-wal"))
+        return any(b"subject 0" in file.read_bytes() for file in files if file.exists())
+
     with open_archive_readonly(archive) as reader, reader.snapshot():
         reader.scalar("SELECT count(*) FROM messages")
+        started = time.monotonic()
         held = delete_messages(archive, select_messages(archive, ["1"]), forever=True)
-    assert any("Another program reads" in note for note in held.notes)
+        assert time.monotonic() - started < 5.5, "it waited twice for the reader"
+    assert is_held()  # the reader is gone, and must not write
+    (note,) = [note for note in held.notes if "Another program" in note]
+    assert note.endswith("vaultembed embeddings prune")
+    assert vaultembed("embeddings", "prune", archive=archive).returncode == 0
+    assert not is_held()
     free = delete_messages(archive, select_messages(archive, ["2"]), forever=True)
-    assert not any("Another program reads" in note for note in free.notes)
+    assert not any("Another program" in note for note in free.notes)

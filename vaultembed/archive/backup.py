@@ -147,7 +147,7 @@ def copy_archive(
         Stopped: `should_stop` said so; no copy was made.
     """
     contents = read_contents(db)
-    with taking_place(destination, contents.data_bytes, overwrite=overwrite) as partial:
+    with taking_place(destination, contents.data_bytes, overwrite=overwrite, source=path) as partial:
         _copy_pages(db, partial, destination, contents.data_bytes, on_step, should_stop)
         on_check()
         _check_copy(db, path, partial, destination, contents, should_stop)
@@ -225,7 +225,7 @@ def _check_copy(
 
 
 @contextmanager
-def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator[Path]:
+def taking_place(destination: Path, needed: int, *, overwrite: bool, source: Path | None = None) -> Iterator[Path]:
     """An empty file beside it to write to, which becomes `destination` if the block ends well, and else is gone.
 
     Raises: as `copy_archive`.
@@ -235,7 +235,7 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator
         free = _free_bytes(destination)
         if free is not None and free < needed:
             raise DiskFullError(destination, free, needed)
-        remove_leftovers(destination, "partial")
+        remove_leftovers(destination, "partial", source)
         partial = destination.with_name(f"{destination.name}.{secrets.token_hex(4)}.partial")
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -261,9 +261,9 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool) -> Iterator
         ) from error
 
 
-def remove_leftovers(destination: Path, end: str) -> None:
+def remove_leftovers(destination: Path, end: str, source: Path | None) -> None:
     """`NAME.<8 hex digits>.END` (a pattern): what copies to this place left that were killed. One that is being made
-    holds a lock.
+    holds a lock. `source`, what is to be copied now, stays: a leftover may be whole, and all that somebody has.
 
     Raises:
         BusyError: one is being made.
@@ -273,6 +273,8 @@ def remove_leftovers(destination: Path, end: str) -> None:
         if not pattern.fullmatch(name):
             continue
         left = destination.with_name(name)
+        if source is not None and _is_same(left, source):
+            continue
         try:
             descriptor = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -289,6 +291,13 @@ def remove_leftovers(destination: Path, end: str) -> None:
             _remove(left, *(left.with_name(left.name + end) for end in COMPANIONS))
         finally:
             os.close(descriptor)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def check_place(destination: Path, *, overwrite: bool) -> None:

@@ -117,10 +117,12 @@ def delete_forever(
     message_ids: Sequence[int],
     should_stop: Callable[[], bool] = lambda: False,
     on_messages: Callable[[int], None] = lambda _: None,
+    on_log_held: Callable[[], None] = lambda: None,
 ) -> int:
     """Remove messages with all that is theirs; returns how many. Needs `load_vec`.
 
-    What they leave free in the file is overwritten with zeros. `on_messages` is told how many are done.
+    What they leave free in the file is overwritten with zeros. `on_messages` is told how many are done. `on_log_held`
+    is called where a reader keeps that from being so: the file as it was, and the log beside it, hold them still.
     """
     removed = 0
     archive.db.pragma("secure_delete", True)
@@ -139,7 +141,8 @@ def delete_forever(
         if removed:
             _rewrite_text_index(archive, should_stop)
             # else the log beside the archive would go on holding what was removed
-            empty_log(archive)
+            if not empty_log(archive):
+                on_log_held()
     finally:
         archive.db.pragma("secure_delete", False)
     return removed

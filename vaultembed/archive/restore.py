@@ -22,10 +22,10 @@ from vaultembed.archive.backup import (
     remove_leftovers,
     sync_folder,
 )
-from vaultembed.archive.database import BUSY_TIMEOUT_MS, Archive, explained_errors
+from vaultembed.archive.database import BUSY_TIMEOUT_MS, Archive, explained_errors, require_archive
 from vaultembed.archive.migrations import check_identity
 from vaultembed.archive.schema_files import read_migrations
-from vaultembed.errors import BusyError, DamageError, UsageError
+from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
 from vaultembed.failpoints import failpoint
 
 _LOCK_MS: Final = 3_000
@@ -93,6 +93,21 @@ def _require_whole(copy: Archive, should_stop: Callable[[], bool]) -> None:
         raise DamageError(f"{copy.path} is damaged: {damage}")
 
 
+def has_archive(archive_path: Path) -> bool:
+    """Whether there is a file that a restore would move aside.
+
+    Raises:
+        UsageError: there is something else, or can be nothing.
+    """
+    try:
+        require_archive(archive_path)
+    except UsageError:
+        raise
+    except VaultembedError:
+        return False
+    return True
+
+
 def restore_copy(
     path: Path,
     archive_path: Path,
@@ -107,42 +122,51 @@ def restore_copy(
     The new file is whole and beside its place before the old one is touched.
 
     Raises:
-        UsageError: an archive is there, and not to be replaced; or another application's database is.
+        UsageError: an archive is there, and not to be replaced; or another application's database, or no file, is.
         BusyError: another process has the archive open.
         DamageError: the backup is damaged.
         StorageError, DiskFullError: the archive's place cannot be written.
         Stopped: `should_stop` said so; nothing was changed.
     """
+    has_archive(archive_path)  # a folder can be moved aside as well, and nobody means that
     target = Path(os.path.realpath(archive_path))  # of a link, what it points to
     if target.exists() and path.exists() and os.path.samefile(path, target):
         raise UsageError(f"{path} is the archive itself", "Name a backup.")
     if os.path.lexists(target) and not replace:
         raise UsageError(f"there is an archive at {archive_path} already", "To move it aside and restore: --yes")
-    if target.is_dir():
-        raise UsageError(
-            f"{archive_path} is a folder, not an archive file", f"Name a file: {archive_path / 'archive.db'}"
-        )
     new = target.with_name(f"{target.name}.{secrets.token_hex(4)}.restored")
-    with explained_errors(archive_path):
+    with _telling_storage_errors(archive_path):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _require_alone(target)  # before minutes of copying
-        remove_leftovers(target, r"restored(?:\.[0-9a-f]{8}\.partial)?")
+        remove_leftovers(target, r"restored(?:\.[0-9a-f]{8}\.partial)?", path)
     with open_copy(path) as copy, copy.snapshot():
         _require_whole(copy, should_stop)
         contents = copy_archive(copy.db, path, new, on_step=on_step, on_check=on_check, should_stop=should_stop)
-    descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or another restore would take it for a leftover
-        with explained_errors(archive_path), _lock(target):
-            aside = _set_aside(target)
-            failpoint("restore.after_aside")
-            new.replace(target)
-            sync_folder(target.parent)
-    finally:
-        os.close(descriptor)
-        new.unlink(missing_ok=True)
+    with _telling_storage_errors(archive_path):
+        descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or another restore takes it for a leftover
+            with _lock(target):
+                aside = _set_aside(target)
+                failpoint("restore.after_aside")
+                new.replace(target)
+                sync_folder(target.parent)
+        finally:
+            os.close(descriptor)
+            new.unlink(missing_ok=True)
     return contents, aside
+
+
+@contextmanager
+def _telling_storage_errors(archive_path: Path) -> Iterator[None]:
+    try:
+        with explained_errors(archive_path):
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {archive_path}: {error.strerror}", "Check the folder and its permissions, or choose another."
+        ) from error
 
 
 def _require_alone(target: Path) -> None:

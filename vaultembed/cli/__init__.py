@@ -16,7 +16,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except VaultembedError as error:  # before the command itself began
-        print(f"Error: {error.message}", *([error.hint] if error.hint else []), sep="\n", file=sys.stderr)  # noqa: T201
+        from vaultembed.cli.output import tell
+
+        command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "vaultembed")
+        tell(command, "--json" in sys.argv, error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `vaultembed search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

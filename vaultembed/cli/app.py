@@ -246,12 +246,14 @@ def repair_encoding(
 ) -> None:
     """Find text that was stored wrongly (garbled letters, undecoded headers) and repair it. Each run can be undone."""
     from vaultembed.cli import repairing
+    from vaultembed.cli.output import told_errors
 
     if runs:
         repairing.run_list(archive, json)
     if undo is not None:
         repairing.run_undo(archive, undo, json)
-    wanted, fields = repairing.ids_of(ids), repairing.fields_of(only or [])
+    with told_errors("repair-encoding", json):
+        wanted, fields = repairing.ids_of(ids), repairing.fields_of(only or [])
     request = repairing.request_of(dry_run, source or [], wanted, limit, fields, again, json)
     repairing.run(archive, request, json)
 

@@ -23,9 +23,10 @@ from vaultembed.service.backup import (
     back_up,
     check_backup,
     restore,
+    would_replace,
 )
 from vaultembed.service.migration import MigrationView, migrate, plan_migration
-from vaultembed.service.places import archive_path
+from vaultembed.service.places import archive_path, full_path
 from vaultembed.service.result import Result
 
 
@@ -34,7 +35,7 @@ def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json
         with _shown("Backing up") as (on_progress, stop):
             result = back_up(
                 archive_path(archive),
-                destination.expanduser(),
+                full_path(destination),
                 overwrite=overwrite,
                 on_progress=on_progress,
                 should_stop=stop,
@@ -47,17 +48,17 @@ def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json
 def run_check(backup: Path, as_json: bool) -> NoReturn:
     def call() -> Result[CheckView]:
         with _shown("Checking") as (_, stop):
-            return stop.exit_code(check_backup(backup.expanduser(), should_stop=stop))
+            return stop.exit_code(check_backup(full_path(backup), should_stop=stop))
 
     finish("restore", as_json, call, render_check)
 
 
 def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
-    target = archive_path(archive)
-
     def call() -> Result[RestoreView]:
-        if target.exists() and not yes:
-            found = _checked(backup.expanduser())
+        source, target = full_path(backup), archive_path(archive)
+        replace = would_replace(target)  # looked at once: what appears after the question was not agreed to
+        if replace and not yes:
+            found = _checked(source)
             if found is None:
                 note = "Interrupted: nothing was changed."
                 return Result("restore", RestoreView(target, backup, None, None, 0), (note,), 130)
@@ -67,18 +68,15 @@ def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) ->
                 yes,
             )
         with _shown("Restoring") as (on_progress, stop):
-            result = restore(
-                backup.expanduser(), target, replace=target.exists(), on_progress=on_progress, should_stop=stop
-            )
+            result = restore(source, target, replace=replace, on_progress=on_progress, should_stop=stop)
             return stop.exit_code(result)
 
     finish("restore", as_json, call, render_restore)
 
 
 def run_migrate(to: int | None, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
-    path = archive_path(archive)
-
     def call() -> Result[MigrationView]:
+        path = archive_path(archive)
         plan = plan_migration(path, to)
         if plan.to_version < plan.from_version:
             lost = "; ".join(plan.lost) or "nothing that it holds"

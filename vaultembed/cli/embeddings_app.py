@@ -98,35 +98,38 @@ def embeddings_build(
     serving until the new one is complete and verified.
     """
     from vaultembed.cli import embedding
+    from vaultembed.cli.output import told_errors
     from vaultembed.embeddings.build import Options
     from vaultembed.embeddings.worker import Limits
     from vaultembed.service.embedding import BuildRequest, ScopeRequest
 
-    request = BuildRequest(
-        model=model,
-        document_prefix=document_prefix,
-        query_prefix=query_prefix,
-        chunk_tokens=chunk_tokens,
-        scope=ScopeRequest(
-            after=embedding.first_second("--after", after),
-            before=embedding.first_second("--before", before),
-            sources=tuple(source or ()),
-            types=tuple(message_type or ()),
-            everything=everything,
-        ),
-        new=new,
-        options=Options(
-            max_failed=max_failed,
-            hold=hold,
-            retry_failed=retry_failed,
-            backstop=backstop,
-            backstop_hours=backstop_hours,
-            limits=Limits(limit, embedding.per_second(rate_limit)),
-        ),
-        max_seconds=embedding.seconds_of(max_time),
-        workers=workers,
-    )
-    embedding.run_build(archive or above(context, "archive"), request, json or above(context, "json"))
+    as_json = json or above(context, "json")
+    with told_errors("embeddings build", as_json):
+        request = BuildRequest(
+            model=model,
+            document_prefix=document_prefix,
+            query_prefix=query_prefix,
+            chunk_tokens=chunk_tokens,
+            scope=ScopeRequest(
+                after=embedding.first_second("--after", after),
+                before=embedding.first_second("--before", before),
+                sources=tuple(source or ()),
+                types=tuple(message_type or ()),
+                everything=everything,
+            ),
+            new=new,
+            options=Options(
+                max_failed=max_failed,
+                hold=hold,
+                retry_failed=retry_failed,
+                backstop=backstop,
+                backstop_hours=backstop_hours,
+                limits=Limits(limit, embedding.per_second(rate_limit)),
+            ),
+            max_seconds=embedding.seconds_of(max_time),
+            workers=workers,
+        )
+    embedding.run_build(archive or above(context, "archive"), request, as_json)
 
 
 @embeddings_app.command("failures")

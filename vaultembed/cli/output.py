@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from vaultembed.errors import VaultembedError
+from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
 
 T = TypeVar("T")
@@ -20,16 +20,8 @@ T = TypeVar("T")
 
 def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: Callable[[T], None]) -> NoReturn:
     """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document."""
-    try:
+    with told_errors(command, as_json):
         result = call()
-    except VaultembedError as error:
-        if as_json:
-            print_json(error_envelope(command, error))
-        else:
-            typer.echo(f"Error: {error.message}", err=True)
-            if error.hint:
-                typer.echo(error.hint, err=True)
-        raise typer.Exit(error.exit_code) from error
     if as_json:
         print_json(envelope(result))
     else:
@@ -39,6 +31,31 @@ def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: C
         for note in result.notes:
             typer.echo(note, err=True)
     raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def told_errors(command: str, as_json: bool) -> Iterator[None]:
+    """Inside, an error ends the command, told as `finish` does. Also for options that are looked at before `finish`."""
+    try:
+        yield
+    except VaultembedError as error:
+        tell(command, as_json, error)
+        raise typer.Exit(error.exit_code) from error
+    except typer.BadParameter as wrong:
+        if not as_json:
+            raise  # is told with the command's usage
+        usage = UsageError(wrong.format_message())
+        tell(command, as_json, usage)
+        raise typer.Exit(usage.exit_code) from wrong
+
+
+def tell(command: str, as_json: bool, error: VaultembedError) -> None:
+    if as_json:
+        print_json(error_envelope(command, error))
+        return
+    typer.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        typer.echo(error.hint, err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:

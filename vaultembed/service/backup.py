@@ -10,7 +10,7 @@ from typing import Literal
 
 from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place, copy_archive
 from vaultembed.archive.database import Archive, open_older_readonly
-from vaultembed.archive.restore import check_copy, restore_copy
+from vaultembed.archive.restore import check_copy, has_archive, restore_copy
 from vaultembed.archive.schema_files import read_migrations
 from vaultembed.errors import UsageError
 from vaultembed.service.dates import iso
@@ -87,8 +87,7 @@ def back_up(
     """
     telling = _Telling(on_progress)
     with open_older_readonly(archive_path) as archive:
-        _require_elsewhere(archive_path, destination)
-        check_place(destination, overwrite=overwrite)
+        _check_destination(archive_path, destination, overwrite=overwrite)
         try:
             with archive.snapshot():
                 contents = copy_archive(
@@ -120,6 +119,15 @@ def check_backup(path: Path, *, should_stop: Callable[[], bool] = lambda: False)
         note = "Interrupted: whether it is whole is not known."
         return Result("restore", CheckView(path, None, time.monotonic() - started), (note,), 130)
     return Result("restore", CheckView(path, _view(contents), time.monotonic() - started), _notes(contents))
+
+
+def would_replace(archive_path: Path) -> bool:
+    """Whether a restore would move an archive aside, so that `replace` is needed.
+
+    Raises:
+        UsageError: there is something else at its place.
+    """
+    return has_archive(archive_path)
 
 
 def restore(
@@ -161,6 +169,15 @@ def migration_notes(archive: Archive) -> tuple[str, ...]:
         return ()
     before, now = archive.migrated.from_version, len(read_migrations())
     return (f"The archive was brought from schema version {before} to {now}. Before: {archive.migrated.backup}",)
+
+
+def _check_destination(archive_path: Path, destination: Path, *, overwrite: bool) -> None:
+    try:
+        str(destination).encode()  # or SQLite cannot open it
+        _require_elsewhere(archive_path, destination)
+        check_place(destination, overwrite=overwrite)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{destination!r} cannot be the name of a backup: {error}") from error
 
 
 def _require_elsewhere(archive_path: Path, destination: Path) -> None:

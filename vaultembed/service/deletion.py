@@ -21,7 +21,6 @@ from vaultembed.archive.deletion import (
 )
 from vaultembed.archive.fulltext import count_stale, phrase, refresh_stale
 from vaultembed.archive.generations import coverage_of, generation_to_fill
-from vaultembed.archive.shrinking import empty_log
 from vaultembed.errors import UsageError
 from vaultembed.search.query import parse_query
 from vaultembed.service.backup import migration_notes
@@ -29,6 +28,10 @@ from vaultembed.service.dates import iso
 from vaultembed.service.result import Result
 
 SHOWN: Final = 5
+_HELD: Final = (
+    "Another program has the archive open: the file and the log beside it still hold what was deleted, also after that"
+    " program has ended. Once it has: vaultembed embeddings prune"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +164,12 @@ def delete_messages(
 ) -> Result[DeletionView]:
     """Delete exactly the messages selected; whatever has come to match the query meanwhile stays."""
     deleted = 0
-    is_in_log = False
+    held: list[str] = []
     if not dry_run and selection.ids:
         with open_archive(archive_path) as archive:
             if forever:
                 archive.load_vec()
-                deleted = delete_forever(archive, selection.ids, should_stop, on_messages)
-                is_in_log = deleted > 0 and not empty_log(archive)
+                deleted = delete_forever(archive, selection.ids, should_stop, on_messages, lambda: held.append(_HELD))
             else:
                 deleted = delete_softly(archive, selection.ids, should_stop)
     interrupted = not dry_run and should_stop()
@@ -180,13 +182,7 @@ def delete_messages(
         dry_run=dry_run,
         interrupted=interrupted,
     )
-    notes = _notes(view, selection)
-    if is_in_log:
-        notes.append(
-            "Another program reads the archive: until it has closed it, the log beside the file still holds what was"
-            " deleted. Then: vaultembed embeddings prune"
-        )
-    return Result("delete", view, tuple(notes), 130 if interrupted else 0)
+    return Result("delete", view, (*_notes(view, selection), *held), 130 if interrupted else 0)
 
 
 def _notes(view: DeletionView, selection: Selection) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the archive is: `--archive`, else `VAULTEMBED_ARCHIVE`, else the user's data folder."""
+"""Paths as people write them. The archive's: `--archive`, else `VAULTEMBED_ARCHIVE`, else in the user's data folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from vaultembed.errors import UsageError
 
 
 def archive_path(given: Path | None = None) -> Path:
-    """
-    Raises:
-        UsageError: it begins with "~" and the name of somebody who has no home here.
-    """
+    """Raises: as `full_path`."""
     from_environment = os.environ.get("VAULTEMBED_ARCHIVE")
     named = given if given is not None else Path(from_environment) if from_environment else None
-    if named is not None:
-        try:
-            return named.expanduser()
-        except RuntimeError as error:
-            raise UsageError(f"there is no folder {named.parts[0]}", "Write the path in full.") from error
-    return platformdirs.user_data_path("vaultembed") / "archive.db"
+    return platformdirs.user_data_path("vaultembed") / "archive.db" if named is None else full_path(named)
+
+
+def full_path(path: Path) -> Path:
+    """With the home of whoever "~" or "~name" stands for.
+
+    Raises:
+        UsageError: that has no home here.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no home {path.parts[0]}", "Write the path in full.") from error
