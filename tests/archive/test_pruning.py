@@ -168,6 +168,69 @@ def test_deleted_messages_lose_their_vectors_in_every_generation(archive: Archiv
     check_invariants(archive.path)
 
 
+def test_many_deleted_messages_are_collected_in_few_transactions(archive: Archive) -> None:
+    fill(archive, 250)
+    run(archive)
+    delete_softly(archive, list(range(1, 251)))
+    commits = 0
+
+    def note() -> bool:
+        nonlocal commits
+        commits += 1
+        return False
+
+    archive.db.set_commit_hook(note)
+    assert collect_garbage(archive) == Collected(250, 250)
+    archive.db.set_commit_hook(None)
+    assert commits <= 10
+    check_invariants(archive.path)
+
+
+def test_a_collection_may_be_stopped_between_transactions(archive: Archive) -> None:
+    fill(archive, 250)
+    run(archive)
+    delete_softly(archive, list(range(1, 251)))
+    answers = iter([False])
+    stopped = collect_garbage(archive, lambda: next(answers, True))
+    assert 0 < stopped.messages < 250
+    assert archive.scalar("SELECT count(*) FROM deleted_with_remains") == 250 - stopped.messages
+    check_invariants(archive.path)
+    assert collect_garbage(archive).messages == 250 - stopped.messages
+    check_invariants(archive.path)
+
+
+def test_a_collection_that_is_interrupted_leaves_all_of_a_transaction_or_nothing(archive: Archive) -> None:
+    """At every step that there is, one after the other."""
+    two_generations(archive, 8)
+    delete_softly(archive, [2, 3, 5, 7])
+
+    class InterruptedHereError(Exception):
+        pass
+
+    for stop_at in range(1, 100):
+        left = stop_at
+
+        def count() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                raise InterruptedHereError
+
+        try:
+            with action_at("prune.step", count):
+                collect_garbage(archive)
+        except InterruptedHereError:
+            check_invariants(archive.path)
+            remains = archive.scalar("SELECT count(*) FROM deleted_with_remains")
+            assert archive.scalar("SELECT count(*) FROM vectors") == 8 + 2 * remains
+            assert remains in (4, 0)
+            continue
+        break
+    assert stop_at > 8
+    assert archive.scalar("SELECT count(*) FROM vectors") == 8
+    check_invariants(archive.path)
+
+
 def test_a_collection_with_nothing_to_do_is_cheap(archive: Archive) -> None:
     fill(archive, 200)
     run(archive)

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 import pytest
 
 from tests.kit.archives import add
 from tests.kit.builds import fill, run
-from tests.kit.embedder import WordHashEmbedder
+from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import (
     count_chunks,
     coverage_of,
     generation_to_fill,
+    generation_with_id,
     list_generations,
     recipe_mix,
 )
@@ -26,7 +29,9 @@ from vaultembed.archive.leases import claim, list_workers, release
 from vaultembed.archive.outcomes import list_failures
 from vaultembed.archive.pruning import collect_garbage
 from vaultembed.archive.scopes import Scope
+from vaultembed.archive.serving import rest_beside
 from vaultembed.archive.transitions import restamp
+from vaultembed.archive.vectors import nearest_messages
 from vaultembed.archive.work import count_work, read_work, retry_failed, sweep, watermark_of, work_ids
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import new_worker
@@ -143,6 +148,19 @@ def test_failures_are_found_by_the_index_of_failures(archive: Archive) -> None:
     assert any("embed_outcomes_failed" in step for step in steps)
 
 
+@pytest.mark.parametrize("with_rest", [False, True])
+@pytest.mark.parametrize("only", [Filter(), Filter("m.sent_at >= ?", (0,))], ids=["all", "filtered"])
+def test_a_small_generation_is_searched_from_its_own_chunks(archive: Archive, only: Filter, with_rest: bool) -> None:
+    """However many messages there are of which it has nothing."""
+    rest = rest_beside(archive, generation_with_id(archive, 2)) if with_rest else None
+    query = np.full(DIMENSION, DIMENSION**-0.5, np.float32)
+    with statements(archive) as seen:
+        nearest_messages(archive, generation_with_id(archive, 1), query, 5, only, rest=rest)
+    sql, bindings = seen[-1]
+    begins_with = archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()[0][3]
+    assert re.match(r"SEARCH c USING INDEX \S+ \(generation_id=\?\)", str(begins_with))
+
+
 @pytest.mark.parametrize(
     "naive",
     [
@@ -155,6 +173,7 @@ def test_failures_are_found_by_the_index_of_failures(archive: Archive) -> None:
         """SELECT m.id FROM embed_outcomes o JOIN messages m ON m.id = o.message_id
         WHERE o.generation_id = 2 AND o.outcome = 'failed' AND o.content_rev = m.content_rev ORDER BY m.id""",
         "DELETE FROM vec_1 WHERE rowid IN (1, 2)",
+        "SELECT c.id FROM messages m CROSS JOIN chunks c ON c.generation_id = 1 AND c.message_id = m.id",
     ],
 )
 def test_the_naive_queries_are_seen_to_walk(archive: Archive, naive: str) -> None:

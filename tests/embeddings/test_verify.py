@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kit.archives import add
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
@@ -114,3 +115,18 @@ def test_the_sample_is_of_its_own_generation_and_of_different_chunks(archive: Ar
         verified = verify(archive, embedder, generation)
         assert len(set(embedder.texts)) == len(embedder.texts) == verified.sampled
         assert verified.sampled > COUNT / 2
+
+
+def test_a_gap_that_other_generations_left_does_not_draw_the_sample(archive: Archive) -> None:
+    """Topped up long after: nearly every id between its first chunk and its last is another's."""
+    archive.db.execute("UPDATE sqlite_sequence SET seq = 1000000 WHERE name = 'chunks'")
+    add(archive, "late", "later word", message_id="late")
+    run(archive)
+    assert archive.scalar("SELECT max(id) FROM chunks") == 1_000_001
+    assert verify(archive).sampled == COUNT + 1
+
+
+def test_every_chunk_of_a_small_generation_is_sampled_once_but_what_was_edited(archive: Archive) -> None:
+    archive.db.execute("UPDATE messages SET subject = 'edited' WHERE id <= 20")
+    embedder = WordHashEmbedder()
+    assert verify(archive, embedder).sampled == len(set(embedder.texts)) == len(embedder.texts) == COUNT - 20

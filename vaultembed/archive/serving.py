@@ -18,6 +18,11 @@ _SPEAKS: Final = (
     "EXISTS (SELECT 1 FROM embed_outcomes said WHERE said.generation_id = {generation} AND said.message_id = m.id"
     " AND said.content_rev = m.content_rev AND said.outcome IN ('embedded', 'blank'))"
 )
+# live messages `m` with such an outcome that is of their present text
+_CURRENT: Final = (
+    "embed_outcomes o {index} CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
+    " WHERE o.generation_id = {generation} AND o.outcome {outcome} AND m.deleted_at IS NULL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,40 +92,74 @@ class NotCovered:
 
 
 def not_covered(archive: Archive, serving: Sequence[Generation]) -> NotCovered:
-    """`serving`: the one to be filled first.
+    """`serving`: the one to be filled, and an older one or none.
 
-    One generation: from the counters. Two: cheap where few messages are without a stamp. A message that bears the stamp
-    of a serving generation has a current outcome there, so only those without one and failed ones are looked at.
+    One generation: from the counters. Two: the counters do not tell for how many messages both speak. What the older
+    one speaks for is looked at, or else what bears the stamp of neither: with a small scope, or a build that is nearly
+    done, one of them is little.
     """
     filled = serving[0]
+    live = coverage_of(archive, None).live
     if len(serving) == 1:
         coverage = coverage_of(archive, filled.id)
-        outside = max(coverage_of(archive, None).live - coverage.live, 0)
-        return NotCovered(coverage.missing, coverage.failed, outside)
-    others = _ids_of_other_generations(archive, serving)
-    parts = [
-        "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS NULL",
-        *(f"SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen = {other}" for other in others),
-        *(
-            f"SELECT message_id FROM embed_outcomes WHERE generation_id = {generation.id} AND outcome = 'failed'"
-            for generation in serving
-        ),
+        return NotCovered(coverage.missing, coverage.failed, max(live - coverage.live, 0))
+    older = serving[1]
+    by_filled, by_older = speaks_for(archive, filled), speaks_for(archive, older)
+    outcomes = by_older + (by_filled if filled.scope else 0)
+    count = _silent_by_outcomes if outcomes < live - by_filled - by_older else _silent_by_stamps
+    silent = count(archive, filled, older)
+    failed = _count(archive, filled, _failed(filled), [older])
+    missing = silent.in_scope - failed.in_scope
+    return NotCovered(missing, failed.total, silent.total - failed.total - missing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    total: int
+    in_scope: int
+    """Of the generation to be filled."""
+
+
+def _silent_by_outcomes(archive: Archive, filled: Generation, older: Generation) -> _Messages:
+    """Messages for which neither speaks: what is left when those are taken off for which one does."""
+    by_older = _count(archive, filled, _spoken_for(older), [filled])
+    in_scope = coverage_of(archive, filled.id).live - speaks_for(archive, filled) - by_older.in_scope
+    if not filled.scope:
+        return _Messages(in_scope, in_scope)
+    # it speaks for what has left its scope, too, which the counters leave out
+    by_filled = _count(archive, filled, _spoken_for(filled), [])
+    return _Messages(coverage_of(archive, None).live - by_filled.total - by_older.total, in_scope)
+
+
+def _silent_by_stamps(archive: Archive, filled: Generation, older: Generation) -> _Messages:
+    """Messages for which neither speaks. One that bears the stamp of either has a current outcome there: only those
+    without one, and failed ones, are looked at."""
+    others = _ids_of_other_generations(archive, [filled, older])
+    sources = [
+        *(f"messages m WHERE m.deleted_at IS NULL AND m.embed_gen IS {stamp}" for stamp in ("NULL", *others)),
+        *(f"{_failed(either)} AND m.embed_gen = {either.id}" for either in (filled, older)),
     ]
-    silent = " AND ".join(f"NOT {_SPEAKS.format(generation=generation.id)}" for generation in serving)
+    counts = [_count(archive, filled, source, [filled, older]) for source in sources]
+    return _Messages(sum(count.total for count in counts), sum(count.in_scope for count in counts))
+
+
+def _spoken_for(generation: Generation) -> str:
+    """Messages `m` for which it speaks."""
+    return _CURRENT.format(index="", outcome="IN ('embedded', 'blank')", generation=generation.id)
+
+
+def _failed(generation: Generation) -> str:
+    # without its index, SQLite would rather walk over all outcomes of the generation
+    return _CURRENT.format(index="INDEXED BY embed_outcomes_failed", outcome="= 'failed'", generation=generation.id)
+
+
+def _count(archive: Archive, filled: Generation, source: str, silent: Sequence[Generation]) -> _Messages:
+    """Messages `m` of a source, an SQL fragment, for which none of `silent` speaks."""
     in_scope = "1"
     if filled.scope:
         in_scope = f"EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = {filled.id} AND s.message_id = m.id)"
-    failed, outside, total = archive.rows(
-        f"""
-        WITH silent(failed, in_scope) AS (
-            SELECT EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = {filled.id} AND o.message_id = m.id
-                           AND o.content_rev = m.content_rev AND o.outcome = 'failed'), {in_scope}
-            FROM ({" UNION ".join(parts)}) picked CROSS JOIN messages m ON m.id = picked.id
-            WHERE m.deleted_at IS NULL AND {silent})
-        SELECT coalesce(sum(failed), 0), coalesce(sum(NOT failed AND NOT in_scope), 0), count(*) FROM silent
-        """
-    )[0]
-    return NotCovered(total - failed - outside, failed, outside)
+    says_nothing = "".join(f" AND NOT {_SPEAKS.format(generation=generation.id)}" for generation in silent)
+    return _Messages(*archive.rows(f"SELECT count(*), coalesce(sum({in_scope}), 0) FROM {source}{says_nothing}")[0])
 
 
 def _ids_of_other_generations(archive: Archive, than: Sequence[Generation]) -> list[int]:

@@ -27,22 +27,11 @@ def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[Stor
 
 
 def read_sample(archive: Archive, generation_id: int, count: int, pick: random.Random) -> list[tuple[str, bytes]]:
-    """Text and stored vector of chunks picked at random, of messages whose outcome is current and whose stored text is
-    the one that was embedded."""
-    # by vec0's table of ids, which has the generation's own alone; those of `chunks` are anybody's
-    rowids = f"vec_{generation_id}_rowids"
-    low, high = archive.rows(f"SELECT (SELECT min(rowid) FROM {rowids}), (SELECT max(rowid) FROM {rowids})")[0]
-    if low is None:
-        return []
+    """Text and stored vector of so many different chunks picked at random, or of as many as there are: of messages
+    whose outcome is current and whose stored text is the one that was embedded."""
     sample: list[tuple[str, bytes]] = []
-    seen: set[int] = set()
-    for _ in range(count * 4):
-        chunk = archive.scalar(
-            f"SELECT rowid FROM {rowids} WHERE rowid >= ? ORDER BY rowid LIMIT 1", (pick.randint(low, high),)
-        )
-        if chunk in seen:
-            continue
-        seen.add(chunk)
+    # spare ones: of some, the message was edited or deleted since
+    for chunk in _pick_chunks(archive, generation_id, 4 * count, pick):
         row = archive.row(
             "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
             " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
@@ -51,14 +40,27 @@ def read_sample(archive: Archive, generation_id: int, count: int, pick: random.R
             " CROSS JOIN message_texts t ON t.message_id = c.message_id"
             "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe, ':') - 1)"
             " CROSS JOIN vectors v ON v.chunk_id = c.id"
-            " WHERE c.id = ? AND c.generation_id = ?",
-            (chunk, generation_id),
+            " WHERE c.id = ?",
+            (chunk,),
         )
         if row is not None:
             sample.append((row[2][row[0] : row[1]], row[3]))
         if len(sample) == count:
             break
     return sample
+
+
+def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
+    """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
+    generations left between them, and give the one chunk behind it."""
+    stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
+    places = set(pick.sample(range(stored), min(most, stored)))
+    rows = archive.db.execute(
+        "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
+    )
+    picked = [int(row[0]) for place, row in enumerate(rows) if place in places]
+    pick.shuffle(picked)
+    return picked
 
 
 def count_unsound(archive: Archive, generation_id: int) -> int:
