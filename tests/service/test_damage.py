@@ -29,12 +29,19 @@ READING = (
     ("problems",),
     ("embeddings",),
 )
-CHECKING = (("embeddings", "list"), ("embeddings", "failures"), ("embeddings", "verify"), ("doctor",))
+CHECKING = (
+    ("embeddings", "list"),
+    ("embeddings", "failures"),
+    ("embeddings", "verify"),
+    ("repair-encoding", "--dry-run"),
+    ("doctor",),
+)
 DELETING = (
     ("delete", "9", "--yes"),
     ("undelete", "9"),
     ("delete", "harbour", "--yes"),
     ("embeddings", "prune", "--yes"),
+    ("repair-encoding",),
     ("doctor", "--fix"),
 )
 

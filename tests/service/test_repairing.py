@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,77 +10,23 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
-from tests.kit.garble import misread, store
-from tests.kit.mail import mail, many, mbox
-from tests.kit.processes import start, vaultembed, vaultembed_json
-from tests.kit.scale import scaled
+from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
+from tests.kit.mail import mail, mbox
+from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.archive import ledger
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
+from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.repair_runs import repair_runs, undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 
-SUBJECT, BODY = "Schöne Grüße aus Köln", "Liebe Ömi, wir sind gut in Köln angekommen, und das Café hat geöffnet."
-ODD = 21
-"""The message that is garbled; there are others below and above it."""
 EVERYTHING = RepairRequest()
-
-TEXTS = (
-    "SELECT id, CAST(subject AS BLOB), CAST(snippet AS BLOB) FROM messages ORDER BY id",
-    "SELECT message_id, CAST(body_text AS BLOB) FROM message_bodies ORDER BY 1",
-    "SELECT m.id, CAST(p.name AS BLOB), p.address FROM messages m JOIN participants p ON p.id = m.sender_id ORDER BY 1",
-    (
-        "SELECT r.message_id, r.kind, r.position, CAST(p.name AS BLOB) FROM message_recipients r"
-        " JOIN participants p ON p.id = r.participant_id ORDER BY 1, 2, 3"
-    ),
-    (
-        "SELECT x.message_id, l.kind, CAST(l.name AS BLOB) FROM message_labels x JOIN labels l ON l.id = x.label_id"
-        " ORDER BY 1, 2, 3"
-    ),
-    "SELECT message_id, position, CAST(filename AS BLOB) FROM attachments ORDER BY 1, 2",
-    "SELECT id, CAST(subject AS BLOB), CAST(thread_key AS BLOB) FROM conversations ORDER BY 1",
-)
-
-
-def texts(path: Path) -> list[list[tuple[object, ...]]]:
-    with open_archive_readonly(path) as archive:
-        return [archive.rows(sql) for sql in TEXTS]
-
-
-ATTACHED = (
-    b"""From: =?utf-8?Q?J=C3=BCrgen?= <juergen@example.org>
-To: =?utf-8?Q?Zo=C3=AB?= <zoe@example.org>
-Subject: =?utf-8?Q?Sch=C3=B6ne_Gr=C3=BC=C3=9Fe_aus_K=C3=B6ln?=
-Message-ID: <odd@example.org>
-Date: Mon, 3 Feb 2003 10:00:00 +0000
-X-Gmail-Labels: Entw=?utf-8?Q?=C3=BC?=rfe
-MIME-Version: 1.0
-Content-Type: multipart/mixed; boundary=x
-
---x
-Content-Type: text/plain; charset=utf-8
-Content-Transfer-Encoding: 8bit
-
-"""
-    + BODY.encode()
-    + b"""
---x
-Content-Type: application/pdf
-Content-Disposition: attachment; filename*=utf-8''B%C3%BCcherliste.pdf
-
-pdf
---x--
-"""
-)
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("imported")
-    box = mbox(folder / "box", [*many(ODD - 1), ATTACHED, *many(10, start=ODD)])
-    vaultembed_json("import", box, archive=folder / "a.db")
-    return folder / "a.db"
+    return import_odd(tmp_path_factory.mktemp("imported"))
 
 
 @pytest.fixture
@@ -95,22 +38,7 @@ def sound(imported: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def garbled(sound: Path) -> Path:
     """One message with everything of it stored wrongly, each in its own way."""
-    store(sound, "UPDATE messages SET subject = ?, snippet = ? WHERE id = ?", misread(SUBJECT), misread(BODY), ODD)
-    store(
-        sound, "UPDATE message_bodies SET body_text = CAST(? AS TEXT) WHERE message_id = ?", BODY.encode("cp1252"), ODD
-    )
-    store(sound, "UPDATE participants SET name = ? WHERE address = 'juergen@example.org'", "=?iso-8859-1?Q?J=FCrgen?=")
-    store(sound, "UPDATE participants SET name = ? WHERE address = 'zoe@example.org'", misread("Zoë", "latin-1"))
-    store(sound, "UPDATE labels SET name = ? WHERE name LIKE 'Entw%'", misread("Entwürfe"))
-    store(
-        sound, "UPDATE attachments SET filename = ? WHERE message_id = ?", misread("Bücherliste.pdf", "mac-roman"), ODD
-    )
-    store(
-        sound,
-        "UPDATE conversations SET subject = ?1, thread_key = lower(?1) WHERE subject = ?2",
-        misread(misread(SUBJECT)),
-        SUBJECT,
-    )
+    garble_everything(sound)
     return sound
 
 
@@ -323,82 +251,6 @@ def test_a_message_that_cannot_be_read_is_named_and_the_rest_repaired(garbled: P
         assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
 
 
-def test_a_kill_anywhere_loses_nothing_and_the_same_command_goes_on(
-    garbled: Path, imported: Path, tmp_path: Path
-) -> None:
-    for number in range(2, 14):
-        store(garbled, "UPDATE messages SET subject = ? WHERE id = ?", misread(f"Größe {number}"), number)
-        store(garbled, "DELETE FROM message_raw WHERE message_id = ?", number)
-    whole = Path(shutil.copy(garbled, tmp_path / "whole.db"))
-    repair_encoding(whole, EVERYTHING)
-    kills = 0
-    for point in range(1, 40, max(1, 5 // scaled(1))):
-        path = Path(shutil.copy(garbled, tmp_path / f"{point}.db"))
-        killed = vaultembed("repair-encoding", archive=path, failpoint=f"repair.step:{point}")
-        if killed.returncode == 0:
-            break
-        assert killed.returncode == -signal.SIGKILL
-        kills += 1
-        check_invariants(path)
-        assert vaultembed("repair-encoding", archive=path).returncode == 0
-        assert texts(path) == texts(whole)
-        for found in repair_runs(path).data.runs:
-            assert vaultembed("repair-encoding", "--undo", str(found.id), archive=path).returncode == 0
-        assert texts(path)[:-1] == texts(garbled)[:-1]
-        check_invariants(path)
-    assert kills > 1
-
-
-def test_two_repairs_at_once_do_each_text_once(garbled: Path, imported: Path) -> None:
-    processes = [start("repair-encoding", "--json", archive=garbled) for _ in range(2)]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    assert texts(garbled) == texts(imported)
-    with open_archive_readonly(garbled) as archive:
-        assert archive.scalar("SELECT count(*) FROM repairs") == 8
-
-
-def test_a_repair_beside_a_build_leaves_nothing_stale(garbled: Path, imported: Path) -> None:
-    errors: list[BaseException] = []
-
-    def build() -> None:
-        try:
-            with open_archive(garbled) as archive:
-                for _ in range(4):
-                    run(archive)
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=build)
-    thread.start()
-    done = repair_encoding(garbled, EVERYTHING)
-    thread.join()
-    assert errors == []
-    assert done.exit_code == 0
-    with open_archive(garbled) as archive:
-        run(archive)
-        assert search(archive, SUBJECT)[0] == ODD
-    check_invariants(garbled)
-
-
-def test_an_archive_that_cannot_be_written_is_refused_and_can_be_looked_at(garbled: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    path = Path(shutil.copy(garbled, folder / "a.db"))
-    commands = (["mount", "--bind", folder, folder], ["mount", "-o", "remount,bind,ro", folder])
-    try:
-        if any(subprocess.run(command, capture_output=True).returncode for command in commands):
-            pytest.skip("nothing can be mounted here")
-        done = vaultembed("repair-encoding", archive=path)
-        assert done.returncode == 74, done.stderr
-        assert "cannot" in done.stderr
-        planned = vaultembed_json("repair-encoding", "--dry-run", archive=path)
-        assert sum(planned["changed"].values()) == 8
-    finally:
-        subprocess.run(["umount", folder], capture_output=True)
-
-
 def test_real_mail_that_was_decoded_well_is_left_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     vaultembed_json("import", shared_data / "maildir", archive=path)
@@ -420,3 +272,38 @@ def test_a_mail_that_is_imported_again_is_as_it_was_sent(garbled: Path, tmp_path
     vaultembed_json("import", box, archive=garbled)
     with open_archive_readonly(garbled) as archive:
         assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
+
+
+def test_any_number_of_ids_may_be_given(garbled: Path) -> None:
+    """SQLite takes so many values and no more."""
+    with open_archive(garbled) as archive:
+        archive.db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)"
+            " INSERT INTO messages(subject) SELECT 'more' FROM n"
+        )
+        ids = tuple(row[0] for row in archive.rows("SELECT id FROM messages"))
+    assert repair_encoding(garbled, RepairRequest(dry_run=True, ids=ids)).data.changed["subject"] == 1
+
+
+def test_what_is_deleted_for_ever_is_gone_from_the_record_of_repairs_too(garbled: Path) -> None:
+    wrong = misread(SUBJECT).encode()
+    repair_encoding(garbled, EVERYTHING)
+    assert wrong in garbled.read_bytes()
+    delete_messages(garbled, select_messages(garbled, [str(ODD)]), forever=True)
+    assert wrong not in garbled.read_bytes()
+    with open_archive_readonly(garbled) as archive:
+        assert archive.rows("SELECT name FROM participants WHERE address LIKE '%juergen%' OR address LIKE 'zoe%'") == []
+    check_invariants(garbled)
+
+
+def test_no_name_or_label_is_left_without_a_message(garbled: Path) -> None:
+    repair_encoding(garbled, EVERYTHING)
+    with open_archive_readonly(garbled) as archive:
+        assert (
+            archive.rows(
+                "SELECT name FROM labels WHERE NOT EXISTS (SELECT 1 FROM message_labels WHERE label_id = labels.id)"
+            )
+            == []
+        )
+        names = [row[0] for row in archive.rows("SELECT name FROM participants")]
+    assert misread("Zoë", "latin-1") not in names

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.encoding_set import clean, garbled
+from tests.kit.garble import misread
 from tests.kit.scale import scaled
 from vaultembed.text.doubt import Doubt, Kind, doubt_of
 from vaultembed.text.mojibake import undo
@@ -76,10 +77,7 @@ def test_whatever_was_read_wrongly_up_to_three_times_comes_back(charset: str, ti
     for text in ("Schöne Grüße aus Köln – „bis bald“", "C’est l’été à Nîmes, déjà", "Привет, как дела?", "30 €, 20 °C"):
         wrong = text
         for _ in range(times):
-            wrong = "".join(
-                chr(byte) if byte < 0x80 else bytes([byte]).decode(charset, "ignore") or chr(byte)
-                for byte in wrong.encode()
-            )
+            wrong = misread(wrong, charset)
         undone = undo(wrong)
         assert undone is not None
         assert undone.text == text
@@ -137,3 +135,32 @@ def test_nothing_raises_and_nothing_grows(text: str) -> None:
     stored = text.encode("utf-8", "replace")
     found = repair(stored, "body", lambda: None)
     assert found is None or len(found.text) <= len(text) + 1
+
+
+HOSTILE = {
+    "letters and then a mark": (b"a" * 100_000 + b"!", None),
+    "base64 and then a mark": ((b"QUJD" * 19 + b"\n") * 5_000 + b"!", None),
+    "one letter a hundred thousand times": (("ð" + "a" * 100_000).encode(), "é" + "a" * 100_000),
+    "the same letters in another order": (("ð" + "abcdefgh" * 20_000).encode(), "é" + "hgfedcba" * 20_000),
+    "half-open encoded words": (b"=?a?q?" * 50_000, None),
+    "UTF-7": (b"+AOk" * 50_000, None),
+    "what begins characters": (("Ã" * 200_000).encode(), None),
+    "lines of whole characters": (("Ã©" * 1_900 + "\n").encode() * 50, None),
+    "a long garbled line": ("привет, мир! ".encode().decode("latin-1").encode() * 5_000, None),
+    "bytes": (bytes(range(256)) * 1_000, None),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_mail_made_for_it_takes_long(name: str) -> None:
+    """Two hundred letters and a mark once took longer than anybody would wait."""
+    stored, told = HOSTILE[name]
+    for kind in ("header", "body"):
+        repair(stored, kind, lambda: told)  # type: ignore[arg-type]
+
+
+def test_in_a_line_of_a_whole_page_what_is_garbled_is_repaired() -> None:
+    """HTML has its paragraphs on one line each."""
+    right = "Schöne Grüße aus Köln, sagt die Oma, und das Café hat geöffnet. " * 200
+    assert repaired(misread(right).encode(), "body") == right

@@ -164,14 +164,19 @@ def _remove(archive: Archive, message_id: int) -> int:
     # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
     archive.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
     for person in people:
-        archive.db.execute(
-            "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
-            " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
-            (person,),
-        )
+        remove_unused_participant(archive, person)
     if conversation_id is not None:
         _remove_empty_conversation(archive, conversation_id)
     return 1
+
+
+def remove_unused_participant(archive: Archive, participant_id: int) -> None:
+    """An address of which there is no mail any more, in the caller's transaction."""
+    archive.db.execute(
+        "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
+        (participant_id,),
+    )
 
 
 def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:

@@ -6,11 +6,13 @@ import, the later one finds another text and leaves it alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.deletion import remove_unused_participant
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.fulltext import index_messages
 from vaultembed.errors import UsageError
@@ -84,13 +86,16 @@ def selected(archive: Archive, ids: Sequence[int], source_ids: Sequence[int]) ->
         for message_id in ids:
             if archive.scalar("SELECT 1 FROM messages WHERE id = ? AND deleted_at IS NULL", (message_id,)) is None:
                 raise UsageError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
-        conditions.append(f"m.id IN ({','.join('?' * len(ids))})")
+        conditions.append("m.id IN (SELECT value FROM json_each(?))")
     if source_ids:
         conditions.append(
             "EXISTS (SELECT 1 FROM message_sources s WHERE s.message_id = m.id"
-            f" AND s.source_id IN ({','.join('?' * len(source_ids))}))"
+            " AND s.source_id IN (SELECT value FROM json_each(?)))"
         )
-    return Filter(" AND ".join(conditions) or "1", (*ids, *source_ids))
+    # as one value each: SQLite has a limit on the number of them
+    return Filter(
+        " AND ".join(conditions) or "1", tuple(json.dumps(list(given)) for given in (ids, source_ids) if given)
+    )
 
 
 def count_selected(archive: Archive, only: Filter) -> int:
@@ -370,6 +375,7 @@ def _write_name(archive: Archive, change: Change) -> bool:
         f" WHERE {table[2]}",
         (found[1], change.after, *bindings),
     )
+    remove_unused_participant(archive, found[0])
     return True
 
 
@@ -382,6 +388,11 @@ def _write_label(archive: Archive, change: Change) -> bool:
     )
     if not archive.db.changes():
         return False
+    archive.db.execute(
+        "DELETE FROM labels WHERE kind = ? AND CAST(name AS BLOB) = ?"
+        " AND NOT EXISTS (SELECT 1 FROM message_labels WHERE label_id = labels.id)",
+        (kind, change.before),
+    )
     archive.db.execute(
         "INSERT INTO labels(kind, name) VALUES (?, CAST(? AS TEXT)) ON CONFLICT DO NOTHING", (kind, change.after)
     )

@@ -24,6 +24,7 @@ from vaultembed.archive.generations import Generation, count_chunks
 from vaultembed.archive.serving import Rest
 from vaultembed.errors import NotReadyError
 
+_NORM_TOLERANCE: Final = 0.01
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 CANDIDATES: Final = 2_000
@@ -51,6 +52,14 @@ class Neighbour:
 def to_rows(vectors: Floats) -> list[bytes]:
     """(n, dimension) normalised float32 → float16 bytes, as stored."""
     return [row.tobytes() for row in vectors.astype("<f2")]
+
+
+def is_well_formed(embedding: bytes, dimension: int) -> bool:
+    """Of the dimension, finite, and of length 1: a float16 vector of 384 dimensions is within 0.001 of it."""
+    if len(embedding) != 2 * dimension:
+        return False
+    norm = float(np.linalg.norm(np.frombuffer(embedding, "<f2").astype(np.float32)))
+    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
 
 
 def to_bits(embedding: bytes) -> bytes:

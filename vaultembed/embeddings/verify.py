@@ -12,8 +12,8 @@ import numpy as np
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Coverage, Generation, coverage_of
+from vaultembed.archive.vectors import is_well_formed
 from vaultembed.archive.verifying import (
-    StoredVector,
     count_unsound,
     read_sample,
     vectors_of_generation,
@@ -24,8 +24,6 @@ from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32
 """Chunks that are embedded again: about a second."""
-_NORM_TOLERANCE: Final = 0.01
-"""A float16 vector of 384 dimensions is within 0.001 of length 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def verify_generation(
     for stored in vectors_of_generation(archive, generation.id):
         vectors += 1
         altered += zlib.crc32(stored.embedding) != stored.checksum
-        malformed += not _is_well_formed(stored, generation.dimension)
+        malformed += not is_well_formed(stored.embedding, generation.dimension)
         if vectors % 10_000 == 0:
             on_vectors(vectors)
     sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id)) if embedder is not None else []  # noqa: S311
@@ -85,13 +83,6 @@ def verify_generation(
         refused=refused,
         least_cosine=min(cosines, default=None),
     )
-
-
-def _is_well_formed(stored: StoredVector, dimension: int) -> bool:
-    if len(stored.embedding) != 2 * dimension:
-        return False
-    norm = float(np.linalg.norm(np.frombuffer(stored.embedding, "<f2").astype(np.float32)))
-    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
 
 
 def _compare(embedder: Embedder, sample: list[tuple[str, bytes]]) -> tuple[list[float], int]:

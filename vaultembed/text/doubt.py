@@ -28,7 +28,6 @@ PARAMETER: Final = re.compile(
 _LEFT: Final = re.compile(
     r"=[89A-F][0-9A-F](?s:.*)=[89A-F][0-9A-F]|~\{[!-~]|\$\)C|\$[@B]|\+A[K-X]|&[A-Za-z0-9+,]{3,}-"
     r"|(?<![^\s\"'(\[<])(?:[A-Za-z]+\?[a-z]+(?![\w=&])|\?{3,})"
-    r"|\A(?:[A-Za-z0-9+/]{16,}=*\s*)+(?:[A-Za-z0-9+/]+=*)?\s*\Z"
 )
 _PERCENT: Final = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
 ESCAPES: Final = re.compile("\x1b(?:\\$[@AB]|\\$\\([A-D]|\\$\\)[AC]|\\([BJI])|\x0e")
@@ -60,7 +59,7 @@ def doubt_of(stored: bytes, kind: Kind) -> Doubt:
         text = stored.decode("ascii")
         if kind == "header" and (ENCODED_WORD.search(text) or PARAMETER.match(text)):
             return Doubt.CERTAIN
-        is_left = _LEFT.search(text) or (kind == "header" and _PERCENT.search(text))
+        is_left = _LEFT.search(text) or is_base64(text) or (kind == "header" and _PERCENT.search(text))
         return Doubt.SOME if is_left else Doubt.NONE
     try:
         text = stored.decode("utf-8")
@@ -70,6 +69,16 @@ def doubt_of(stored: bytes, kind: Kind) -> Doubt:
         return Doubt.CERTAIN
     is_odd = any(found.search(text) for found in (ODD, _WRONG_IN_WORD, _RARE))
     return Doubt.SOME if is_odd or may_be_mojibake(text) or _is_in_no_legacy(text) else Doubt.NONE
+
+
+def is_base64(text: str) -> bool:
+    """Nothing else: long lines of its alphabet, but for the last."""
+    lines = text.split()
+    whole = "".join(lines).rstrip("=")
+    return len(whole) >= 16 and all(len(line) >= 16 for line in lines[:-1]) and _BASE64.fullmatch(whole) is not None
+
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+")
 
 
 def _is_in_no_legacy(text: str) -> bool:

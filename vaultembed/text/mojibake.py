@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
@@ -49,7 +49,7 @@ _DOUBLE: Final = ("gb18030", "cp932", "cp950", "cp949")
 _MOST_ROUNDS: Final = 4
 """Of undoing one after the other; more than three readings were never seen."""
 _MOST_CHARACTERS: Final = 4_000
-"""Of one line; mail has lines of a megabyte."""
+"""Of one piece; mail has lines of a megabyte."""
 
 # What may well stand behind a capital that is meant: "MAÇÔ is not "MAÇÔ, nor is "PÅ…" "PŅ".
 _CLOSING: Final = frozenset("“”‘’„‚‹›«»…–—·¡¿°ªº®™©\u00a0")
@@ -77,19 +77,51 @@ def undo(text: str) -> Undone | None:
         return None
     if text.startswith("ï»¿"):
         text = text.removeprefix("ï»¿")
-    lines = text.split("\n")
-    is_talk = _TALK.search(text) is not None
+    talk = _shown_in(text) if _TALK.search(text) else frozenset()
+    budget = _Budget()
+    pieces = _pieces(text)
     sequences = 0
-    for number, line in enumerate(lines):
-        if line.isascii() or len(line) > _MOST_CHARACTERS or _DRAWN.search(line):
+    for number, piece in enumerate(pieces):
+        if piece.isascii() or _DRAWN.search(piece):
             continue
-        undone = _undo_line(line, talk=text if is_talk else "")
+        undone = _undo_piece(piece, talk, budget)
         if undone is not None:
-            lines[number] = undone.text
+            pieces[number] = undone.text
             sequences += undone.sequences
-    whole = "\n".join(lines)
+    whole = "".join(pieces)
     # where a part of a garbled text cannot be undone, the rest has come out of it by chance
     return Undone(whole, sequences) if sequences and not _TORN.search(whole) else None
+
+
+_LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+def _pieces(text: str) -> list[str]:
+    """Lines with their ends, long ones cut at a space: what is garbled may be a part of a text."""
+    pieces = []
+    for line in _LINE.findall(text):
+        while len(line) > _MOST_CHARACTERS:
+            cut = line.rfind(" ", 0, _MOST_CHARACTERS) + 1 or _MOST_CHARACTERS
+            pieces.append(line[:cut])
+            line = line[cut:]
+        pieces.append(line)
+    return pieces
+
+
+@dataclass(slots=True)
+class _Budget:
+    """A long text is not tried with every charset to its end: those that explained its beginning explain the rest."""
+
+    left: int = 20_000
+    """Characters to be tried with all of them."""
+    found: set[str] = field(default_factory=set)
+    """Charsets that explained something."""
+
+    def charsets(self, characters: int) -> Container[str]:
+        if self.left <= 0:
+            return self.found
+        self.left -= characters
+        return _ALL
 
 
 def may_be_mojibake(text: str) -> bool:
@@ -112,29 +144,39 @@ _NO_WORD: Final = re.compile("[РС][^А-Яа-яЁё][^\x00-\x7f]?[РС][^А-Я�
 _LOWER_UPPER: Final = re.compile("[а-яё][А-ЯЁ]")
 
 
-def _undo_line(line: str, talk: str) -> Undone | None:
-    """`talk`: the text around it, if that is about charsets."""
-    present = line
+def _undo_piece(piece: str, talk: frozenset[str], budget: _Budget) -> Undone | None:
+    """`talk`: what the text shows elsewhere, if it is about charsets."""
+    present = piece
+    charsets = budget.charsets(len(piece))
+    undone_from = []
     for _ in range(_MOST_ROUNDS):
-        best = min(_readings(present), key=_penalty, default=present)
+        readings = _readings(present, charsets)
+        charset, best = min(readings, key=lambda reading: _penalty(reading[1]), default=("", present))
         if _penalty(best) >= _penalty(present):
             break
+        undone_from.append(charset)
         present = best
-    if present == line or not _is_better(line, present, talk):
+    if present == piece or not _is_better(piece, present, talk):
         return None
-    return Undone(present, max(1, _count_foreign(line) - _count_foreign(present)))
+    budget.found.update(undone_from)
+    return Undone(present, max(1, _count_foreign(piece) - _count_foreign(present)))
 
 
-def _readings(line: str) -> Iterator[str]:
-    """What it may have been, one reading back."""
+def _readings(piece: str, charsets: Container[str]) -> Iterator[tuple[str, str]]:
+    """What it may have been, one reading back, and by which charset."""
     for charset in _SINGLE:
-        if _explains(charset, line):
+        if charset in charsets and _explains(charset, piece):
             table = _table(charset)
-            yield table.sequence.sub(table.decode, line)
+            yield charset, table.sequence.sub(table.decode, piece)
     for charset in _DOUBLE:
-        yield _decode_doubles(line, charset)
-    # what got lost on the way: "Ã " for "à", "â€" with its last byte gone
-    yield fix_encoding(line)
+        if charset in charsets:
+            yield charset, _decode_doubles(piece, charset)
+    if _LOSSY in charsets:  # what got lost on the way: "Ã " for "à", "â€" with its last byte gone
+        yield _LOSSY, fix_encoding(piece)
+
+
+_LOSSY: Final = "lossy"
+_ALL: Final = frozenset([*_SINGLE, *_DOUBLE, _LOSSY])
 
 
 # One charset -------------------------------------------------------------------------------------------------------
@@ -216,7 +258,7 @@ def _penalty(text: str) -> int:
     return penalty
 
 
-def _is_better(before: str, after: str, talk: str) -> bool:
+def _is_better(before: str, after: str, talk: frozenset[str]) -> bool:
     if _ascii(before) != _ascii(after):
         return False
     gone, come = _exchanged(before, after)
@@ -227,15 +269,18 @@ def _is_better(before: str, after: str, talk: str) -> bool:
     return not _is_explained(before, after, talk) and not _may_be_meant(before, gone)
 
 
-def _is_explained(before: str, after: str, talk: str) -> bool:
+def _is_explained(before: str, after: str, talk: frozenset[str]) -> bool:
     """Somebody says what went wrong: what would come out is there already, beside what it came out as. A mark proves
     that only where the talk is of charsets; "it’s" may well stand in one line with "donâ€™t"."""
-    if any(not word.isascii() and word in _words(before) for word in _words(after) - _words(before)):
+    words = _words(before)
+    if any(not word.isascii() and word in words for word in _words(after) - words):
         return True
-    if not talk:
-        return False
-    right = set(_words(talk)) | set(_MARK.findall(_TWOFOLD.sub("", talk)))
-    return any(c in right for c in (set(_words(after)) | set(_MARK.findall(after))) if _is_new(c, before, after))
+    return any(part in talk for part in _shown_in(after) if _is_new(part, before, after))
+
+
+def _shown_in(text: str) -> frozenset[str]:
+    """Its words, and its marks but for those of "Â£"."""
+    return frozenset(_words(text)) | frozenset(_MARK.findall(_TWOFOLD.sub("", text)))
 
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -274,6 +319,7 @@ def _count_foreign(text: str) -> int:
     return sum(1 for _ in _foreign(text))
 
 
+@cache
 def _is_written(character: str) -> bool:
     if character in _TYPOGRAPHY:
         return True
@@ -308,6 +354,7 @@ _SCRIPTS: Final = (
 )
 
 
+@cache
 def _script(character: str) -> str | None:
     if character.isascii():
         return "latin"

@@ -14,10 +14,8 @@ import numpy as np
 from vaultembed.archive.database import Archive
 from vaultembed.archive.inspection.derived import vec_tables, whole_generations
 from vaultembed.archive.inspection.findings import EXAMPLES, TELL_EVERY, UNREADABLE, Check, Finding, OnStep, from_rows
-from vaultembed.archive.vectors import to_bits
+from vaultembed.archive.vectors import is_well_formed, to_bits
 
-_NORM_TOLERANCE: Final = 0.01
-"""A float16 vector of 384 dimensions is within 0.001 of length 1."""
 _BAD: Final = {
     "vector_altered": "do not match their checksum",
     "vector_malformed": "are not finite, not of length 1, or not of its dimension",
@@ -66,15 +64,8 @@ def bad_vectors(
             on_step(f"vectors of generation {generation_id}", done, total)
         if not isinstance(embedding, bytes) or zlib.crc32(embedding) != checksum:
             yield message_id, chunk_id, "vector_altered"
-        elif not _is_well_formed(embedding, dimension):
+        elif not is_well_formed(embedding, dimension):
             yield message_id, chunk_id, "vector_malformed"
-
-
-def _is_well_formed(embedding: bytes, dimension: int) -> bool:
-    if len(embedding) != 2 * dimension:
-        return False
-    norm = float(np.linalg.norm(np.frombuffer(embedding, "<f2").astype(np.float32)))
-    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
 
 
 def check_coarse(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
