@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from vaultembed.archive.repairs import FIELDS, Field
+from vaultembed.archive.stored_texts import FIELDS, Field
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, safe

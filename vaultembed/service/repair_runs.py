@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations import coverage_of, generation_to_fill
-from vaultembed.archive.repairs import Change, list_runs, read_embedded_texts, repairs_of_run, undo_changes
+from vaultembed.archive.repairs import list_runs, repairs_of_run, undo_changes
+from vaultembed.archive.stored_texts import Change, read_embedded_texts
 from vaultembed.errors import UsageError
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.dates import iso

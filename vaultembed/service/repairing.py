@@ -14,24 +14,21 @@ from vaultembed.archive.database import Archive, open_archive, open_archive_read
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import generation_to_fill
 from vaultembed.archive.reading import read_raw
-from vaultembed.archive.repairs import (
+from vaultembed.archive.repairs import apply_changes, end_repair, start_repair, was_undone
+from vaultembed.archive.scopes import source_id_of_path
+from vaultembed.archive.stored_texts import (
     Change,
     Field,
     Place,
     Shared,
     Texts,
-    apply_changes,
     count_selected,
-    end_repair,
     iter_shared,
     iter_texts,
     read_embedded_texts,
     selected,
-    start_repair,
     uses_of,
-    was_undone,
 )
-from vaultembed.archive.scopes import source_id_of_path
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result
