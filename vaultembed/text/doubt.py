@@ -26,12 +26,13 @@ PARAMETER: Final = re.compile(
 )
 # What a transfer encoding or a lost letter may have left; the message as it was sent tells.
 _LEFT: Final = re.compile(
-    r"=[89A-F][0-9A-F](?s:.*)=[89A-F][0-9A-F]|~\{[!-~]|\$\)C|\$[@B]|\+A[K-X]|&[A-Za-z0-9+,]{3,}-"
+    r"=[89A-F][0-9A-F](?s:.*)=[89A-F][0-9A-F]|~\{[!-~]|\$\)C|\$[@B](?:[!-~]{2}){1,200}?\([BJ]|\+A[K-X]|&[A-Za-z0-9+,]{3,}-"
     r"|(?<![^\s\"'(\[<])(?:[A-Za-z]+\?[a-z]+(?![\w=&])|\?{3,})"
 )
 _PERCENT: Final = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
 ESCAPES: Final = re.compile("\x1b(?:\\$[@AB]|\\$\\([A-D]|\\$\\)[AC]|\\([BJI])|\x0e")
-LOST_ESCAPES: Final = re.compile(r"\$[@B]((?:[!-~]{2})+)\([BJ]")
+# with a limit: what begins a hundred thousand times and never ends would be read to its end each time
+LOST_ESCAPES: Final = re.compile(r"\$[@B]((?:[!-~]{2}){1,200}?)\([BJ]")
 BROKEN: Final = re.compile("[\x00\x80-\x84\x86-\x9f\ufffe\uffff]")
 _LETTER: Final = r"[^\W\d_]"
 # Shapes that words do not have in any language, but in a charset that they were not written in.

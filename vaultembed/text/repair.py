@@ -159,7 +159,7 @@ def _cannot_be_meant(shown: str) -> bool:
     return any(found.search(shown) for found in signs)
 
 
-_GB_SHIFT: Final = re.compile(r"~\{[!-~]+~\}")
+_GB_SHIFT: Final = re.compile(r"~\{[!-~]{1,400}?~\}")
 _KR_SHIFT: Final = re.compile(r"^\$\)C")
 
 
