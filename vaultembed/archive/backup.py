@@ -185,7 +185,7 @@ def _copy_pages(
         finally:
             copy.close()
     except apsw.FullError as error:
-        raise DiskFullError(destination, _free_bytes(destination), needed) from error
+        raise DiskFullError(destination, free_bytes(destination), needed) from error
     except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
         if getattr(error, "extendedresult", None) in _OF_SOURCE:
             raise
@@ -232,7 +232,7 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool, source: Pat
     """
     try:
         check_place(destination, overwrite=overwrite)
-        free = _free_bytes(destination)
+        free = free_bytes(destination)
         if free is not None and free < needed:
             raise DiskFullError(destination, free, needed)
         remove_leftovers(destination, "partial", source)
@@ -255,7 +255,7 @@ def taking_place(destination: Path, needed: int, *, overwrite: bool, source: Pat
         sync_folder(destination.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(destination, _free_bytes(destination), needed) from error
+            raise DiskFullError(destination, free_bytes(destination), needed) from error
         raise StorageError(
             f"cannot write {destination}: {error.strerror}", "Check the folder and its permissions, or choose another."
         ) from error
@@ -320,9 +320,10 @@ def check_place(destination: Path, *, overwrite: bool) -> None:
             )
 
 
-def _free_bytes(destination: Path) -> int | None:
+def free_bytes(path: Path) -> int | None:
+    """Of the disk that a file is on, for this user; None where that cannot be told."""
     try:
-        return shutil.disk_usage(destination.parent).free
+        return shutil.disk_usage(path.parent).free
     except OSError:
         return None
 
@@ -384,7 +385,7 @@ def back_up_version(path: Path, version: int) -> Path:
         needed = (
             size + size // 2 + _MIGRATION_SPARE
         )  # an index that is made stands in the write-ahead log, then in the file
-        free = _free_bytes(path)
+        free = free_bytes(path)
         if free is not None and free < needed:
             raise DiskFullError(path, free, needed)
         backup = _free_name(path, f".v{version}.bak")

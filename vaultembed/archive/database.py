@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.backup import Migrated, migrate_with_backup
+from vaultembed.archive.backup import Migrated, free_bytes, migrate_with_backup
 from vaultembed.archive.damage import check_coarse_indexes, damage_behind
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
@@ -110,14 +109,14 @@ def explained_errors(path: Path) -> Iterator[None]:
             f"{path} is being written by another process", "Try again when it has finished its step."
         ) from error
     except apsw.FullError as error:
-        raise DiskFullError(path, _free_bytes(path)) from error
+        raise DiskFullError(path, free_bytes(path)) from error
     except (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
         raise StorageError(
             f"{path} cannot be written: {error}", "Check the permissions of the file and its folder."
         ) from error
     except (apsw.IOError, apsw.CantOpenError) as error:
         if _is_full(path):  # no room for a -shm file is an I/O error to SQLite
-            raise DiskFullError(path, _free_bytes(path)) from error
+            raise DiskFullError(path, free_bytes(path)) from error
         raise StorageError(
             f"cannot read or write {path}: {error}",
             "Everything committed so far is safe. Check the disk and the permissions of the folder, then give the same"
@@ -148,17 +147,9 @@ def _was_migrated(path: Path) -> bool:
         return False
 
 
-def _free_bytes(path: Path) -> int | None:
-    """Of the disk, for this user."""
-    try:
-        return shutil.disk_usage(path.parent).free
-    except OSError:
-        return None
-
-
 def _is_full(path: Path) -> bool:
     """Whether there is no room even for a -shm file."""
-    free = _free_bytes(path)
+    free = free_bytes(path)
     return free is not None and free < _SHM_BYTES
 
 
@@ -181,7 +172,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
                 path.chmod(0o600)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(path, _free_bytes(path)) from error
+                raise DiskFullError(path, free_bytes(path)) from error
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:

@@ -146,15 +146,17 @@ def _notes(view: RepairView, is_stopped: bool, *, has_generation: bool) -> list[
         notes.append(f"{len(view.failures):,} times something could not be read. More: vaultembed doctor")
     if view.left:
         notes.append(
-            f"{view.left:,} texts look wrong, and nothing better is known for them; they were left as they are."
+            f"Texts that look wrong, and that nothing better is known for: {view.left:,}. They stay as they are."
         )
     if view.put_back:
-        notes.append(f"{view.put_back:,} texts were repaired once and put back; they stay so. To repair them: --again")
+        notes.append(
+            f"Texts that were repaired once and put back: {view.put_back:,}. They stay so. To repair them: --again"
+        )
     if view.dry_run:
         notes.append("Nothing was changed. Leave out --dry-run to do it." if texts else "There is nothing to repair.")
     elif texts:
         if view.to_embed and has_generation:
-            notes.append(f"{view.to_embed:,} messages are to be embedded again. Next: vaultembed embeddings build")
+            notes.append(f"Messages to be embedded again: {view.to_embed:,}. Next: vaultembed embeddings build")
         notes.append(f"To take it back: vaultembed repair-encoding --undo {view.run}")
     elif not is_stopped:
         notes.append("There is nothing to repair.")
