@@ -145,13 +145,9 @@ def _notes(view: RepairView, is_stopped: bool, *, has_generation: bool) -> list[
     if view.failures:
         notes.append(f"{len(view.failures):,} times something could not be read. More: vaultembed doctor")
     if view.left:
-        notes.append(
-            f"Texts that look wrong, and that nothing better is known for: {view.left:,}. They stay as they are."
-        )
+        notes.append(f"Texts that look wrong, with nothing better known for them: {view.left:,}. They stay so.")
     if view.put_back:
-        notes.append(
-            f"Texts that were repaired once and put back: {view.put_back:,}. They stay so. To repair them: --again"
-        )
+        notes.append(f"Texts repaired once and put back: {view.put_back:,}. They stay so. To repair them: --again")
     if view.dry_run:
         notes.append("Nothing was changed. Leave out --dry-run to do it." if texts else "There is nothing to repair.")
     elif texts:
