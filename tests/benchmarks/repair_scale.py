@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.repair_scale [--messages 100000] [--folder DIR]
 
-Four of five messages are ASCII, the fifth is in one of twenty languages. Beside it, in the same run, ftfy's `fix_text`
+Four of five messages are ASCII, the fifth is in one of 22 languages. Beside it, in the same run, ftfy's `fix_text`
 and `fix_encoding` over the same texts, which read nothing as it was sent, and store nothing.
 """
 
