@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RecipientKind = Literal["to", "cc", "bcc"]
+RecipientKind = Literal["to", "cc", "bcc", "mention"]
+"""`mention`: named in a chat message."""
 Flag = Literal["seen", "answered", "flagged", "draft", "trashed", "passed"]
 
 
@@ -87,3 +88,5 @@ class ParsedMessage:
     attachments: tuple[Attachment, ...]
     size_bytes: int
     problems: tuple[Problem, ...]
+    message_type: str = "email"
+    """`email`, or what a source says: `sms`, `whatsapp`, `teams`, `meeting_transcript`, …"""

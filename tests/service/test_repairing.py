@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive import ledger
+from vaultembed.archive import adoption
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
@@ -211,7 +212,7 @@ def missing(path: Path) -> list[tuple[object, ...]]:
 def test_what_is_still_to_be_done_once_is_done_before_anything_is_repaired(
     to_backfill: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ledger.STEPS, "backfill", backfill)
+    monkeypatch.setattr(adoption, "steps", lambda archive: [("backfill", partial(backfill, archive))])
     repair_encoding(to_backfill, EVERYTHING)
     assert missing(to_backfill) == [(3,)]
 
@@ -220,7 +221,7 @@ def test_twin_in_the_other_order_the_repaired_message_counts_as_embedded(
     to_backfill: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repair_encoding(to_backfill, EVERYTHING)
-    monkeypatch.setitem(ledger.STEPS, "backfill", backfill)
+    monkeypatch.setattr(adoption, "steps", lambda archive: [("backfill", partial(backfill, archive))])
     with open_archive(to_backfill):
         pass
     assert missing(to_backfill) == [], "the twin no longer fails: it proves nothing"

@@ -33,6 +33,8 @@ class Archive:
         self.writable = writable
         self.migrated: Migrated | None = None
         """Set where opening brought an older schema up to date."""
+        self.steps_taken: list[str] = []
+        """What opening did of what an earlier command had left to be done once."""
         self._has_vec = False
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
@@ -189,7 +191,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
             migrated = migrate_with_backup(db, path, migrations)
             archive = Archive(path, db, writable=True)
             archive.migrated = migrated
-            run_steps(archive)
+            from vaultembed.archive.adoption import steps  # which imports this module
+
+            archive.steps_taken = run_steps(archive, (steps,))
             yield archive
         finally:
             db.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.schema_files import vec_table_sql
@@ -12,6 +12,9 @@ from vaultembed.archive.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.errors import DamageError, UsageError
 
 State = Literal["building", "active", "retired", "discarded"]
+
+UNKNOWN_WEIGHTS: Final = ""
+"""In place of a sha256: another program made the vectors, and kept only the model's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,16 @@ class Generation:
     """float16 vector of a fixed text, made when it began."""
 
     @property
+    def is_checked(self) -> bool:
+        """False: it was adopted, and no model here has been found to give the vectors that it has."""
+        return self.model.weights_sha256 != UNKNOWN_WEIGHTS
+
+    @property
     def build_command(self) -> str:
         """The command that fills it, also when another one is in use."""
         model = self.model
+        if not self.is_checked:
+            return "vaultembed embeddings build --model PATH"
         parts = ["vaultembed embeddings build --model", model.path or model.name]
         for flag, prefix in (("--document-prefix", model.document_prefix), ("--query-prefix", model.query_prefix)):
             if prefix:
@@ -151,7 +161,7 @@ def create_generation(
             "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
             " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?)",
             (
-                _model_id(archive, model),
+                model_id_of(archive, model),
                 model.dimension,
                 space,
                 recipe,
@@ -177,7 +187,8 @@ def create_generation(
     return created
 
 
-def _model_id(archive: Archive, model: ModelRecord) -> int:
+def model_id_of(archive: Archive, model: ModelRecord) -> int:
+    """The model's row, made if new."""
     archive.db.execute(
         "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
         " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"

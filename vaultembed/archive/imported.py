@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.messages import content_rev_of
 
 NOT_TO_ITS_END: Final = -1
 
@@ -38,6 +41,11 @@ def source_id_of(archive: Archive, kind: str, identifier: str) -> int:
         (kind, identifier),
     )
     return int(archive.scalar("SELECT id FROM sources WHERE kind = ? AND identifier = ?", (kind, identifier)))
+
+
+def find_source(archive: Archive, kind: str, identifier: str) -> int | None:
+    found: int | None = archive.scalar("SELECT id FROM sources WHERE kind = ? AND identifier = ?", (kind, identifier))
+    return found
 
 
 def read_state(archive: Archive, source_id: int, path: str) -> ReadState | None:
@@ -185,3 +193,98 @@ def sources_at(archive: Archive, identifier: str) -> list[int]:
 
 def import_finished(archive: Archive, source_id: int) -> None:
     archive.db.execute("UPDATE sources SET last_import_at = unixepoch() WHERE id = ?", (source_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message of a msgvault archive as it was when last read."""
+
+    message_id: int
+    digest: bytes
+    content_rev: int
+    """That the message had then."""
+    gone_at: int | None
+
+
+def known_messages(archive: Archive, source_id: int, source_keys: Sequence[str]) -> dict[str, Known]:
+    """By key, those of a source that were read before."""
+    return {
+        row[0]: Known(*row[1:])
+        for row in archive.rows(
+            "SELECT k.source_key, x.message_id, k.digest, k.content_rev, x.gone_at FROM msgvault_messages k"
+            " JOIN message_sources x ON x.source_id = k.source_id AND x.source_key = k.source_key"
+            " WHERE k.source_id = ? AND k.source_key IN (SELECT value FROM json_each(?))",
+            (source_id, json.dumps(list(source_keys))),
+        )
+    }
+
+
+def remember(archive: Archive, source_id: int, source_key: str, digest: bytes, message_id: int) -> int:
+    """Note how a message of a msgvault archive looked when it was read, once it is written; returns its content_rev."""
+    archive.db.execute(
+        "INSERT INTO msgvault_messages SELECT ?, ?, ?, content_rev FROM messages WHERE id = ?"
+        " ON CONFLICT DO UPDATE SET digest = excluded.digest, content_rev = excluded.content_rev",
+        (source_id, source_key, digest, message_id),
+    )
+    return content_rev_of(archive, message_id)
+
+
+def sources_below(archive: Archive, kind: str, prefix: str) -> list[int]:
+    """Sources of a kind whose identifier begins so."""
+    return [
+        row[0]
+        for row in archive.rows(
+            "SELECT id FROM sources WHERE kind = ? AND substr(identifier, 1, length(?2)) = ?2 ORDER BY id",
+            (kind, prefix),
+        )
+    ]
+
+
+def keys_present(archive: Archive, source_id: int, after: str, limit: int) -> list[str]:
+    """Keys of a source that are not gone, above `after`, in their order."""
+    return [
+        row[0]
+        for row in archive.rows(
+            "SELECT source_key FROM message_sources WHERE source_id = ? AND source_key > ? AND gone_at IS NULL"
+            " ORDER BY source_key LIMIT ?",
+            (source_id, after, limit),
+        )
+    ]
+
+
+def mark_gone(archive: Archive, source_id: int, source_keys: Iterable[str]) -> None:
+    """These are no longer in the source; their messages stay."""
+    archive.db.executemany(
+        "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ? AND source_key = ?",
+        [(source_id, key) for key in source_keys],
+    )
+    archive.db.executemany(
+        "DELETE FROM msgvault_messages WHERE source_id = ? AND source_key = ?",
+        [(source_id, key) for key in source_keys],
+    )
+
+
+def delete_with_source(archive: Archive, source_id: int, source_key: str, message_id: int, at: int) -> bool:
+    """A message was deleted where it stands: there it is gone; and if it stands nowhere else, it is deleted here.
+
+    The two bear the same time: that tells this deletion from a person's, which no import undoes.
+    """
+    archive.db.execute(
+        "UPDATE message_sources SET gone_at = ? WHERE source_id = ? AND source_key = ?", (at, source_id, source_key)
+    )
+    archive.db.execute(
+        "UPDATE messages SET deleted_at = ?1 WHERE id = ?2 AND deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM"
+        " message_sources x WHERE x.message_id = ?2 AND x.gone_at IS NULL)",
+        (at, message_id),
+    )
+    return archive.db.changes() > 0
+
+
+def undelete_with_source(archive: Archive, message_id: int) -> bool:
+    """A message stands somewhere (again) that was deleted only because a source deleted it; True if it was so."""
+    archive.db.execute(
+        "UPDATE messages SET deleted_at = NULL WHERE id = ?1 AND deleted_at IS NOT NULL AND EXISTS (SELECT 1 FROM"
+        " message_sources x WHERE x.message_id = ?1 AND x.gone_at = messages.deleted_at)",
+        (message_id,),
+    )
+    return archive.db.changes() > 0

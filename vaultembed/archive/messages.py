@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ class NewMessage:
     snippet: str
     thread_key: str
     is_reply: bool
+    thread_name: str | None = None
+    """What its source calls its conversation, unlike any other's; None where Message-IDs are all there is."""
+    thread_title: str = ""
+    """Of that conversation, for messages without a subject."""
 
 
 def compress(mime: bytes) -> bytes:
@@ -34,6 +39,15 @@ def compress(mime: bytes) -> bytes:
 def find_by_hash(archive: Archive, content_hash: bytes) -> int | None:
     found: int | None = archive.scalar("SELECT id FROM messages WHERE content_hash = ?", (content_hash,))
     return found
+
+
+def content_rev_of(archive: Archive, message_id: int) -> int:
+    return int(archive.scalar("SELECT content_rev FROM messages WHERE id = ?", (message_id,)))
+
+
+def has_raw(archive: Archive, message_id: int) -> bool:
+    """Whether the message is kept as it was sent."""
+    return archive.scalar("SELECT 1 FROM message_raw WHERE message_id = ?", (message_id,)) is not None
 
 
 def add_message(archive: Archive, new: NewMessage) -> int:
@@ -63,6 +77,16 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     _write_details(archive, message_id, new)
 
 
+def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
+    """Let a message bear these labels, and no others. Its folders stay."""
+    archive.db.execute(
+        "DELETE FROM message_labels WHERE message_id = ? AND label_id IN (SELECT id FROM labels WHERE kind = 'label')"
+        " AND label_id NOT IN (SELECT id FROM labels WHERE name IN (SELECT value FROM json_each(?)))",
+        (message_id, json.dumps(list(names))),
+    )
+    add_labels(archive, message_id, "label", names)
+
+
 def add_labels(archive: Archive, message_id: int, kind: str, names: Iterable[str]) -> None:
     """Put labels (`kind` "label") or folders ("folder") on a message; those it has stay."""
     for name in names:
@@ -79,6 +103,7 @@ _COLUMNS: Final = (
     "conversation_id",
     "in_reply_to",
     "sender_id",
+    "message_type",
     "sent_at",
     "zone_minutes",
     "subject",
@@ -95,9 +120,10 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
     return (
         parsed.rfc822_message_id,
         new.content_hash,
-        conversation_of(archive, parsed, new.thread_key, new.is_reply),
+        conversation_of(archive, parsed, new.thread_key, new.is_reply, new.thread_name, new.thread_title),
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
+        parsed.message_type,
         parsed.sent_at,
         parsed.zone_minutes,
         parsed.subject,
@@ -111,7 +137,7 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
 def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:
     parsed = new.parsed
     write_references(archive, message_id, parsed.references)
-    positions = {"to": 0, "cc": 0, "bcc": 0}
+    positions = {"to": 0, "cc": 0, "bcc": 0, "mention": 0}
     for recipient in parsed.recipients:
         archive.db.execute(
             "INSERT INTO message_recipients VALUES (?, ?, ?, ?)",

@@ -48,7 +48,8 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     names = ", ".join(tables[:4])
     raise UsageError(
         f"{path} is {what} (tables: {names}), not a vaultembed archive; nothing was changed",
-        "Choose another file with --archive or VAULTEMBED_ARCHIVE.",
+        "Choose another file with --archive or VAULTEMBED_ARCHIVE."
+        + (f" To move in from it: vaultembed import {path}" if "msgvault" in what else ""),
     )
 
 
@@ -138,6 +139,10 @@ _LOSSES: Final = {
     "repairs": (
         "SELECT count(*) FROM repairs WHERE undone_at IS NULL",
         "what {count:,} repaired texts were before: their repair cannot be undone any more",
+    ),
+    "msgvault": (
+        "SELECT count(*) FROM msgvault_messages",
+        "of {count:,} messages, what they were in msgvault: the next import reads them again",
     ),
 }
 """By name of the migration: how much there is of what its way down drops, and what that is."""

@@ -97,7 +97,7 @@ def commit_batch(
                 or current[1] == generation.id
             ):
                 continue
-            _write_outcome(archive, generation, recipe, outcome)
+            write_outcome(archive, generation, recipe, outcome)
             written.append(outcome)
             failpoint("build.in_transaction")
         for lease_id in held:
@@ -121,7 +121,11 @@ def _check_still_filled(archive: Archive, generation: Generation) -> None:
         )
 
 
-def _write_outcome(archive: Archive, generation: Generation, recipe: str, outcome: MessageOutcome) -> None:
+def write_outcome(
+    archive: Archive, generation: Generation, recipe: str, outcome: MessageOutcome, *, stamped: bool = True
+) -> None:
+    """Write what became of a message in place of what did before, in the caller's transaction, which must also
+    `collect_orphans`. Needs `load_vec`."""
     key = (generation.id, outcome.message_id)
     # a trigger notes the rows of the coarse index that lose their chunk; they go before the transaction ends
     archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
@@ -151,9 +155,10 @@ def _write_outcome(archive: Archive, generation: Generation, recipe: str, outcom
         " is_stale = 0, attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
         (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
     )
-    archive.db.execute(
-        "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ?", (*key, outcome.content_rev)
-    )
+    if stamped:
+        archive.db.execute(
+            "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ?", (*key, outcome.content_rev)
+        )
 
 
 def collect_orphans(archive: Archive, generation_id: int) -> int:

@@ -47,17 +47,29 @@ def root(
 
 @app.command("import")
 def import_command(
-    paths: Annotated[list[Path], typer.Argument(help="mbox files, Maildirs, message files, or folders of these.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="mbox files, Maildirs, message files, folders of these; or a msgvault archive."),
+    ],
     archive: ArchiveOption = None,
     raw: Annotated[
         Literal["keep", "none"], typer.Option(help="keep: also keep each message as it was sent. none: do not.")
     ] = "keep",
+    vectors: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The vectors.db of a msgvault archive, where it does not lie beside its msgvault.db."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be taken over from a msgvault archive, and do nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Import mail. What is in the archive already is skipped; run it again whenever there is more."""
     from vaultembed.cli import importing
 
-    importing.run(paths, archive, raw, json)
+    if dry_run:
+        importing.run_dry(paths, archive, vectors, json)
+    importing.run(paths, archive, raw, vectors, json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, coverage, safe
 from vaultembed.service.generations import (
+    AdoptedFrom,
     ChangeView,
     EmbeddingsView,
     FailuresView,
@@ -110,6 +111,8 @@ def generation_lines(generation: GenerationView) -> list[str]:
         lines.append(f"  {coverage(generation.coverage)}, in {count(generation.chunks, 'chunk')}")
     if generation.scope:
         lines.append(f"  only {generation.scope}")
+    if generation.adopted:
+        lines += adopted_lines(generation.adopted)
     if generation.recipes:
         mix = ", ".join(f"{number:,} with {recipe}" for recipe, number in generation.recipes.items())
         lines.append(f"  recipes: {mix}")
@@ -157,3 +160,13 @@ def render_change(data: ChangeView) -> None:
         typer.echo(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
     if data.restamped:
         typer.echo(f"{count(data.restamped, 'message')} need not be embedded again.")
+
+
+def adopted_lines(adopted: AdoptedFrom) -> list[str]:
+    lines = [f"  from msgvault: {adopted.fingerprint}, {adopted.origin}"]
+    if adopted.median_cosine is None:
+        lines.append(f"  its model, {adopted.model}, has not been found here: vaultembed embeddings build --model PATH")
+    else:
+        texts = count(adopted.sampled, "text")
+        lines.append(f"  compared with the model here: median cosine {adopted.median_cosine:.4f} of {texts}")
+    return lines

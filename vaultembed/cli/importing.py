@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,14 +10,18 @@ import typer
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, duration
-from vaultembed.service.import_run import ImportProgress, Raw
+from vaultembed.cli.words import count, duration, safe
+from vaultembed.service.adopting import CompareView
+from vaultembed.service.import_run import ImportProgress
 from vaultembed.service.importing import Imported, import_mail
+from vaultembed.service.message_writing import Raw
+from vaultembed.service.msgvault_plan import ImportPlan, plan_import
+from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView
 from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 
-def run(paths: list[Path], archive: Path | None, raw: Raw, as_json: bool) -> NoReturn:
+def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None, as_json: bool) -> NoReturn:
     def call() -> Result[Imported]:
         progress = Progress("Importing")
         try:
@@ -25,6 +30,7 @@ def run(paths: list[Path], archive: Path | None, raw: Raw, as_json: bool) -> NoR
                     archive_path(archive),
                     paths,
                     raw=raw,
+                    vectors=vectors,
                     on_progress=lambda at: show_progress(progress, at),
                     should_stop=stop,
                 )
@@ -35,11 +41,28 @@ def run(paths: list[Path], archive: Path | None, raw: Raw, as_json: bool) -> NoR
     finish("import", as_json, call, render)
 
 
+def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, as_json: bool) -> NoReturn:
+    def call() -> Result[ImportPlan]:
+        progress = Progress("Looking")
+        try:
+            with stopping() as stop:
+                result = plan_import(
+                    archive_path(archive),
+                    paths,
+                    vectors=vectors,
+                    on_progress=lambda at: show_progress(progress, at),
+                    should_stop=stop,
+                )
+                return stop.exit_code(result)
+        finally:
+            progress.close()
+
+    finish("import", as_json, call, render_plan)
+
+
 def show_progress(progress: Progress, at: ImportProgress) -> None:
     rate = at.messages / at.seconds if at.seconds > 0 else 0
-    progress.update(
-        at.bytes_done, at.bytes_total, at.seconds, f"{at.path.name}: {count(at.messages, 'message')}, {rate:,.0f}/s"
-    )
+    progress.update(at.done, at.total, at.seconds, f"{at.path.name}: {count(at.messages, 'message')}, {rate:,.0f}/s")
 
 
 def render(data: Imported) -> None:
@@ -57,3 +80,58 @@ def render(data: Imported) -> None:
     for number, what in others:
         if number:
             typer.echo(f"{number:>10,} {what}")
+    for view in data.msgvault:
+        for line in msgvault_lines(view, data.compared):
+            typer.echo(line)
+
+
+def render_plan(data: ImportPlan) -> None:
+    for plan in data.plans:
+        counts = plan.counts
+        typer.echo(f"{count(counts.new, 'message')} would be added to {data.archive}")
+        others = [
+            (counts.changed, "have changed since the last import"),
+            (counts.unchanged, "have not"),
+            (counts.duplicate, "are here already, from elsewhere"),
+            (counts.unreadable, "cannot be read"),
+        ]
+        for number, what in others:
+            if number:
+                typer.echo(f"{number:>10,} {what}")
+        for line in msgvault_lines(plan.msgvault, (), would=True):
+            typer.echo(line)
+
+
+def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, would: bool = False) -> Iterator[str]:
+    deleted = f", {view.deleted:,} of them deleted there, and so here" if view.deleted else ""
+    yield f"From msgvault ({view.path}): {count(view.sources, 'source')}, {count(view.messages, 'message')}{deleted}"
+    if view.vectors is None:
+        yield "  no vectors.db beside it: messages only"
+    for generation in view.generations:
+        yield from _generation_lines(generation, would=would)
+        for comparison in compared:
+            if comparison.generation == generation.generation:
+                verdict = "the same space" if comparison.same else "another space"
+                yield (
+                    f"    {count(comparison.sampled, 'text')} embedded again with {comparison.model}: median cosine"
+                    f" {comparison.median_cosine:.4f}, {verdict}"
+                )
+    for reason in view.passed_over:
+        yield f"  not taken over: {safe(reason)}"
+    for reason in view.left_out:
+        yield f"  left out: {safe(reason)}"
+
+
+def _generation_lines(view: AdoptedView, *, would: bool) -> Iterator[str]:
+    here = f" is generation {view.generation} here" if view.generation is not None else ""
+    yield f"  generation {view.origin_generation} ({safe(view.model)}, {view.dimension} dimensions, {view.state}){here}"
+    verb = "would be taken over" if would else "taken over"
+    if view.vectors or not view.here_already:
+        yield f"    {count(view.vectors, 'vector')} of {count(view.embedded, 'message')} {verb}"
+    if view.blank:
+        yield f"    {count(view.blank, 'message')} without text"
+    if view.here_already:
+        yield f"    {count(view.here_already, 'message')} covered here already"
+    if view.again:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in view.again.items())
+        yield f"    {count(sum(view.again.values()), 'message')} to be embedded again: {reasons}"

@@ -148,7 +148,7 @@ def choose_generation(archive: Archive, embedder: Embedder, model_path: str | No
                 return Job(generation_with_id(archive, former.id), recipe)
     check_model(embedder)
     canary = make_canary(embedder)
-    record = _record(facts, model_path)
+    record = model_record(facts, model_path)
     created = create_generation(archive, record, facts.space, recipe.tag, scope, canary, again=wanted.new)
     if (created.space, created.recipe, created.scope) != (facts.space, recipe.tag, scope.tag):
         return choose_generation(
@@ -308,7 +308,7 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
     )
 
 
-def _record(facts: ModelFacts, path: str | None) -> ModelRecord:
+def model_record(facts: ModelFacts, path: str | None) -> ModelRecord:
     return ModelRecord(
         name=facts.name,
         weights_sha256=facts.weights_sha256,

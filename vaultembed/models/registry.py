@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -110,6 +111,17 @@ _ALL_MINILM_L6_V2: Final = RegistryModel(
 DEFAULT_MODEL: Final = _ALL_MINILM_L6_V2.name
 
 MODELS: Final[Mapping[str, RegistryModel]] = MappingProxyType({m.name: m for m in (_ALL_MINILM_L6_V2,)})
+
+
+def model_called(name: str, dimension: int) -> RegistryModel | None:
+    """The model that another program may mean by `name`: "all-minilm", "all-MiniLM-L6-v2:latest",
+    "sentence-transformers/all-MiniLM-L6-v2". Only a guess: what it gives decides."""
+    plain = re.sub(r"[:_ ]+", "-", name.lower().rpartition("/")[2])
+    plain = re.sub(r"-(latest|\d+m|fp?16|fp?32|bf16|q\d\w*)(?=-|\Z)", "", plain)
+    for model in MODELS.values():
+        if plain and model.dimension == dimension and (model.name.startswith(plain) or plain.startswith(model.name)):
+            return model
+    return None
 
 
 def find_model(name: str) -> RegistryModel:

@@ -170,6 +170,8 @@ def open_model_of(generation: Generation) -> Embedder:
     from vaultembed.models.open import open_in_process, resolve_model
 
     model = generation.model
+    if not generation.is_checked:
+        raise model_unknown(generation)
     try:
         resolved = resolve_model(
             model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
@@ -181,6 +183,17 @@ def open_model_of(generation: Generation) -> Embedder:
             error.message,
             f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
         ) from error
+
+
+def model_unknown(generation: Generation) -> ModelError:
+    """For a generation from another program, before a model here has been found to give its vectors."""
+    name = generation.model.name
+    return ModelError(
+        f"generation {generation.id} comes from msgvault, and no model here has been found to give the vectors of its"
+        f" {name}",
+        f"Get {name} as a .gguf file (one of Ollama's is such a file: ollama show {name} --modelfile), then compare and"
+        " use it: vaultembed embeddings build --model PATH",
+    )
 
 
 def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:

@@ -164,11 +164,13 @@ def restore(
 
 
 def migration_notes(archive: Archive) -> tuple[str, ...]:
-    """What a command must say whose opening of the archive brought it up to date."""
-    if archive.migrated is None:
-        return ()
-    before, now = archive.migrated.from_version, len(read_migrations())
-    return (f"The archive was brought from schema version {before} to {now}. Before: {archive.migrated.backup}",)
+    """What a command must say whose opening of the archive brought it up to date, or finished what was begun."""
+    notes = [f"Finished what an import had left to be done: {done}." for done in archive.steps_taken]
+    if archive.migrated is not None:
+        before, now = archive.migrated.from_version, len(read_migrations())
+        kept = archive.migrated.backup
+        notes.append(f"The archive was brought from schema version {before} to {now}. Before: {kept}")
+    return tuple(notes)
 
 
 def _check_destination(archive_path: Path, destination: Path, *, overwrite: bool) -> None:

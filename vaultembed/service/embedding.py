@@ -16,6 +16,7 @@ from vaultembed.embeddings.build import Built, Options, Plan, Wanted, build, cho
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
+from vaultembed.service.adopting import bind_or_refuse, resolve_for
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.build_helpers import Helpers
 from vaultembed.service.disk_space import needed_by_build, space_needed_hint
@@ -124,12 +125,18 @@ def _build(
     present = generation_to_fill(archive)
     named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
     name, document_prefix, query_prefix = request.model, request.document_prefix, request.query_prefix
-    if name is None and present is not None:
+    to_bind = present if present is not None and not present.is_checked and not request.new else None
+    if name is None and present is not None and present.is_checked:
         name = present.model.path or present.model.name
         document_prefix = present.model.document_prefix if document_prefix is None else document_prefix
         query_prefix = present.model.query_prefix if query_prefix is None else query_prefix
     wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
-    resolved = resolve_model(name or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
+    if to_bind is not None and name is None:
+        resolved = resolve_for(to_bind, document_prefix, query_prefix)
+    elif to_bind is not None:
+        resolved = resolve_model(name or "", document_prefix=document_prefix or "", query_prefix=query_prefix or "")
+    else:
+        resolved = resolve_model(name or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
     embedder = open_in_child(resolved, share=request.workers)
     helpers = Helpers()
     run_id = 0
@@ -144,6 +151,8 @@ def _build(
 
     try:
         model_path = str(resolved.path) if resolved.facts.converter == "gguf" else None
+        if to_bind is not None:
+            bind_or_refuse(archive, to_bind, embedder, model_path)
         job = choose_generation(archive, embedder, model_path, wanted)
         built = build(
             archive,

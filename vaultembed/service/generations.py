@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaultembed.archive.adoption import find_adopted
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations import (
     Generation,
@@ -43,6 +44,21 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptedFrom:
+    """Another program's generation, that this one was."""
+
+    origin: str
+    """Path of its vectors.db."""
+    model: str
+    fingerprint: str
+    """There."""
+    median_cosine: float | None
+    """Of texts embedded again here; None while no model has been found to give the same vectors."""
+    least_cosine: float | None
+    sampled: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationView:
     id: int
     state: str
@@ -60,6 +76,8 @@ class GenerationView:
     recipes: dict[str, int]
     """Messages by recipe, where there is more than one."""
     workers: tuple[WorkerView, ...]
+    adopted: AdoptedFrom | None
+    """None: it was made here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +139,22 @@ def generation_view(archive: Archive, generation: Generation) -> GenerationView:
         coverage=coverage_view(coverage_of(archive, generation.id)),
         recipes=recipe_mix(archive, generation.id),
         workers=_workers(archive, generation.id),
+        adopted=_adopted_from(archive, generation.id),
+    )
+
+
+def _adopted_from(archive: Archive, generation_id: int) -> AdoptedFrom | None:
+    found = find_adopted(archive, generation_id)
+    if found is None:
+        return None
+    checked = found.checked
+    return AdoptedFrom(
+        origin=found.origin,
+        model=found.model,
+        fingerprint=found.fingerprint,
+        median_cosine=checked.median_cosine if checked else None,
+        least_cosine=checked.least_cosine if checked else None,
+        sampled=checked.sampled if checked else 0,
     )
 
 

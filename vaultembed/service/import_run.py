@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from vaultembed.archive import imported
 from vaultembed.archive.database import Archive
 from vaultembed.archive.imported import NOT_TO_ITS_END, Place, ReadState, Sighting
-from vaultembed.archive.messages import (
-    NewMessage,
-    add_labels,
-    add_message,
-    compress,
-    find_by_hash,
-    forget_problem,
-    record_problems,
-    replace_message,
-)
+from vaultembed.archive.messages import NewMessage, forget_problem, record_problems
 from vaultembed.failpoints import failpoint
 from vaultembed.message import Problem, RawMessage
+from vaultembed.service.message_writing import (
+    Entry,
+    Raw,
+    Written,
+    decode_unless_known,
+    entry_of_mime,
+    flags_text,
+    write_entry,
+)
 from vaultembed.service.total_size import TotalSize
 from vaultembed.sources import (
     FileState,
@@ -38,11 +38,6 @@ from vaultembed.sources import (
 )
 from vaultembed.sources.base import printable
 from vaultembed.sources.maildir import maildir_flags, maildir_key
-from vaultembed.text.mime import parse_message, read_labels
-from vaultembed.text.snippet import snippet
-from vaultembed.text.subject import base_subject
-
-Raw = Literal["keep", "none"]
 
 BATCH_MESSAGES: Final = 400
 BATCH_BYTES: Final = 32 * 1024 * 1024
@@ -71,8 +66,9 @@ class ImportCounts:
 class ImportProgress:
     path: Path
     messages: int
-    bytes_done: int
-    bytes_total: int | None
+    done: int
+    """Bytes; of a msgvault archive, messages."""
+    total: int | None
     """None until it is known."""
     seconds: float
 
@@ -81,10 +77,9 @@ class ImportProgress:
 class _Pending:
     """Read but not written."""
 
-    source_id: int
-    raw: RawMessage
-    is_repeated: bool
-    """The same message stood before in the same mbox."""
+    entry: Entry
+    size: int
+    """Bytes."""
     state: ReadState | None
     """To be recorded with it; an mbox's is recorded by offset, once a batch."""
 
@@ -96,7 +91,7 @@ class _Batch:
 
     def add(self, pending: _Pending) -> None:
         self.messages.append(pending)
-        self.size += len(pending.raw.mime)
+        self.size += pending.size
 
     @property
     def is_full(self) -> bool:
@@ -182,12 +177,12 @@ class PathImport:
             self._report(source_id, read)
             return
         state = ReadState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
-        self._add(_Pending(source_id, read, is_repeated=False, state=state))
+        self._add(self._pending(source_id, read, state))
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
         """A Maildir renames a message to change its flags; its content is not read again for that."""
         flags = maildir_flags(file.path.name) if file.kind == "maildir" else frozenset()
-        place = Place(key, printable(file.path), file.folder, _flags(flags))
+        place = Place(key, printable(file.path), file.folder, flags_text(flags))
         if imported.place_differs(self._archive, source_id, place):
             message_id = imported.message_at(self._archive, source_id, key)
             if message_id is not None:
@@ -226,7 +221,7 @@ class PathImport:
                 whole = whole and not entry.message.ends_file
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
-                self._batch.add(_Pending(source_id, entry.message, is_repeated, None))
+                self._batch.add(self._pending(source_id, entry.message, None, is_repeated=is_repeated))
             if self._batch.is_full:
                 self._flush()
                 if not is_rewritten:
@@ -257,9 +252,15 @@ class PathImport:
             self._archive, source_id, file.relative_path, ReadState(size, mtime_ns, prefix_hash, offset)
         )
 
+    def _pending(
+        self, source_id: int, raw: RawMessage, state: ReadState | None, *, is_repeated: bool = False
+    ) -> _Pending:
+        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated)
+        return _Pending(entry, len(raw.mime), state)
+
     def _add(self, pending: _Pending) -> None:
         self._batch.add(pending)
-        self._bytes_done += len(pending.raw.mime)
+        self._bytes_done += pending.size
         if self._batch.is_full:
             self._flush()
 
@@ -268,7 +269,7 @@ class PathImport:
         batch, self._batch = self._batch, _Batch()
         if not batch.messages:
             return
-        ready = [(pending, self._parse(pending)) for pending in batch.messages]
+        ready = [(pending, decode_unless_known(self._archive, pending.entry)) for pending in batch.messages]
         before = self._counts
         failpoint("import.before_transaction")
         try:
@@ -282,82 +283,13 @@ class PathImport:
         failpoint("import.after_transaction")
         self._progress()
 
-    def _parse(self, pending: _Pending) -> NewMessage | Problem | bytes:
-        """The message decoded; its hash alone where it is here already; a problem where decoding failed."""
-        raw = pending.raw
-        if find_by_hash(self._archive, raw.content_hash) is not None:
-            return raw.content_hash
-        return self._decode(raw)
-
-    def _decode(self, raw: RawMessage) -> NewMessage | Problem:
-        try:
-            parsed = parse_message(raw.mime, delivered_at=raw.delivered_at)
-        except (KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:
-            # this message's trouble, and the rest goes on; a panic in resiliparse's native code is no Exception
-            return Problem("unreadable-message", f"{type(error).__name__}: {error}")
-        thread_key, is_reply = base_subject(parsed.subject)
-        return NewMessage(
-            parsed=parsed,
-            content_hash=raw.content_hash,
-            compressed_mime=compress(raw.mime) if self._raw == "keep" else None,
-            snippet=snippet(parsed.body_text),
-            thread_key=thread_key,
-            is_reply=is_reply,
-        )
-
-    def _is_edition(self, message_id: int, new: NewMessage) -> bool:
-        """Whether `new` is what the message has become: a draft that was edited, say. File names are used again for
-        other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text. A
-        deleted message is not what anybody wants a newer text hidden under."""
-        same = imported.message_id_header(self._archive, message_id) == new.parsed.rfc822_message_id is not None
-        return same and imported.stands_alone(self._archive, message_id) and imported.is_live(self._archive, message_id)
-
-    def _write(self, pending: _Pending, new: NewMessage | Problem | bytes) -> None:
-        archive, source_id, raw = self._archive, pending.source_id, pending.raw
-        if isinstance(new, Problem):
-            self._count(problems=1)
-            record_problems(archive, source_id, None, raw.locator, [new])
-            return
-        present = imported.message_at(archive, source_id, raw.source_key)
-        message_id = find_by_hash(archive, raw.content_hash)
-        if message_id is None and isinstance(new, bytes):
-            new = self._decode(raw)  # it was here a moment ago, and has been given other content since
-            if isinstance(new, Problem):
-                self._count(problems=1)
-                record_problems(archive, source_id, None, raw.locator, [new])
-                return
-        if message_id is not None and not imported.is_live(archive, message_id):
-            self._count(deleted=1)
-        elif message_id is not None:
-            is_unchanged = present == message_id and not pending.is_repeated
-            self._count(**{"unchanged" if is_unchanged else "duplicate": 1})
-        elif isinstance(new, NewMessage) and present is not None and self._is_edition(present, new):
-            message_id = present
-            replace_message(archive, message_id, new)
-            self._count(updated=1)
-        elif isinstance(new, NewMessage):
-            message_id = add_message(archive, new)
-            self._count(added=1)
-        if message_id is None:
-            raise LookupError(f"{raw.locator} was neither found nor written")
-        if present is not None and present != message_id:
-            imported.displace(archive, source_id, raw.source_key)
-            self._count(gone=1)
-        imported.put_at(
-            archive, source_id, Place(raw.source_key, raw.locator, raw.folder, _flags(raw.flags)), message_id
-        )
-        if isinstance(new, bytes):  # not decoded, but this copy may bear other labels
-            add_labels(archive, message_id, "label", read_labels(raw.mime))
-        if raw.folder:
-            add_labels(archive, message_id, "folder", [raw.folder])
-        if isinstance(new, NewMessage) and new.parsed.problems:
-            self._count(problems=1)
-            record_problems(archive, source_id, message_id, raw.locator, new.parsed.problems)
-        if pending.state is not None:
-            imported.set_read_state(archive, source_id, raw.source_key, pending.state)
-            forget_problem(archive, raw.locator, _UNREADABLE)
+    def _write(self, pending: _Pending, new: NewMessage | Problem | None) -> None:
+        archive, entry = self._archive, pending.entry
+        written = write_entry(archive, entry, new)
+        self._counts = counted(self._counts, written)
+        if pending.state is not None and written.message_id is not None:
+            imported.set_read_state(archive, entry.source_id, entry.place.source_key, pending.state)
+            forget_problem(archive, entry.place.locator, _UNREADABLE)
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
         self._count(problems=1)
@@ -383,5 +315,9 @@ def _file_state(known: ReadState) -> FileState:
     return FileState(known.size, known.mtime_ns, known.prefix_hash, known.read_to)
 
 
-def _flags(flags: frozenset[str]) -> str:
-    return " ".join(sorted(flags))
+def counted(counts: ImportCounts, written: Written) -> ImportCounts:
+    """With one more message."""
+    more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
+    if written.became != "unreadable":
+        more[written.became] = 1
+    return replace(counts, **{name: getattr(counts, name) + n for name, n in more.items()})

@@ -10,12 +10,19 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.fulltext import refresh_stale
+from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_to_fill
+from vaultembed.archive.msgvault.files import ForeignDamageError, find_archive
 from vaultembed.errors import UsageError
+from vaultembed.search.serving import model_unknown
+from vaultembed.service.adopting import CompareView, bind_what_is_here, unchecked_generations
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
-from vaultembed.service.import_run import ImportCounts, ImportProgress, PathImport, Raw
+from vaultembed.service.import_run import ImportCounts, ImportProgress, PathImport
+from vaultembed.service.message_writing import Raw
+from vaultembed.service.msgvault_import import MsgvaultImport, MsgvaultPaths, find_vectors
+from vaultembed.service.msgvault_view import MsgvaultView
 from vaultembed.service.result import Result
-from vaultembed.service.total_size import total_size
+from vaultembed.service.total_size import size_of_files, total_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +30,31 @@ class Imported:
     archive: Path
     paths: tuple[Path, ...]
     counts: ImportCounts
+    msgvault: tuple[MsgvaultView, ...]
+    """What came from msgvault archives among the paths."""
+    compared: tuple[CompareView, ...]
+    """Models here, compared with generations of theirs."""
     seconds: float
     interrupted: bool
+
+
+def find_archives(paths: Sequence[Path], vectors: Path | None) -> dict[Path, MsgvaultPaths]:
+    """Those of the paths that are msgvault archives.
+
+    Raises:
+        UsageError: a path does not exist; or `vectors` goes with none of them, or does not say with which.
+    """
+    for path in (*paths, *([vectors] if vectors else [])):
+        if not os.path.lexists(path):
+            raise UsageError(f"{path} does not exist", "Check the spelling. Nothing was imported.")
+    found = {path: archive for path in paths if (archive := find_archive(path)) is not None}
+    if vectors is not None and len(found) != 1:
+        which = "none of the paths is one" if not found else "there is more than one"
+        raise UsageError(
+            f"--vectors goes with one msgvault archive, and {which}",
+            "Name the folder of msgvault, or its msgvault.db: vaultembed import DIR --vectors FILE",
+        )
+    return {path: MsgvaultPaths(archive, find_vectors(archive, vectors)) for path, archive in found.items()}
 
 
 def import_mail(
@@ -32,10 +62,13 @@ def import_mail(
     paths: Sequence[Path],
     *,
     raw: Raw = "keep",
+    vectors: Path | None = None,
     on_progress: Callable[[ImportProgress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[Imported]:
-    """Import mboxes, Maildirs, message files and folders of these; what is known already is skipped.
+    """Import mboxes, Maildirs, message files, folders of these, and msgvault archives; what is known is skipped.
+
+    `vectors`: the vectors.db of the one msgvault archive among the paths, where it does not lie beside it.
 
     A path that holds no mail, or none that can be read, is named in the notes; the others go through, and the exit
     code is 1.
@@ -44,18 +77,23 @@ def import_mail(
         UsageError: a path does not exist. Found out before anything is imported.
     """
     started = time.monotonic()
-    for path in paths:
-        if not os.path.lexists(path):
-            raise UsageError(f"{path} does not exist", "Check the spelling. Nothing was imported.")
-    notes = []
-    read: dict[Path, int] = {}
+    archives = find_archives(paths, vectors)
+    notes: list[str] = []
+    views: list[MsgvaultView] = []
+    read: dict[Path, ImportProgress] = {}
 
     def note(at: ImportProgress) -> None:
-        read[at.path] = at.bytes_done
+        read[at.path] = at
         on_progress(at)
 
     def needed() -> int:
-        return needed_by_import(archive_path, total_size(paths) - sum(read.values()))
+        left = total_size([path for path in paths if path not in archives])
+        left -= sum(at.done for path, at in read.items() if path not in archives)
+        for pair in archives.values():
+            at = read.get(pair.archive)
+            share = at.done / at.total if at and at.total else 0.0
+            left += round((1 - share) * size_of_files([pair.archive, *([pair.vectors] if pair.vectors else [])]))
+        return needed_by_import(archive_path, left)
 
     with space_needed_hint(needed), open_archive(archive_path) as archive:
         migrated = migration_notes(archive)
@@ -64,27 +102,59 @@ def import_mail(
         for path in paths:
             before = counts
             try:
-                counts = PathImport(archive, path, raw, counts, note, should_stop).run()
-            except UsageError as error:  # no mail there; the other paths go through
+                if path in archives:
+                    run = MsgvaultImport(archive, archives[path], raw, counts, note, should_stop)
+                    archive.load_vec()
+                    views.append(run.run())
+                    counts = run.counts
+                else:
+                    counts = PathImport(archive, path, raw, counts, note, should_stop).run()
+            except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
                 notes.append(f"Not imported: {error.message}")
                 continue
             if counts.problems > before.problems and _messages(counts) == _messages(before):
                 notes.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if should_stop():
                 break
-    failed = bool(notes)
+        compared = bind_what_is_here(archive) if views and not should_stop() else []
+        unchecked = unchecked_generations(archive) if views else []
+        filled = generation_to_fill(archive)
+        coverage = coverage_of(archive, filled.id if filled else None)
+    failed = bool(notes) or any(view.left_out for view in views)
     notes += migrated
     interrupted = should_stop()
-    data = Imported(archive_path, tuple(paths), counts, time.monotonic() - started, interrupted)
+    data = Imported(
+        archive_path,
+        tuple(paths),
+        counts,
+        tuple(views),
+        tuple(compared),
+        time.monotonic() - started,
+        interrupted,
+    )
     if interrupted:
         notes.append("Interrupted; what was read is safe. The same command goes on from here.")
     if counts.problems:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
-    if counts.added or counts.updated:
-        notes.append("Text search works now. For search by meaning: vaultembed embeddings build")
+    notes += next_steps(unchecked, counts, coverage if views else None)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+
+
+def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: Coverage | None) -> list[str]:
+    """`adopted`: of the generation to be filled, after an import from msgvault."""
+    if unchecked:
+        hints = dict.fromkeys(model_unknown(generation).hint for generation in unchecked)
+        return [f"Text search works now. For search by meaning: {hint}" for hint in hints]
+    if adopted is not None and adopted.missing < adopted.live:
+        if not adopted.missing:
+            return ["Search works now, by words and by meaning."]
+        missing = f"{adopted.missing:,} messages are still to be embedded: vaultembed embeddings build"
+        return [f"Search works now, by words and by meaning. {missing}"]
+    if counts.added or counts.updated:
+        return ["Text search works now. For search by meaning: vaultembed embeddings build"]
+    return []
 
 
 def _messages(counts: ImportCounts) -> int:

@@ -9,6 +9,7 @@ from vaultembed.archive.generations import Generation
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
+from vaultembed.search.serving import model_unknown
 
 if TYPE_CHECKING:
     from vaultembed.models.host import ChildEmbedder
@@ -20,6 +21,8 @@ def resolve_model_of(generation: Generation) -> ModelFile:
         ModelError: it is not here, or what is here under its name is another one.
     """
     model = generation.model
+    if not generation.is_checked:
+        raise model_unknown(generation)
     try:
         resolved = resolve_model(
             model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix

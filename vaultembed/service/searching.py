@@ -16,7 +16,7 @@ from vaultembed.archive.serving import read_embedded_chunk
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
+from vaultembed.search.serving import Answering, Opener, Serving, answer, find_serving, model_unknown, open_model_of
 from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.dates import iso
 from vaultembed.service.result import Result
@@ -99,10 +99,10 @@ def search_archive(
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if meant else None
         answering = None
-        if serving is not None:
+        if serving is not None and _can_answer(serving):
             answering = answer(archive, serving, query.text, open_embedder)
         elif meant:
-            error = _nothing_serves(archive)
+            error = model_unknown(serving.main) if serving else _nothing_serves(archive)
             if mode == "vector":
                 raise error
             notes.append(f"By words only: {error.message}. {error.hint}")
@@ -127,6 +127,11 @@ def search_archive(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
         )
     return Result("search", view, tuple(notes))
+
+
+def _can_answer(serving: Serving) -> bool:
+    """False while all there is was adopted and its model is not known: until then, words are what there is."""
+    return serving.main.is_checked or (serving.building is not None and serving.building.is_checked)
 
 
 def _nothing_serves(archive: Archive) -> NotReadyError:

@@ -32,6 +32,15 @@ def total_size(paths: Sequence[Path]) -> int:
     return sum(_size(path) or 0 for path in paths)
 
 
+def size_of_files(paths: Sequence[Path]) -> int:
+    """Bytes."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
 def _size(path: Path, should_stop: Callable[[], bool] = lambda: False) -> int | None:
     """None where it could not be added up, or was no longer wanted."""
     total = 0

@@ -1,0 +1,83 @@
+"""Whether a model here gives the vectors that another program's generation holds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vaultembed.archive.adoption import Checked, bind_model
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import Generation
+from vaultembed.archive.verifying import AdoptedChunk, read_adopted_sample
+from vaultembed.archive.work import read_work
+from vaultembed.embeddings.build import model_record
+from vaultembed.embeddings.canary import make_canary
+from vaultembed.embeddings.recipe import recipe_for
+from vaultembed.embeddings.resilient import check_model, embed_texts
+from vaultembed.models.protocol import Embedder
+from vaultembed.text.reconstruct import candidates
+
+SAMPLE: Final = 48
+_ENOUGH: Final = 8
+"""With so many texts that are known, none need be guessed at."""
+SAME_SPACE: Final = 0.98
+"""Median cosine from which two models count as the same. See `tests/benchmarks/same_space.py`."""
+_LONGEST: Final = 1_500
+"""Characters: a longer text may have been cut off by either model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    checked: Checked
+    is_same: bool
+
+
+def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Comparison | None:
+    """Embed texts of adopted vectors again. None where there is nothing to compare.
+
+    Where the text that was embedded is not known, the best of those that it may have been counts.
+
+    Raises:
+        ModelError: the model does not work.
+    """
+    check_model(embedder)
+    if embedder.facts.dimension != generation.dimension:
+        return Comparison(Checked(0.0, 0.0, 0), is_same=False)
+    sample = read_adopted_sample(archive, generation.id, 4 * SAMPLE, random.Random(generation.id))  # noqa: S311
+    told = [chunk for chunk in sample if chunk.text is not None and len(chunk.text) <= _LONGEST][:SAMPLE]
+    cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in told]
+    if len(told) < _ENOUGH:
+        for chunk in [chunk for chunk in sample if chunk.text is None][:SAMPLE]:
+            texts = [
+                t for work in read_work(archive, [chunk.message_id]) for t in candidates(work.subject, work.body_text)
+            ]
+            cosines.append(_best(embedder, [text for text in texts if len(text) <= _LONGEST], chunk))
+    found = [cosine for cosine in cosines if cosine is not None]
+    if not found:
+        return None
+    checked = Checked(round(float(np.median(found)), 5), round(min(found), 5), len(found))
+    return Comparison(checked, checked.median_cosine >= SAME_SPACE)
+
+
+def _best(embedder: Embedder, texts: Sequence[str], chunk: AdoptedChunk) -> float | None:
+    """The highest cosine of a text's vector with the one adopted; None where none can be embedded."""
+    stored = np.frombuffer(chunk.embedding, "<f2").astype(np.float32)
+    vectors = [vector for vector in embed_texts(embedder, texts).results if not isinstance(vector, str)]
+    return max((float(np.asarray(vector) @ stored) for vector in vectors), default=None)
+
+
+def bind(archive: Archive, generation: Generation, embedder: Embedder, path: str | None, found: Checked) -> Generation:
+    """Let the generation be of the model's space from now on; what it lacks is embedded with our recipe."""
+    return bind_model(
+        archive,
+        generation,
+        model_record(embedder.facts, path),
+        embedder.facts.space,
+        recipe_for(embedder.facts.context_length).tag,
+        make_canary(embedder),
+        found,
+    )

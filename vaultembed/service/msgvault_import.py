@@ -1,0 +1,338 @@
+"""Takes a msgvault archive over: its messages, and the vectors that may be trusted. Again: what has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vaultembed.archive import imported
+from vaultembed.archive.adoption import adopt, find_by_origin, has_current_outcome, may_adopt, steps, write_adopted
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import Generation
+from vaultembed.archive.imported import Known
+from vaultembed.archive.ledger import run_steps
+from vaultembed.archive.messages import record_problems, set_labels
+from vaultembed.archive.msgvault.files import (
+    ForeignDamageError,
+    ForeignDatabase,
+    check_is_archive,
+    open_foreign,
+    open_pair,
+)
+from vaultembed.archive.msgvault.messages import (
+    TheirMessage,
+    TheirSource,
+    ids_still_there,
+    left_out,
+    list_message_ids,
+    list_sources,
+)
+from vaultembed.archive.msgvault.vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.archive.outcomes import MessageOutcome
+from vaultembed.archive.work import read_work
+from vaultembed.errors import VaultembedError
+from vaultembed.failpoints import failpoint
+from vaultembed.message import Problem
+from vaultembed.service.import_run import ImportCounts, ImportProgress, counted
+from vaultembed.service.message_writing import Raw, decode_unless_known, write_entry
+from vaultembed.service.msgvault_messages import Taken, take
+from vaultembed.service.msgvault_reading import Tally, Unreadable, batches, origin_of, outcome_of
+from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView, adopted_view
+from vaultembed.sources.base import printable
+from vaultembed.text.prepare import prepare_text
+
+_GONE_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class MsgvaultPaths:
+    archive: Path
+    vectors: Path | None
+    """None: there is none beside it."""
+
+
+@dataclass(slots=True)
+class _Adoption:
+    """One of msgvault's generations, and what it is here."""
+
+    theirs: TheirGeneration
+    here: Generation | None
+    """None while nothing of it was written."""
+    is_out: bool
+    """It was discarded or pruned here since: that stays so."""
+    tally: Tally = field(default_factory=Tally)
+
+
+class MsgvaultImport:
+    """The import of one msgvault archive. Needs `load_vec`."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        paths: MsgvaultPaths,
+        raw: Raw,
+        counts: ImportCounts,
+        on_progress: Callable[[ImportProgress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._paths = paths
+        self._identifier = printable(paths.archive.resolve())
+        self._raw = raw
+        self.counts = counts
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._started = time.monotonic()
+        self._source_ids: dict[int, int] = {}
+        self._left_out: list[str] = []
+        self._passed_over: list[str] = []
+        self._adoptions: list[_Adoption] = []
+        self._deleted = 0
+
+    def run(self) -> MsgvaultView:
+        """
+        Raises:
+            VaultembedError: msgvault.db cannot be read, or is no whole archive; nothing was imported. What is wrong
+                with vectors.db is told in the result: the messages are imported without.
+        """
+        with open_pair(self._paths.archive, readable_vectors(self._paths.vectors, self._left_out)) as (
+            database,
+            vectors_database,
+        ):
+            check_is_archive(database)
+            self._left_out += left_out(database)
+            sources = list_sources(database)
+            vectors = self._open_vectors(vectors_database, database)
+            ids, is_whole = list_message_ids(database)
+            if not is_whole:
+                self._left_out.append("messages on damaged pages of msgvault.db")
+            done = 0
+            for messages, unreadable in batches(database, ids):
+                if self._should_stop():
+                    break
+                self._import(database, vectors, sources, messages, unreadable)
+                done += len(messages) + len(unreadable)
+                seconds = time.monotonic() - self._started
+                self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), seconds))
+            if not self._should_stop():
+                self._finish(database, sources, is_whole=is_whole)
+        if not self._should_stop():
+            failpoint("import.before_backfill")
+            run_steps(self._archive, (steps,))
+        return self._view(vectors, len(sources), len(ids))
+
+    def _open_vectors(self, opened: ForeignDatabase | None, messages: ForeignDatabase) -> TheirVectors | None:
+        if opened is None:
+            return None
+        try:
+            vectors = TheirVectors(opened, messages)
+        except ForeignDamageError as error:
+            self._left_out.append(f"all vectors: {error.message}")
+            return None
+        self._left_out += vectors.left_out
+        self._passed_over += vectors.passed_over
+        if not vectors.is_pending_known:
+            self._left_out.append(
+                "all vectors: pending_embeddings is missing, and with it which texts have changed since"
+            )
+        for theirs in vectors.generations:
+            here = find_by_origin(self._archive, origin_of(vectors, theirs))
+            is_out = here is not None and (here.pruned_at is not None or here.state == "discarded")
+            if is_out and here is not None:
+                self._passed_over.append(f"generation {theirs.id} ({theirs.model}): it was given up here before")
+            self._adoptions.append(_Adoption(theirs, here, is_out))
+        return vectors
+
+    def _source_id(self, source: TheirSource) -> int:
+        if source.id not in self._source_ids:
+            identifier = f"{self._identifier}#{printable(source.name)}"
+            self._source_ids[source.id] = imported.source_id_of(self._archive, "msgvault", identifier)
+        return self._source_ids[source.id]
+
+    def _import(
+        self,
+        database: ForeignDatabase,
+        vectors: TheirVectors | None,
+        sources: Mapping[int, TheirSource],
+        messages: Sequence[TheirMessage],
+        unreadable: Sequence[Unreadable],
+    ) -> None:
+        """One batch: what is to be read is read first, so that the transaction is short."""
+        owners = {m.id: owner_of(m, sources) for m in messages}
+        known = self._known(messages, owners)
+        new = [m for m in messages if m.id not in known or known[m.id].digest != m.digest]
+        taken = [
+            take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, known.get(m.id)) for m in new
+        ]
+        ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
+        is_new = {m.id for m in new}
+        found: list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]] = []
+        for adoption in self._adoptions if vectors is not None else ():
+            if adoption.is_out or vectors is None:
+                continue
+            wanted = [m for m in messages if m.id in is_new or not self._is_done(adoption, known[m.id].message_id)]
+            adoption.tally.here_already += sum(m.deleted_at is None for m in messages) - sum(
+                m.deleted_at is None for m in wanted
+            )
+            found.append((adoption, vectors.read(adoption.theirs, wanted)))
+        database.check_unchanged()
+        if vectors is not None:
+            vectors.check_unchanged()
+        before = self.counts
+        failpoint("import.before_transaction")
+        try:
+            with self._archive.transaction():
+                ids = {m.id: (known[m.id].message_id, known[m.id].content_rev) for m in messages if m.id not in is_new}
+                for each, decoded in ready:
+                    written = self._write(each, decoded)
+                    if written is not None:
+                        ids[each.message.id] = written
+                    failpoint("import.in_transaction")
+                self._count(unchanged=len(messages) - len(new))
+                for bad in unreadable:
+                    self._report(bad)
+                by_id = {m.id: m for m in messages}
+                for adoption, verdicts in found:
+                    self._adopt(vectors, adoption, by_id, ids, verdicts)
+        except BaseException:
+            self.counts = before
+            raise
+        failpoint("import.after_transaction")
+
+    def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
+        """By msgvault's id."""
+        keys: dict[int, list[str]] = {}
+        for message in messages:
+            self._deleted += message.deleted_at is not None
+            keys.setdefault(self._source_id(owners[message.id]), []).append(str(message.id))
+        found: dict[int, Known] = {}
+        for source_id, of_source in keys.items():
+            found |= {int(k): v for k, v in imported.known_messages(self._archive, source_id, of_source).items()}
+        return found
+
+    def _is_done(self, adoption: _Adoption, message_id: int) -> bool:
+        return adoption.here is not None and has_current_outcome(self._archive, adoption.here.id, message_id)
+
+    def _write(self, taken: Taken, decoded: object) -> tuple[int, int] | None:
+        """The message's id here and its content_rev; None where it could not be decoded."""
+        written = write_entry(self._archive, taken.entry, decoded)  # type: ignore[arg-type]
+        self.counts = counted(self.counts, written)
+        if written.message_id is None:
+            return None
+        source_id, key = taken.entry.source_id, taken.entry.place.source_key
+        if imported.stands_alone(self._archive, written.message_id):
+            set_labels(self._archive, written.message_id, taken.labels)
+        return written.message_id, imported.remember(
+            self._archive, source_id, key, taken.message.digest, written.message_id
+        )
+
+    def _report(self, bad: Unreadable) -> None:
+        self._count(problems=1)
+        locator = f"{printable(self._paths.archive)}#{bad.message_id}"
+        record_problems(self._archive, None, None, locator, [Problem("unreadable-message", bad.why)])
+
+    def _adopt(
+        self,
+        vectors: TheirVectors | None,
+        adoption: _Adoption,
+        messages: Mapping[int, TheirMessage],
+        ids: Mapping[int, tuple[int, int]],
+        verdicts: Mapping[int, list[TheirChunk] | Why],
+    ) -> None:
+        outcomes: list[MessageOutcome] = []
+        tally = adoption.tally
+        for their_id, verdict in verdicts.items():
+            if their_id not in ids:
+                continue  # it could not be imported
+            message_id, content_rev = ids[their_id]
+            if isinstance(verdict, str):
+                tally.again[verdict] += 1
+                continue
+            here = adoption.here
+            if not may_adopt(self._archive, here.id if here else None, message_id, content_rev):
+                tally.here_already += 1
+                continue
+            if not verdict and not self._is_blank(message_id):
+                tally.again["vectors missing"] += 1
+                continue
+            outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
+            tally.embedded += bool(verdict)
+            tally.blank += not verdict
+            tally.vectors += len(verdict)
+        if outcomes and vectors is not None:
+            if adoption.here is None:
+                adoption.here = adopt(self._archive, origin_of(vectors, adoption.theirs))
+            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, outcomes)
+            failpoint("adopt.in_transaction")
+
+    def _is_blank(self, message_id: int) -> bool:
+        return all(prepare_text(work.subject, work.body_text) == "" for work in read_work(self._archive, [message_id]))
+
+    def _finish(self, database: ForeignDatabase, sources: Mapping[int, TheirSource], *, is_whole: bool) -> None:
+        for source in sources.values():
+            self._source_id(source)
+        for source_id in imported.sources_below(self._archive, "msgvault", f"{self._identifier}#"):
+            after = ""
+            # a page that cannot be read does not mean that what stood on it is gone
+            while is_whole and (keys := imported.keys_present(self._archive, source_id, after, _GONE_PAGE)):
+                there = ids_still_there(database, [int(key) for key in keys])
+                gone = [key for key in keys if int(key) not in there]
+                with self._archive.transaction():
+                    imported.mark_gone(self._archive, source_id, gone)
+                self._count(gone=len(gone))
+                after = keys[-1]
+            imported.import_finished(self._archive, source_id)
+
+    def _count(self, **more: int) -> None:
+        self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+    def _view(self, vectors: TheirVectors | None, sources: int, messages: int) -> MsgvaultView:
+        adopted: list[AdoptedView] = []
+        for adoption in self._adoptions:
+            if adoption.is_out:
+                continue
+            here = adoption.here.id if adoption.here else None
+            adopted.append(adopted_view(adoption.theirs, here, adoption.tally))
+        return MsgvaultView(
+            path=self._paths.archive,
+            vectors=self._paths.vectors,
+            shape=vectors.shape if vectors else None,
+            sources=sources,
+            messages=messages,
+            deleted=self._deleted,
+            left_out=tuple(self._left_out),
+            passed_over=tuple(self._passed_over),
+            generations=tuple(adopted),
+        )
+
+
+def owner_of(message: TheirMessage, sources: Mapping[int, TheirSource]) -> TheirSource:
+    """Also of a message whose source is not there."""
+    return sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
+
+
+def readable_vectors(path: Path | None, left_out: list[str]) -> Path | None:
+    """None where it is no database: the messages are imported all the same, and `left_out` is told."""
+    if path is None:
+        return None
+    try:
+        with open_foreign(path) as database:
+            database.tables()
+    except VaultembedError as error:
+        left_out.append(f"all vectors: {error.message}")
+        return None
+    return path
+
+
+def find_vectors(archive: Path, named: Path | None) -> Path | None:
+    """The vectors.db that goes with a msgvault.db: the one named, else the one beside it, if there is one."""
+    if named is not None:
+        return named
+    beside = archive.with_name("vectors.db")
+    with suppress(OSError):
+        return beside if os.path.lexists(beside) else None
+    return None

@@ -1,0 +1,263 @@
+"""`import --dry-run`: what an import from msgvault would do. Reads all that it would read, and writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.adoption import find_by_origin, has_current_outcome, may_adopt
+from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.generations import Generation
+from vaultembed.archive.imported import Known, find_source, known_messages
+from vaultembed.archive.messages import NewMessage, content_rev_of, find_by_hash
+from vaultembed.archive.msgvault.files import ForeignDamageError, ForeignDatabase, check_is_archive, open_pair
+from vaultembed.archive.msgvault.messages import TheirMessage, TheirSource, left_out, list_message_ids, list_sources
+from vaultembed.archive.msgvault.vectors import TheirChunk, TheirVectors, Why
+from vaultembed.errors import UsageError
+from vaultembed.service.import_run import ImportProgress
+from vaultembed.service.importing import find_archives
+from vaultembed.service.msgvault_import import MsgvaultPaths, owner_of, readable_vectors
+from vaultembed.service.msgvault_messages import Taken, take
+from vaultembed.service.msgvault_reading import Tally, batches, origin_of
+from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView, adopted_view
+from vaultembed.service.result import Result
+from vaultembed.sources.base import printable
+from vaultembed.text.prepare import prepare_text
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCounts:
+    """Messages of a msgvault archive, as an import would find them."""
+
+    new: int = 0
+    changed: int = 0
+    """Read before, and not as they were then."""
+    unchanged: int = 0
+    duplicate: int = 0
+    """Here already, from elsewhere."""
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    counts: PlannedCounts
+    msgvault: MsgvaultView
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    archive: Path
+    plans: tuple[Planned, ...]
+    seconds: float
+    interrupted: bool
+
+
+def plan_import(
+    archive_path: Path,
+    paths: Sequence[Path],
+    *,
+    vectors: Path | None = None,
+    on_progress: Callable[[ImportProgress], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Result[ImportPlan]:
+    """
+    Raises:
+        UsageError: a path is no msgvault archive: what an import of mail would do, only the import can tell.
+        VaultembedError: a msgvault archive cannot be read.
+    """
+    started = time.monotonic()
+    archives = find_archives(paths, vectors)
+    for path in paths:
+        if path not in archives:
+            raise UsageError(
+                f"{path} is no msgvault archive; --dry-run is for these",
+                "Mail can be imported without harm: what is here already is skipped, and nothing is deleted.",
+            )
+    plans = []
+    with _present(archive_path) as archive:
+        for pair in archives.values():
+            plans.append(_Planner(archive, pair, on_progress, should_stop).run())
+            if should_stop():
+                break
+    is_damaged = any(plan.msgvault.left_out for plan in plans)
+    interrupted = should_stop()
+    notes = ["Nothing was imported."]
+    data = ImportPlan(archive_path, tuple(plans), time.monotonic() - started, interrupted)
+    return Result("import", data, tuple(notes), 130 if interrupted else 1 if is_damaged else 0)
+
+
+@contextmanager
+def _present(path: Path) -> Iterator[Archive | None]:
+    """The archive, if there is one yet."""
+    if not path.exists() or not path.stat().st_size:
+        yield None
+        return
+    with open_archive_readonly(path) as archive, archive.snapshot():
+        yield archive
+
+
+class _Planner:
+    def __init__(
+        self,
+        archive: Archive | None,
+        paths: MsgvaultPaths,
+        on_progress: Callable[[ImportProgress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._paths = paths
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._counts = {"new": 0, "changed": 0, "unchanged": 0, "duplicate": 0, "unreadable": 0}
+        self._hashes: set[bytes] = set()
+        self._deleted = 0
+
+    def run(self) -> Planned:
+        started = time.monotonic()
+        missing: list[str] = []
+        passed_over: list[str] = []
+        vectors_path = readable_vectors(self._paths.vectors, missing)
+        with open_pair(self._paths.archive, vectors_path) as (database, opened):
+            check_is_archive(database)
+            missing += left_out(database)
+            vectors = None
+            if opened is not None:
+                try:
+                    vectors = TheirVectors(opened, database)
+                    missing += vectors.left_out
+                    passed_over += vectors.passed_over
+                except ForeignDamageError as error:
+                    missing.append(f"all vectors: {error.message}")
+            sources = list_sources(database)
+            ids, is_whole = list_message_ids(database)
+            if not is_whole:
+                missing.append("messages on damaged pages of msgvault.db")
+            adoptions = self._adoptions(vectors)
+            done = 0
+            for messages, unreadable in batches(database, ids):
+                self._look(database, vectors, sources, messages, adoptions)
+                self._counts["unreadable"] += len(unreadable)
+                done += len(messages) + len(unreadable)
+                self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), time.monotonic() - started))
+                if self._should_stop():
+                    break
+        views: list[AdoptedView] = []
+        for number, (here, tally) in adoptions.items():
+            theirs = next(g for g in vectors.generations if g.id == number) if vectors else None
+            if theirs is not None:
+                views.append(adopted_view(theirs, here.id if here else None, tally))
+        view = MsgvaultView(
+            path=self._paths.archive,
+            vectors=self._paths.vectors,
+            shape=vectors.shape if vectors else None,
+            sources=len(sources),
+            messages=len(ids),
+            deleted=self._deleted,
+            left_out=tuple(missing),
+            passed_over=tuple(passed_over),
+            generations=tuple(views),
+        )
+        return Planned(PlannedCounts(**self._counts), view)
+
+    def _adoptions(self, vectors: TheirVectors | None) -> dict[int, tuple[Generation | None, Tally]]:
+        """By msgvault's id of the generation."""
+        found = {}
+        for theirs in vectors.generations if vectors else ():
+            here = find_by_origin(self._archive, origin_of(vectors, theirs)) if self._archive and vectors else None
+            if here is None or (here.pruned_at is None and here.state != "discarded"):
+                found[theirs.id] = (here, Tally())
+        return found
+
+    def _look(
+        self,
+        database: ForeignDatabase,
+        vectors: TheirVectors | None,
+        sources: Mapping[int, TheirSource],
+        messages: Sequence[TheirMessage],
+        adoptions: Mapping[int, tuple[Generation | None, Tally]],
+    ) -> None:
+        known = self._known(messages, sources)
+        here: dict[int, tuple[int, int] | None] = {}
+        """By msgvault's id: the message here, and the content_rev that its text has from there. None: a new one."""
+        taken: dict[int, Taken] = {}
+        repeated: set[int] = set()
+        for message in messages:
+            self._deleted += message.deleted_at is not None
+            before = known.get(message.id)
+            if before is not None and before.digest == message.digest:
+                self._counts["unchanged"] += 1
+                here[message.id] = (before.message_id, before.content_rev)
+                continue
+            taken[message.id] = take(database, message, owner_of(message, sources), 0, "none", before)
+            digest = taken[message.id].entry.content_hash
+            found = find_by_hash(self._archive, digest) if self._archive else None
+            if before is not None:
+                self._counts["changed"] += 1
+            elif found is not None or digest in self._hashes:
+                self._counts["duplicate"] += 1
+            else:
+                self._counts["new"] += 1
+            if digest in self._hashes:
+                repeated.add(message.id)
+            self._hashes.add(digest)
+            here[message.id] = None
+            if self._archive is not None and found is not None and (before is None or found == before.message_id):
+                here[message.id] = (found, content_rev_of(self._archive, found))
+        for theirs in vectors.generations if vectors else ():
+            if vectors is None or theirs.id not in adoptions:
+                continue
+            generation, tally = adoptions[theirs.id]
+            for message_id, verdict in vectors.read(theirs, messages).items():
+                self._count(generation, tally, verdict, here[message_id], taken.get(message_id), message_id in repeated)
+
+    def _known(self, messages: Sequence[TheirMessage], sources: Mapping[int, TheirSource]) -> dict[int, Known]:
+        """By msgvault's id, what an earlier import read."""
+        found: dict[int, Known] = {}
+        if self._archive is None:
+            return found
+        keys: dict[str, list[str]] = {}
+        for message in messages:
+            keys.setdefault(owner_of(message, sources).name, []).append(str(message.id))
+        for name, of_source in keys.items():
+            identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"
+            source_id = find_source(self._archive, "msgvault", identifier)
+            if source_id is not None:
+                found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
+        return found
+
+    def _count(
+        self,
+        generation: Generation | None,
+        tally: Tally,
+        verdict: list[TheirChunk] | Why,
+        here: tuple[int, int] | None,
+        taken: Taken | None,
+        is_repeated: bool,
+    ) -> None:
+        """As the import would."""
+        archive = self._archive
+        if here is not None and archive is not None:
+            if generation is not None and has_current_outcome(archive, generation.id, here[0]):
+                tally.here_already += 1
+                return
+            if not isinstance(verdict, str) and not may_adopt(archive, generation.id if generation else None, *here):
+                tally.here_already += 1
+                return
+        if isinstance(verdict, str):
+            tally.again[verdict] += 1
+        elif is_repeated:
+            tally.here_already += 1
+        elif not verdict and not _is_blank(taken):
+            tally.again["vectors missing"] += 1
+        else:
+            tally.embedded += bool(verdict)
+            tally.blank += not verdict
+            tally.vectors += len(verdict)
+
+
+def _is_blank(taken: Taken | None) -> bool:
+    new = taken.entry.decode() if taken else None
+    return not isinstance(new, NewMessage) or prepare_text(new.parsed.subject, new.parsed.body_text) == ""

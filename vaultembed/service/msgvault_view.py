@@ -1,0 +1,70 @@
+"""What an import from msgvault tells: what was taken over, what was left out, and what is to be embedded again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.msgvault.vectors import TheirGeneration
+from vaultembed.service.msgvault_reading import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedView:
+    """One of msgvault's generations."""
+
+    generation: int | None
+    """Its id here; None where none of it was taken over."""
+    origin_generation: int
+    """Its id in vectors.db."""
+    model: str
+    dimension: int
+    fingerprint: str
+    state: str
+    """There."""
+    embedded: int
+    """Messages whose vectors are taken over."""
+    blank: int
+    """Messages without text."""
+    vectors: int
+    here_already: int
+    """Messages that it covers here already."""
+    again: dict[str, int]
+    """Live messages to be embedded again, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class MsgvaultView:
+    """One msgvault archive."""
+
+    path: Path
+    vectors: Path | None
+    """Its vectors.db; None where there is none."""
+    shape: str | None
+    """Of its vectors.db: `V0` to `V3`; None where that was not read."""
+    sources: int
+    messages: int
+    """In msgvault.db, deleted ones included."""
+    deleted: int
+    """Of these: deleted there, and so here."""
+    left_out: tuple[str, ...]
+    """What is damaged and could not be taken over, each with the reason."""
+    passed_over: tuple[str, ...]
+    """Generations that were not taken over, each with the reason."""
+    generations: tuple[AdoptedView, ...]
+
+
+def adopted_view(theirs: TheirGeneration, here: int | None, tally: Tally) -> AdoptedView:
+    return AdoptedView(
+        generation=here,
+        origin_generation=theirs.id,
+        model=theirs.model,
+        dimension=theirs.dimension,
+        fingerprint=theirs.fingerprint,
+        state=theirs.state,
+        embedded=tally.embedded,
+        blank=tally.blank,
+        vectors=tally.vectors,
+        here_already=tally.here_already,
+        again=dict(sorted(tally.again.items())),
+    )
