@@ -1,8 +1,9 @@
 """Real processes that do what the commands do, with the word-hash embedder: to be killed by the hundred.
 
 `python -m tests.kit.runner ACTION ARCHIVE [options]` is one such process. ACTION is build, activate, rollback,
-discard or prune. Starting Python and importing everything takes longer than most of what is to be killed, so `Runners`
-has one process with everything imported, which forks: each run is a process of its own with connections of its own.
+discard, prune, import or open. Starting Python and importing everything takes longer than most of what is to be killed,
+so `Runners` has one process with everything imported, which forks: each run is a process of its own with connections of
+its own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from vaultembed.embeddings.build import Options, Wanted, build, choose_generatio
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import VaultembedError
 from vaultembed.models.protocol import Embedded, Role
+from vaultembed.service import msgvault_reading
 from vaultembed.service.generations import activate_generation, discard_generation, roll_back
+from vaultembed.service.importing import import_mail
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,6 +97,7 @@ def act(given: argparse.Namespace) -> None:
     archive: Path = given.archive
     if given.batch:
         prepared.BATCH_CHUNKS = given.batch
+        msgvault_reading.BATCH_MESSAGES = given.batch
     if given.lease:
         prepared.LEASE_MESSAGES = given.lease
     if given.expires:
@@ -116,6 +120,11 @@ def act(given: argparse.Namespace) -> None:
                 discard_generation(archive)
             case "prune":
                 prune(archive)
+            case "import":
+                import_mail(archive, [given.source])
+            case "open":
+                with open_archive(archive):
+                    pass
     finally:
         del vfs
 
@@ -143,7 +152,7 @@ class Statements:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=("build", "activate", "rollback", "discard", "prune"))
+    parser.add_argument("action", choices=("build", "activate", "rollback", "discard", "prune", "import", "open"))
     parser.add_argument("archive", type=Path)
     parser.add_argument("--model", default="word-hash")
     parser.add_argument("--log", type=Path, help="append a line for each text embedded")
@@ -151,10 +160,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--hold", action="store_true")
     parser.add_argument("--max-failed", type=int, default=0)
-    parser.add_argument("--batch", type=int, help="chunks of a batch")
+    parser.add_argument("--batch", type=int, help="chunks of a batch; of an import, messages")
     parser.add_argument("--lease", type=int, help="messages of a lease")
     parser.add_argument("--expires", type=float, help="seconds after which a silent worker is taken for dead")
     parser.add_argument("--generation", type=int)
+    parser.add_argument("--source", type=Path, help="what to import")
     parser.add_argument("--failpoint", help="as VAULTEMBED_FAILPOINT")
     parser.add_argument("--statement", type=int, help="be killed before this SQL statement; -1: before none")
     parser.add_argument("--count", type=Path, help="write the number of SQL statements here")

@@ -89,6 +89,8 @@ class MsgvaultImport:
         self._started = time.monotonic()
         self._source_ids: dict[int, int] = {}
         self._left_out: list[str] = []
+        self._is_damaged = False
+        """Parts of messages are missing: what is here is worth more, and is left as it is."""
         self._passed_over: list[str] = []
         self._adoptions: list[_Adoption] = []
         self._deleted = 0
@@ -104,7 +106,9 @@ class MsgvaultImport:
             vectors_database,
         ):
             check_is_archive(database)
-            self._left_out += left_out(database)
+            missing = left_out(database)
+            self._left_out += missing
+            self._is_damaged = bool(missing)
             sources = list_sources(database)
             vectors = self._open_vectors(vectors_database, database)
             ids, is_whole = list_message_ids(database)
@@ -164,21 +168,13 @@ class MsgvaultImport:
         """One batch: what is to be read is read first, so that the transaction is short."""
         owners = {m.id: owner_of(m, sources) for m in messages}
         known = self._known(messages, owners)
-        new = [m for m in messages if m.id not in known or known[m.id].digest != m.digest]
+        new = [m for m in messages if m.id not in known or (known[m.id].digest != m.digest and not self._is_damaged)]
         taken = [
             take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, known.get(m.id)) for m in new
         ]
         ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
         is_new = {m.id for m in new}
-        found: list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]] = []
-        for adoption in self._adoptions if vectors is not None else ():
-            if adoption.is_out or vectors is None:
-                continue
-            wanted = [m for m in messages if m.id in is_new or not self._is_done(adoption, known[m.id].message_id)]
-            adoption.tally.here_already += sum(m.deleted_at is None for m in messages) - sum(
-                m.deleted_at is None for m in wanted
-            )
-            found.append((adoption, vectors.read(adoption.theirs, wanted)))
+        found = self._read_vectors(vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new})
         database.check_unchanged()
         if vectors is not None:
             vectors.check_unchanged()
@@ -186,7 +182,11 @@ class MsgvaultImport:
         failpoint("import.before_transaction")
         try:
             with self._archive.transaction():
-                ids = {m.id: (known[m.id].message_id, known[m.id].content_rev) for m in messages if m.id not in is_new}
+                ids = {
+                    m.id: (known[m.id].message_id, known[m.id].content_rev)
+                    for m in messages
+                    if m.id in known and known[m.id].digest == m.digest
+                }
                 for each, decoded in ready:
                     written = self._write(each, decoded)
                     if written is not None:
@@ -202,6 +202,19 @@ class MsgvaultImport:
             self.counts = before
             raise
         failpoint("import.after_transaction")
+
+    def _read_vectors(
+        self, vectors: TheirVectors | None, messages: Sequence[TheirMessage], known: Mapping[int, Known]
+    ) -> list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]]:
+        """Of the messages that have no outcome here yet. `known`: those that are not written now."""
+        found = []
+        for adoption in self._adoptions if vectors is not None else ():
+            if adoption.is_out or vectors is None:
+                continue
+            done = {i for i, each in known.items() if self._is_done(adoption, each.message_id)}
+            adoption.tally.here_already += sum(m.id in done and m.deleted_at is None for m in messages)
+            found.append((adoption, vectors.read(adoption.theirs, [m for m in messages if m.id not in done])))
+        return found
 
     def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
         """By msgvault's id."""

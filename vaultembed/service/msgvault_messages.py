@@ -70,6 +70,8 @@ def take(
         digest, in_header = _hash_of(message, source), ()
 
         def decode() -> NewMessage | Problem:
+            if not database.columns("message_bodies"):
+                return Problem("unreadable-message", "the table of its body is missing")
             return new_message(_parsed(message, problems), digest, None, thread, title)
 
     labels = tuple(dict.fromkeys((*message.labels, *in_header)))
