@@ -105,7 +105,7 @@ def test_beside_a_msgvault_that_runs(tmp_path: Path, embed: Embed, archive: Path
 
 
 def test_one_that_begins_to_run_while_it_is_read(tmp_path: Path, embed: Embed, archive: Path) -> None:
-    """It was opened as a file that nobody writes to: what is read of it then may be half of the old, half of the new."""
+    """It was opened as a file that nobody writes to: what is read then may be half of the old, half of the new."""
     mails = [mail(n, f"Subject {n}", f"Text number {n}") for n in range(1, 6)]
     pair = write_pair(tmp_path / "mv", "v2", mails, embed, model="nomic-embed-text")
     running = apsw.Connection(str(pair.archive))

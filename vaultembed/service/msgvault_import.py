@@ -15,7 +15,7 @@ from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation
 from vaultembed.archive.imported import Known
 from vaultembed.archive.ledger import run_steps
-from vaultembed.archive.messages import record_problems, set_labels
+from vaultembed.archive.messages import add_labels, record_problems, set_labels
 from vaultembed.archive.msgvault.files import (
     ForeignDamageError,
     ForeignDatabase,
@@ -237,7 +237,9 @@ class MsgvaultImport:
         if written.message_id is None:
             return None
         source_id, key = taken.entry.source_id, taken.entry.place.source_key
-        if imported.stands_alone(self._archive, written.message_id):
+        if written.became == "added":
+            add_labels(self._archive, written.message_id, "label", taken.labels)
+        elif imported.stands_alone(self._archive, written.message_id):
             set_labels(self._archive, written.message_id, taken.labels)
         return written.message_id, imported.remember(
             self._archive, source_id, key, taken.message.digest, written.message_id
