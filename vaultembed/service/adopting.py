@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vaultembed.archive.adoption import find_adopted
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation, list_generations
-from vaultembed.embeddings.adopted import SAME_SPACE, bind, compare
+from vaultembed.embeddings.adopted import SAME_MEDIAN, SAME_TENTH, bind, compare
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
@@ -65,7 +65,8 @@ def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder,
             f"it has {embedder.facts.dimension} dimensions, not {generation.dimension}"
             if not found.checked.sampled
             else f"the median cosine of {found.checked.sampled} texts embedded again is"
-            f" {found.checked.median_cosine:.4f}; from {SAME_SPACE} on it is the same"
+            f" {found.checked.median_cosine:.4f}, and one in ten is at {found.tenth:.4f} or below;"
+            f" the same model has {SAME_MEDIAN} and {SAME_TENTH} at least"
         )
         raise ModelError(
             f"generation {generation.id}, which msgvault made with {generation.model.name}, is not of the space of"
