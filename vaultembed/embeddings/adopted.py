@@ -26,9 +26,9 @@ _ENOUGH: Final = 8
 """With so many texts that are known, none need be guessed at."""
 SAME_MEDIAN: Final = 0.98
 SAME_TENTH: Final = 0.95
-"""Cosines from which two models count as the same: the median, and the one that nine of ten are above. Of 149 real texts
-(`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960 and 0.946;
-with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
+"""Cosines from which two models count as the same: the median, and the one that nine of ten are above. Of 149 real
+texts (`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960
+and 0.946; with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
 _LONGEST: Final = 1_500
 """Characters: a longer text may have been cut off by either model."""
 
