@@ -31,6 +31,8 @@ from tests.msgvault.cast import (
     ids,
 )
 from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.archive.scopes import source_id_of_path
+from vaultembed.errors import UsageError
 from vaultembed.service.doctor import examine
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.generations import embeddings_status
@@ -239,6 +241,7 @@ def test_beside_a_generation_of_its_own_an_adopted_one_stays_out_of_service(
     with open_archive_readonly(archive) as opened:
         detail = opened.scalar("SELECT detail FROM applied_steps")
     assert "stays retired" in detail
+    assert any("Generation 2, from msgvault, is out of service" in note for note in done.notes)
     check_invariants(archive)
     built = build_embeddings(archive)
     assert built.data.run.messages == len(CAST) - len(DELETED), "the one in use is the one that is filled"
@@ -366,6 +369,19 @@ def test_through_the_command(cast_of: Cast, archive: Path) -> None:
     shown = vaultembed_json("embeddings", archive=archive)["generations"][0]
     assert shown["adopted"]["median_cosine"] > 0.999
     assert shown["adopted"]["fingerprint"].startswith("all-minilm:384")
+
+
+def test_a_generation_can_be_limited_to_an_account(cast_of: Cast, archive: Path) -> None:
+    pair = cast_of("v2", vectors=False)
+    move_in(archive, pair)
+    with open_archive_readonly(archive) as opened:
+        both = source_id_of_path(opened, str(pair.archive))
+        assert len(both) == 2
+        assert source_id_of_path(opened, "msgvault.db") == both
+        assert source_id_of_path(opened, "gmail:ada@example.org") == both[:1]
+        assert source_id_of_path(opened, "+49170") == both[1:]
+        with pytest.raises(UsageError):
+            source_id_of_path(opened, "example.org")
 
 
 def test_ids_of_the_cast_are_what_they_seem() -> None:

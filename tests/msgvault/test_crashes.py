@@ -15,6 +15,7 @@ from tests.kit.msgvault import Mail, Pair, mail, write_pair
 from tests.kit.runner import Runners
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.service import msgvault_reading
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -191,6 +192,19 @@ def test_a_full_disk_stops_it_and_it_goes_on(tmp_path: Path, pair: Pair, runners
         archive = tmp_path / f"{size}.db"
         assert runners.run("import", archive, "--source", pair.folder, "--batch", 7, "--disk", f"full:{size}") == 74
         go_on(archive, pair, runners, whole)
+
+
+def test_stopped_by_a_person_it_goes_on(tmp_path: Path, pair: Pair, runners: Runners, whole: Path) -> None:
+    archive = tmp_path / "a.db"
+    asked = iter(range(1_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(msgvault_reading, "BATCH_MESSAGES", 7)
+        done = import_mail(archive, [pair.folder], should_stop=lambda: next(asked) > 4)
+    assert (done.exit_code, done.data.interrupted) == (130, True)
+    assert 0 < done.data.counts.added < len(MAILS)
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT name FROM applied_steps") == []
+    go_on(archive, pair, runners, whole)
 
 
 def test_two_at_once(tmp_path: Path, pair: Pair, runners: Runners, whole: Path) -> None:

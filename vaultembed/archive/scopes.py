@@ -70,19 +70,31 @@ def write_scope(archive: Archive, generation_id: int, scope: Scope) -> None:
 
 
 def source_id_of_path(archive: Archive, name: str) -> list[int]:
-    """Sources whose path is `name` or ends with it, or whose id it is.
+    """Sources whose path is `name` or ends with it, or whose id it is. Of a msgvault archive, all of its accounts, or
+    the one of that name.
 
     Raises:
         UsageError: none is.
     """
-    rows = archive.rows("SELECT id, identifier FROM sources ORDER BY id")
+    rows = archive.rows("SELECT id, identifier, kind FROM sources ORDER BY id")
     trimmed = name.rstrip("/")
     found = [
         int(i)
-        for i, path in rows
-        if str(i) == name or path == trimmed or path.endswith("/" + trimmed.removeprefix("./").lstrip("/"))
+        for i, path, kind in rows
+        if str(i) == name
+        or path == trimmed
+        or path.endswith("/" + trimmed.removeprefix("./").lstrip("/"))
+        or (kind == "msgvault" and _names_account(path, trimmed))
     ]
     if not found:
-        known = ", ".join(f"{i} {path}" for i, path in rows[:5])
+        known = ", ".join(f"{i} {path}" for i, path, _ in rows[:5])
         raise UsageError(f"there is no source {name}", f"Sources are: {known or 'none yet'}")
     return found
+
+
+def _names_account(identifier: str, name: str) -> bool:
+    """Whether `name` is that of a msgvault archive ("/home/ada/msgvault.db#gmail:ada" is one of its accounts), or of an
+    account in it."""
+    path, _, account = identifier.rpartition("#")
+    is_archive = path == name or path.endswith("/" + name.removeprefix("./").lstrip("/"))
+    return is_archive or name in (account, account.partition(":")[2])

@@ -138,6 +138,12 @@ def import_mail(
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
+    for each in (generation for view in views for generation in view.generations):
+        if each.state_here == "retired" and not interrupted:
+            notes.append(
+                f"Generation {each.generation}, from msgvault, is out of service: another one is in use here. To use it"
+                f" instead: vaultembed embeddings activate {each.generation} --force"
+            )
     notes += next_steps(unchecked, counts, coverage if views else None)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
 

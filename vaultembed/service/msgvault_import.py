@@ -12,7 +12,7 @@ from pathlib import Path
 from vaultembed.archive import imported
 from vaultembed.archive.adoption import adopt, find_by_origin, has_current_outcome, may_adopt, steps, write_adopted
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Generation
+from vaultembed.archive.generations import Generation, generation_with_id
 from vaultembed.archive.imported import Known
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.messages import add_labels, record_problems, set_labels
@@ -310,7 +310,7 @@ class MsgvaultImport:
         for adoption in self._adoptions:
             if adoption.is_out:
                 continue
-            here = adoption.here.id if adoption.here else None
+            here = generation_with_id(self._archive, adoption.here.id) if adoption.here else None
             adopted.append(adopted_view(adoption.theirs, here, adoption.tally))
         return MsgvaultView(
             path=self._paths.archive,

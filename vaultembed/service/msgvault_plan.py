@@ -148,7 +148,7 @@ class _Planner:
         for number, (here, tally) in adoptions.items():
             theirs = next(g for g in vectors.generations if g.id == number) if vectors else None
             if theirs is not None:
-                views.append(adopted_view(theirs, here.id if here else None, tally))
+                views.append(adopted_view(theirs, here, tally))
         view = MsgvaultView(
             path=self._paths.archive,
             vectors=self._paths.vectors,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaultembed.archive.generations import Generation
 from vaultembed.archive.msgvault.vectors import TheirGeneration
 from vaultembed.service.msgvault_reading import Tally
 
@@ -22,6 +23,8 @@ class AdoptedView:
     fingerprint: str
     state: str
     """There."""
+    state_here: str | None
+    """`retired` where another generation was in use here, or being built, already."""
     embedded: int
     """Messages whose vectors are taken over."""
     blank: int
@@ -54,14 +57,15 @@ class MsgvaultView:
     generations: tuple[AdoptedView, ...]
 
 
-def adopted_view(theirs: TheirGeneration, here: int | None, tally: Tally) -> AdoptedView:
+def adopted_view(theirs: TheirGeneration, here: Generation | None, tally: Tally) -> AdoptedView:
     return AdoptedView(
-        generation=here,
+        generation=here.id if here else None,
         origin_generation=theirs.id,
         model=theirs.model,
         dimension=theirs.dimension,
         fingerprint=theirs.fingerprint,
         state=theirs.state,
+        state_here=here.state if here else None,
         embedded=tally.embedded,
         blank=tally.blank,
         vectors=tally.vectors,

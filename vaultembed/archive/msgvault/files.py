@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ _BUSY_MS: Final = 15_000
 _TRIES: Final = 200
 _ARCHIVE_TABLES: Final = frozenset({"messages", "sources", "conversations"})
 """Of msgvault.db, in every version. (`message_bodies` and others may be missing from a damaged one.)"""
+_FROM_A_BACKUP: Final = "Take it from a backup, or let msgvault repair it. What was imported stays."
 _OURS: Final = "schema_migrations"
 
 
@@ -46,12 +48,12 @@ class ForeignDatabase:
         with explained(self.path):
             return self._db.execute(sql, tuple(bindings)).fetchall()
 
-    def first_columns(self, sql: str) -> tuple[list[Any], bool]:
-        """The first column of each row, as far as they can be read; and whether that was to the end."""
-        found: list[Any] = []
+    def integers(self, sql: str) -> tuple[array[int], bool]:
+        """The integers in the first column, as far as the rows can be read; and whether that was to the end."""
+        found = array("q")  # eight bytes each
         try:
             with explained(self.path):
-                found.extend(row[0] for row in self._db.execute(sql))
+                found.extend(row[0] for row in self._db.execute(sql) if isinstance(row[0], int))
         except ForeignDamageError:
             return found, False
         return found, True
@@ -229,11 +231,6 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except (apsw.BusyError, apsw.LockedError) as error:
         raise BusyError(f"{path} is locked by another program", "Try again when it has finished.") from error
-    except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.SQLError, apsw.MismatchError) as error:
-        raise ForeignDamageError(
-            f"{path} is damaged: {error}",
-            "Take it from a backup, or let msgvault repair it. What was imported stays.",
-        ) from error
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError, apsw.PermissionsError) as error:
         raise StorageError(
             f"{path} cannot be read: {error}",
@@ -242,3 +239,5 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}", "Check the permissions.") from error
+    except (apsw.Error, UnicodeDecodeError) as error:  # a damaged schema may say anything
+        raise ForeignDamageError(f"{path} is damaged: {error}", _FROM_A_BACKUP) from error

@@ -119,14 +119,13 @@ def list_sources(database: ForeignDatabase) -> dict[int, TheirSource]:
 
 
 def list_message_ids(database: ForeignDatabase) -> tuple[array[int], bool]:
-    """All ids in order, eight bytes each; False where some may be missing, because pages are damaged."""
-    found, whole = database.first_columns("SELECT id FROM messages NOT INDEXED ORDER BY id")
+    """All ids in order; False where some may be missing, because pages are damaged."""
+    found, whole = database.integers("SELECT id FROM messages NOT INDEXED ORDER BY id")
     if not whole:
         # from the other end there may be more
-        behind, _ = database.first_columns("SELECT id FROM messages NOT INDEXED ORDER BY id DESC")
-        last = max((i for i in found if isinstance(i, int)), default=None)
-        found += reversed([i for i in behind if isinstance(i, int) and (last is None or i > last)])
-    return array("q", (i for i in found if isinstance(i, int))), whole
+        behind, _ = database.integers("SELECT id FROM messages NOT INDEXED ORDER BY id DESC")
+        found.extend(i for i in reversed(behind) if not found or i > found[-1])
+    return found, whole
 
 
 def ids_still_there(database: ForeignDatabase, ids: Sequence[int]) -> set[int]:
