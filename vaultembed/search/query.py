@@ -12,7 +12,7 @@ from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.fulltext import phrase
 from vaultembed.archive.lexical import telling_words
-from vaultembed.errors import UsageError
+from vaultembed.errors import QueryError
 
 FIELDS: Final = ("from", "to", "subject", "label", "has", "before", "after")
 _TOKEN: Final = re.compile(r'(?:(?P<field>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
@@ -57,7 +57,7 @@ def parse_query(query: str) -> Query:
     """Split a query into words, phrases and filters.
 
     Raises:
-        UsageError: a filter makes no sense, e.g. a date that is none.
+        QueryError: a filter makes no sense, e.g. a date that is none.
     """
     words: list[str] = []
     phrases: list[str] = []
@@ -69,7 +69,7 @@ def parse_query(query: str) -> Query:
         if field in FIELDS:
             conditions.append(_condition(field, value))
         elif token["bare"] and token["bare"].removesuffix(":").lower() in FIELDS and token["bare"].endswith(":"):
-            raise UsageError(f"nothing follows {token['bare']}", f"Write it without a space: {token['bare']}something")
+            raise QueryError(f"nothing follows {token['bare']}", f"Write it without a space: {token['bare']}something")
         elif field:  # "re:" or "https://…": no filter of ours, so words
             words.append(token[0])
             text.append(token[0])
@@ -80,7 +80,7 @@ def parse_query(query: str) -> Query:
             words.append(value)
             text.append(value)
     if len(conditions) > _MOST_FILTERS:
-        raise UsageError(f"{len(conditions)} filters are too many", f"Use at most {_MOST_FILTERS}.")
+        raise QueryError(f"{len(conditions)} filters are too many", f"Use at most {_MOST_FILTERS}.")
     only = Filter()
     if conditions:
         only = Filter(
@@ -92,7 +92,7 @@ def parse_query(query: str) -> Query:
 
 def _condition(field: str, value: str) -> Filter:
     if not value:
-        raise UsageError(f"nothing follows {field}:", f"Write it without a space: {field}:something")
+        raise QueryError(f"nothing follows {field}:", f"Write it without a space: {field}:something")
     if field == "from":
         return Filter(f"m.sender_id IN ({_PEOPLE})", (_like(value),))
     if field == "to":
@@ -101,7 +101,7 @@ def _condition(field: str, value: str) -> Filter:
     if field == "subject":
         match = phrase(value)
         if match is None:
-            raise UsageError(f"there is no word in subject:{value}")
+            raise QueryError(f"there is no word in subject:{value}")
         found = "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?"
         return Filter(
             f"m.id IN ({found}) AND m.id NOT IN (SELECT message_id FROM fulltext_stale)", (f"subject:{match}",)
@@ -114,7 +114,7 @@ def _condition(field: str, value: str) -> Filter:
         return Filter(f"m.id IN ({labels})", (value,))
     if field == "has":
         if value.lower() not in ("attachment", "attachments"):
-            raise UsageError(f"has:{value} is not known", "What there is: has:attachment")
+            raise QueryError(f"has:{value} is not known", "What there is: has:attachment")
         return Filter("m.has_attachments = 1")
     start = _first_second(field, value)
     return Filter("m.sent_at < ?" if field == "before" else "m.sent_at >= ?", (start,))
@@ -140,6 +140,6 @@ def _first_second(field: str, value: str) -> int:
         year, month, day = int(found[1]), int(found[2] or 1), int(found[3] or 1)
         return calendar.timegm(datetime(year, month, day, tzinfo=UTC).timetuple())
     except ValueError:
-        raise UsageError(
+        raise QueryError(
             f"{field}:{value} is no date", f"Write {field}:2019, {field}:2019-06 or {field}:2019-06-30"
         ) from None

@@ -164,8 +164,7 @@ def open_model_of(generation: Generation) -> Embedder:
     """The model that a generation was made with, in this process.
 
     Raises:
-        ModelError: it is not here, was altered, or does not load.
-        NotReadyError: what is here under its name is another.
+        ModelError: it is not here, was altered, does not load, or what is here under its name is another.
     """
     from vaultembed.models.open import open_in_process, resolve_model
 
@@ -174,19 +173,26 @@ def open_model_of(generation: Generation) -> Embedder:
         resolved = resolve_model(
             model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
         )
-        check_is_model_of(generation, resolved.facts)
+    except ModelError as error:
+        raise _needed(generation, error) from error
+    check_is_model_of(generation, resolved.facts)
+    try:
         return open_in_process(resolved)
     except ModelError as error:
-        raise ModelError(
-            error.message,
-            f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
-        ) from error
+        raise _needed(generation, error) from error
+
+
+def _needed(generation: Generation, error: ModelError) -> ModelError:
+    return ModelError(
+        error.message,
+        f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
+    )
 
 
 def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
     """
     Raises:
-        NotReadyError: the vectors of this model and of the generation cannot be compared.
+        ModelError: the vectors of this model and of the generation cannot be compared.
     """
     found, made = (facts.space, facts.weights_sha256), (generation.space, generation.model.weights_sha256)
     if found == made:
@@ -194,7 +200,7 @@ def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
     difference = f"{found[0]}, not {made[0]}"
     if found[0] == made[0]:
         difference = f"its weights have the sha256 {found[1][:16]}…, not {made[1][:16]}…"
-    raise NotReadyError(
+    raise ModelError(
         f"the model {generation.model.name} is not the one generation {generation.id} was made with ({difference})",
         "Its vectors cannot be compared. Put the model back, or search with --mode text.",
     )

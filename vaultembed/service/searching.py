@@ -10,15 +10,16 @@ from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
-from vaultembed.archive.generations import Generation, coverage_of, list_generations
+from vaultembed.archive.generations import Generation, coverage_of
 from vaultembed.archive.reading import Summary, read_body, read_summary
 from vaultembed.archive.serving import read_embedded_chunk
-from vaultembed.errors import NotReadyError, UsageError
+from vaultembed.errors import QueryError, UsageError
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.search.query import Query, parse_query
 from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
 from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.dates import iso
+from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
 
@@ -84,12 +85,12 @@ def search_archive(
     """The best `limit` messages for a query. `open_embedder` opens the model of a generation.
 
     Raises:
-        UsageError: an empty query, or a filter that makes no sense.
+        QueryError: an empty query, or a filter that makes no sense.
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
     query = parse_query(text)
     if not query.text and query.only.is_empty:
-        raise UsageError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
+        raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
@@ -98,14 +99,14 @@ def search_archive(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if meant else None
+        silent = why_silent(archive, serving) if meant else None
         answering = None
-        if serving is not None:
-            answering = answer(archive, serving, query.text, open_embedder)
-        elif meant:
-            error = _nothing_serves(archive)
+        if silent is not None:
             if mode == "vector":
-                raise error
-            notes.append(f"By words only: {error.message}. {error.hint}")
+                raise silent
+            notes.append(f"By words only: {silent.message}. {silent.hint}")
+        elif serving is not None:
+            answering = answer(archive, serving, query.text, open_embedder)
         main = serving.main if serving else None
         building = serving.building if serving else None
         hits = _hits(archive, query, mode, answering, limit, notes)
@@ -127,12 +128,6 @@ def search_archive(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
         )
     return Result("search", view, tuple(notes))
-
-
-def _nothing_serves(archive: Archive) -> NotReadyError:
-    if any(generation.state == "retired" for generation in list_generations(archive)):
-        return NotReadyError("no generation is active", "Next: vaultembed embeddings list")
-    return NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
 
 
 def _hits(
