@@ -104,12 +104,14 @@ def test_what_is_not_covered_is_said_last(built: Path, tmp_path: Path) -> None:
 
 
 def test_coverage_adds_up_in_every_report(built: Path) -> None:
+    generation = vaultembed_json("stats", archive=built)["vector_search"]["active_generation"]
     reports = [
         vaultembed_json("embeddings", archive=built)["generations"][0]["coverage"],
-        vaultembed_json("stats", archive=built)["coverage"],
+        {name: generation[name] for name in ("live", "embedded", "blank", "failed", "missing")},
         vaultembed_json("search", "zoo", archive=built)["coverage"],
+        vaultembed_json("doctor", archive=built)["counted"]["generations"][0]["coverage"],
     ]
-    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 3
+    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 4
 
 
 def test_a_second_build_does_nothing_and_says_so(built: Path) -> None:
