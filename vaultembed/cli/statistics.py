@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, coverage, duration, safe, size
+from vaultembed.cli.words import count, coverage, duration, safe_line, size
 from vaultembed.service.coverage import CoverageView
 from vaultembed.service.places import archive_path
 from vaultembed.service.statistics import SourceView, StatsView, TotalsView, archive_statistics
@@ -25,7 +25,7 @@ def render(data: StatsView) -> None:
     else:
         _render_totals(data.archive, data.totals)
     if data.types is not None and len(data.types) > 1:
-        typer.echo("Types:          " + ", ".join(f"{safe(t.type)} {t.messages:,}" for t in data.types))
+        typer.echo("Types:          " + ", ".join(f"{safe_line(t.type)} {t.messages:,}" for t in data.types))
     if data.text_search is not None and data.text_search.not_indexed:
         typer.echo(f"Not in text search: {data.text_search.not_indexed:,}")
     if data.vector_search is not None:
@@ -33,7 +33,7 @@ def render(data: StatsView) -> None:
     if data.sources is not None:
         typer.echo("Sources:")
         for source in data.sources:
-            typer.echo(f"  {source.kind:<8} {safe(source.identifier)} ({_messages(source)})")
+            typer.echo(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
 
 
 def _render_totals(archive: Path, totals: TotalsView) -> None:
@@ -54,12 +54,14 @@ def _render_vector_search(found: VectorSearchView) -> None:
         typer.echo("Embeddings:     none yet")
     if active is not None:
         since = f", in use since {active.activated_at[:10]}" if active.activated_at else ""
-        typer.echo(f"Embeddings:     generation {active.id} ({safe(active.model)}){since}. {_coverage(active)}")
+        typer.echo(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {_coverage(active)}")
     if building is not None:
         progress = building.progress
         left = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         speed = f", {progress.rate:,} a second{left}" if progress.rate else ", nobody works on it"
-        typer.echo(f"Being built:    generation {building.id} ({safe(building.model)}){speed}. {_coverage(building)}")
+        typer.echo(
+            f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}"
+        )
     typer.echo(f"Still to embed: {found.missing_embeddings_total:,}")
 
 
