@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from vaultembed.archive.generations import Generation, coverage_of
 from vaultembed.archive.reading import Summary, read_body, read_summary
 from vaultembed.archive.serving import read_embedded_chunk
 from vaultembed.errors import QueryError, UsageError
+from vaultembed.search.conditions import Filters, all_of
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.search.query import Query, parse_query
 from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
@@ -24,6 +25,7 @@ from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
 
 PASSAGE_CHARACTERS: Final = 280
+NO_FILTERS: Final = Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class SearchView:
     not_covered: int | None
     """Live messages that no generation which answered has embedded; None where by meaning was not asked for."""
     results: tuple[Found, ...]
+    more: bool
+    """There are further results."""
 
 
 def search_archive(
@@ -79,16 +83,21 @@ def search_archive(
     text: str,
     *,
     mode: Mode = "hybrid",
+    filters: Filters = NO_FILTERS,
     limit: int = 10,
+    offset: int = 0,
     open_embedder: Opener = open_model_of,
 ) -> Result[SearchView]:
-    """The best `limit` messages for a query. `open_embedder` opens the model of a generation.
+    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation.
+
+    A query of filters alone, in the text or beside it, gives the newest messages that pass them.
 
     Raises:
         QueryError: an empty query, or a filter that makes no sense.
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
     query = parse_query(text)
+    query = replace(query, only=all_of([query.only, filters.condition()]))
     if not query.text and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
@@ -109,8 +118,8 @@ def search_archive(
             answering = answer(archive, serving, query.text, open_embedder)
         main = serving.main if serving else None
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, limit, notes)
-        found = tuple(_found(archive, query, hit) for hit in hits)
+        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes)
+        found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
         stale = count_stale(archive)
         view = SearchView(
             query=text,
@@ -120,6 +129,7 @@ def search_archive(
             building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
             not_covered=(answering.not_covered.total if answering else live) if meant else None,
             results=found,
+            more=len(hits) > offset + limit,
         )
     if answering is not None:
         notes += _notes(answering, live)
@@ -180,7 +190,7 @@ def _list(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
-def _found(archive: Archive, query: Query, hit: Hit) -> Found:
+def found_view(archive: Archive, query: Query, hit: Hit) -> Found:
     summary = read_summary(archive, hit.message_id)
     if summary is None:
         raise LookupError(f"message {hit.message_id} vanished within a snapshot")
