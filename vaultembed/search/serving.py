@@ -93,15 +93,25 @@ def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener)
     if not vectors:
         raise errors[serving.main.id]
     answering = [generation for generation in asked if generation.id in vectors]
-    left_out = not_covered(archive, answering)
+    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
+    return answering_with(archive, answering, vectors, silent)
+
+
+def answering_with(
+    archive: Archive,
+    generations: Sequence[Generation],
+    vectors: Mapping[int, Vectors],
+    silent: tuple[tuple[Generation, NotReadyError], ...] = (),
+) -> Answering:
+    """`generations`: those that answer, the newer first; `vectors`: by generation, what each is asked for."""
+    left_out = not_covered(archive, generations)
     live = coverage_of(archive, None).live
     rest, voices, heard = None, [], 0
-    for generation in answering:
-        older = answering[answering.index(generation) + 1 :]
+    for generation in generations:
+        older = generations[generations.index(generation) + 1 :]
         speaks = speaks_for(archive, generation) if older else live - left_out.total - heard
         voices.append(Voice(generation, vectors[generation.id], rest, share=max(speaks, 1) / max(live, 1)))
         rest, heard = rest_beside(archive, generation), speaks
-    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
     return Answering(tuple(voices), left_out, silent)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import list_generations
+from pathlib import Path
+
+from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.generations import Generation, list_generations
 from vaultembed.archive.serving import speaks_for
 from vaultembed.errors import IndexBuildingError, NoGenerationError, NotReadyError
-from vaultembed.search.serving import Serving
+from vaultembed.search.serving import Serving, find_serving
 
 
 def why_silent(archive: Archive, serving: Serving | None) -> NotReadyError | None:
@@ -21,3 +23,13 @@ def why_silent(archive: Archive, serving: Serving | None) -> NotReadyError | Non
             "Next: vaultembed embeddings build. How far it is: vaultembed embeddings",
         )
     return None
+
+
+def generation_that_answers(archive_path: Path) -> Generation | None:
+    """The main one; its model is the one to have ready. None where nothing answers by meaning.
+
+    Raises: as `open_archive_readonly`.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        serving = find_serving(archive)
+        return None if serving is None or why_silent(archive, serving) else serving.main
