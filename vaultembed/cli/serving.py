@@ -1,0 +1,56 @@
+"""`vaultembed mcp`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from vaultembed.cli.output import told_errors
+from vaultembed.errors import NotReadyError
+from vaultembed.service.places import archive_path, full_path
+
+
+def run_stdio(archive: Path | None) -> NoReturn:
+    with told_errors("mcp", as_json=False):
+        path = archive_path(archive)
+        _require_mcp()
+        from vaultembed.serving.server import make_server
+
+        if sys.stdin is not None and sys.stdin.isatty():
+            typer.echo(
+                "An MCP client starts this command and speaks with it. To set one up: vaultembed mcp --install"
+                " claude-desktop\nCtrl-C ends it.",
+                err=True,
+            )
+        make_server(path).run("stdio")
+    raise typer.Exit
+
+
+def run_http(
+    archive: Path | None, host: str, port: int, remote: bool, token_file: Path | None, names: list[str]
+) -> NoReturn:
+    with told_errors("mcp", as_json=False):
+        path = archive_path(archive)
+        _require_mcp()
+        from vaultembed.serving.http import HttpSettings, serve_http
+        from vaultembed.serving.server import make_server
+
+        token = None if token_file is None else full_path(token_file)
+        serve_http(make_server(path), HttpSettings(host, port, remote, token, tuple(names)))
+    raise typer.Exit
+
+
+def _require_mcp() -> None:
+    """
+    Raises:
+        NotReadyError: the extra is not installed.
+    """
+    if importlib.util.find_spec("mcp") is None:
+        raise NotReadyError(
+            "the MCP server needs the package mcp, which is not installed",
+            "Install it: pip install 'vaultembed[mcp]' (pipx: pipx inject vaultembed 'mcp>=2,<3')",
+        )
