@@ -40,7 +40,7 @@ class Assistant:
     def do(self, what: Callable[[], Awaitable[T]]) -> T:
         return self._portal.call(what)
 
-    def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """The structured answer of a tool. Its text says the same.
 
         Raises:
