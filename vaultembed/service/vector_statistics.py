@@ -38,7 +38,8 @@ class LastBuildView:
     ended_at: str | None
     """None: it is running, or was killed."""
     outcome: str | None
-    """`complete`, `interrupted` or `stopped`; None while it has not ended."""
+    """`complete`: it did what it was asked to, up to a limit it was given. `interrupted`: by a signal. `stopped`: by an
+    error. None while it has not ended."""
     embedded: int
     blank: int
     failed: int
