@@ -74,7 +74,9 @@ def archive_tool(
         fn_metadata=FuncMetadata(
             arg_model=arguments,
             output_model=result,
-            output_schema=TypeAdapter(result).json_schema(schema_generator=_PlainSchema, mode="serialization"),
+            output_schema=_without_formats(
+                TypeAdapter(result).json_schema(schema_generator=_PlainSchema, mode="serialization")
+            ),
         ),
         is_async=False,
         context_kwarg=None,
@@ -89,6 +91,13 @@ class _PlainSchema(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
+
+
+def _without_formats(schema: Any) -> Any:
+    """`format: path` is pydantic's own, and validators warn of it."""
+    if isinstance(schema, dict):
+        return {name: _without_formats(value) for name, value in schema.items() if (name, value) != ("format", "path")}
+    return [_without_formats(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _required_first(schema: dict[str, Any]) -> dict[str, Any]:
