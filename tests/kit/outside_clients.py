@@ -51,7 +51,7 @@ def _installed(command: list[str], folder: Path) -> None:
         failed = True
     if failed:
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"{command[-2] if 'npm' in command[0] else command[-1]} cannot be installed here")
+        pytest.skip(f"{folder.name} cannot be installed here")
 
 
 def run(command: list[str], folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

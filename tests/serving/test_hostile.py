@@ -226,7 +226,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(small: Path, tmp_p
         [sys.executable, "-c", code], env=environment(small), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 4
-    assert "pip install 'vaultembed[mcp]'" in done.stderr
+    assert "-m pip install 'mcp>=2,<3'" in done.stderr
     assert done.stdout == ""
 
 

@@ -52,5 +52,5 @@ def _require_mcp() -> None:
     if importlib.util.find_spec("mcp") is None:
         raise NotReadyError(
             "the MCP server needs the package mcp, which is not installed",
-            "Install it: pip install 'vaultembed[mcp]' (pipx: pipx inject vaultembed 'mcp>=2,<3')",
+            f"Install it: {sys.executable} -m pip install 'mcp>=2,<3'",
         )
