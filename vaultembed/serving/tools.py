@@ -47,8 +47,10 @@ from vaultembed.serving.embedders import KeptEmbedders
 from vaultembed.serving.tool import ArchiveTool, archive_tool
 from vaultembed.text.untrusted import Fence, one_line
 
-AT_ONCE: Final = 4
-"""Calls that are worked on at the same time; more of them wait."""
+SEARCHES_AT_ONCE: Final = 2
+"""Calls that are worked on at the same time; more of them wait. A build beside the server needs the cores, too."""
+READINGS_AT_ONCE: Final = 4
+"""Of calls that take milliseconds: they do not wait for searches."""
 THREAD_CHARACTERS: Final = 40_000
 """Of all messages of one answer."""
 
@@ -194,7 +196,7 @@ class Tools:
 
 
 def make_tools(tools: Tools) -> list[ArchiveTool]:
-    limiter = anyio.CapacityLimiter(AT_ONCE)
+    searches, readings = anyio.CapacityLimiter(SEARCHES_AT_ONCE), anyio.CapacityLimiter(READINGS_AT_ONCE)
     return [
         archive_tool(
             tools.search_messages,
@@ -204,7 +206,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "Find messages in the user's mail archive by meaning, by words, or both. Start here for any question about"
             " what was written, said, agreed, bought or planned. Gives ids and the passages that match; read more with"
             " get_message or get_thread. If notes say that messages are not covered, tell the user.",
-            limiter,
+            searches,
         ),
         archive_tool(
             tools.find_similar_messages,
@@ -213,7 +215,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "Find similar mail",
             "Find messages that are about the same as a given one, whatever words they use: more of a kind, earlier or"
             " later mail on a subject, near duplicates.",
-            limiter,
+            searches,
         ),
         archive_tool(
             tools.get_message,
@@ -222,7 +224,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "Read a message",
             "Read one message: people, date, labels, names of attachments, and its text. A long text comes in parts: go"
             " on with start = next_start.",
-            limiter,
+            readings,
         ),
         archive_tool(
             tools.get_thread,
@@ -230,7 +232,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             ThreadAnswer,
             "Read a conversation",
             "Read the messages of a conversation, oldest first, each with the beginning of its text.",
-            limiter,
+            readings,
         ),
         archive_tool(
             tools.list_messages,
@@ -239,7 +241,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "List messages",
             "List messages by date, with filters: what came last week, all mail from somebody. To look for a subject,"
             " search_messages is better.",
-            limiter,
+            readings,
         ),
         archive_tool(
             tools.aggregate,
@@ -248,7 +250,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "Count messages",
             "Count messages by sender, domain, recipient, year, month, label, source or type, with filters: who writes"
             " most, how much mail there was when.",
-            limiter,
+            searches,
         ),
         archive_tool(
             tools.get_stats,
@@ -258,7 +260,7 @@ def make_tools(tools: Tools) -> list[ArchiveTool]:
             "What the archive holds and how much of it search covers: totals, sources, the generation of embeddings in"
             " use, one being built and its progress, and missing_embeddings_total, the messages that search by meaning"
             " may not find yet. A part that could not be computed is null and told in `unavailable`.",
-            limiter,
+            searches,
         ),
     ]
 
