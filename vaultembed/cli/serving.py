@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -13,11 +13,14 @@ from vaultembed.cli.output import told_errors
 from vaultembed.errors import NotReadyError
 from vaultembed.service.places import archive_path, full_path
 
+if TYPE_CHECKING:
+    from vaultembed.serving.embedders import KeptEmbedders
+
 
 def run_stdio(archive: Path | None) -> NoReturn:
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
-        _require_mcp()
+        embedders = _warmed(path)
         from vaultembed.serving.server import make_server
 
         if sys.stdin is not None and sys.stdin.isatty():
@@ -26,7 +29,7 @@ def run_stdio(archive: Path | None) -> NoReturn:
                 " claude-desktop\nCtrl-C ends it.",
                 err=True,
             )
-        make_server(path).run("stdio")
+        make_server(path, embedders).run("stdio")
     raise typer.Exit
 
 
@@ -35,17 +38,18 @@ def run_http(
 ) -> NoReturn:
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
-        _require_mcp()
+        embedders = _warmed(path)
         from vaultembed.serving.http import HttpSettings, serve_http
         from vaultembed.serving.server import make_server
 
         token = None if token_file is None else full_path(token_file)
-        serve_http(make_server(path), HttpSettings(host, port, remote, token, tuple(names)))
+        serve_http(make_server(path, embedders), HttpSettings(host, port, remote, token, tuple(names)))
     raise typer.Exit
 
 
-def _require_mcp() -> None:
-    """
+def _warmed(path: Path) -> KeptEmbedders:
+    """Begins to load the model; the packages of MCP take as long to import.
+
     Raises:
         NotReadyError: the extra is not installed.
     """
@@ -54,3 +58,8 @@ def _require_mcp() -> None:
             "the MCP server needs the package mcp, which is not installed",
             f"Install it: {sys.executable} -m pip install 'mcp>=2,<3'",
         )
+    from vaultembed.serving.embedders import KeptEmbedders
+
+    embedders = KeptEmbedders()
+    embedders.warm(path)
+    return embedders

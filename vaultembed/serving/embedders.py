@@ -48,7 +48,10 @@ class KeptEmbedders:
             return kept
 
     def warm(self, archive_path: Path) -> None:
-        """Load what the first query will need. Whatever stands against it, that query will be told."""
+        """Begin to load what the first query will need, and return. What stands against it, that query will be told."""
+        threading.Thread(target=self._warm, args=(archive_path,), daemon=True).start()
+
+    def _warm(self, archive_path: Path) -> None:
         with suppress(Exception):
             generation = generation_that_answers(archive_path)
             if generation is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,14 +27,13 @@ INSTRUCTIONS: Final = (
 )
 
 
-def make_server(archive: Path) -> MCPServer[None]:
-    """A server that is not running yet. It starts without an archive, and says so when it is asked."""
-    embedders = KeptEmbedders()
+def make_server(archive: Path, embedders: KeptEmbedders) -> MCPServer[None]:
+    """A server that is not running yet; at its end it closes `embedders`. It starts without an archive, too, and tells
+    whoever asks it.
+    """
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[None]) -> AsyncIterator[None]:
-        # beside the first exchange with the client, so that the first search finds the model loaded
-        threading.Thread(target=embedders.warm, args=(archive,), daemon=True).start()
         try:
             yield
         finally:
