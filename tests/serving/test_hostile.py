@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -214,6 +215,28 @@ def test_lines_that_are_no_protocol_are_answered_or_passed_over(small: Path) -> 
     assert any(answer.get("id") == 1 and "result" in answer for answer in answers)
     assert b"Traceback" not in done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize("options", [(), ("--http", "--port", "0")])
+def test_a_signal_ends_the_server_at_once_and_its_model_with_it(
+    answering: Path, options: tuple[str, ...], number: int, exit_code: int
+) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "mcp", *options],
+        env=environment(answering),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a test run in the background has it ignored, and so would the server
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    time.sleep(4)
+    process.send_signal(number)
+    said, wrong = process.communicate(timeout=10)
+    assert process.returncode == exit_code
+    assert said == b""
+    assert b"Traceback" not in wrong
 
 
 def test_without_the_extra_the_command_says_how_to_install_it(small: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -29,6 +31,9 @@ def run_stdio(archive: Path | None) -> NoReturn:
                 " claude-desktop\nCtrl-C ends it.",
                 err=True,
             )
+        # the thread that waits for input would hold up any gentler end; nothing is written that could be cut off, and
+        # the model's process ends when its input does
+        signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
         make_server(path, embedders).run("stdio")
     raise typer.Exit
 
