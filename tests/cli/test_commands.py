@@ -105,12 +105,14 @@ def test_what_is_not_covered_is_said_last(built: Path, tmp_path: Path) -> None:
 
 
 def test_coverage_adds_up_in_every_report(built: Path) -> None:
+    generation = vaultembed_json("stats", archive=built)["vector_search"]["active_generation"]
     reports = [
         vaultembed_json("embeddings", archive=built)["generations"][0]["coverage"],
-        vaultembed_json("stats", archive=built)["coverage"],
+        {name: generation[name] for name in ("live", "embedded", "blank", "failed", "missing")},
         vaultembed_json("search", "zoo", archive=built)["coverage"],
+        vaultembed_json("doctor", archive=built)["counted"]["generations"][0]["coverage"],
     ]
-    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 3
+    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 4
 
 
 def test_a_second_build_does_nothing_and_says_so(built: Path) -> None:
@@ -187,10 +189,16 @@ def test_the_archive_may_be_named_by_option_or_environment_and_stays_private(tmp
 
 def test_control_characters_of_a_mail_do_not_reach_the_terminal(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
-    box = mbox(tmp_path / "box", [mail("red \x1b[31m alert", "bell \x07 and \x1b]0;title\x07 text")])
+    subject = "red \x1b[31m alert \x9b2J \u202e desrever"
+    body = "bell \x07 and \x1b]0;title\x07 text \u200b\U000e0041"
+    kind = "Content-Type: text/plain; charset=utf-8"
+    box = mbox(tmp_path / "box", [mail(subject, body, headers=[kind, "X-Keywords: \x1b[5mlabel"])])
     vaultembed("import", box, archive=archive)
-    for arguments in (["search", "--mode", "text", "alert"], ["show", "1"]):
-        assert not {"\x1b", "\x07"} & set(vaultembed(*arguments, archive=archive).stdout)
+    dangerous = {"\x1b", "\x07", "\x9b", "\u202e", "\u200b", "\U000e0041"}
+    for arguments in (["search", "--mode", "text", "alert"], ["show", "1"], ["delete", "1", "--dry-run"]):
+        for form in ([], ["--json"]):
+            done = vaultembed(*arguments, *form, archive=archive)
+            assert not dangerous & set(done.stdout + done.stderr)
 
 
 def test_output_that_cannot_be_written_is_an_input_output_error(built: Path) -> None:

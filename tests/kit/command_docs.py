@@ -32,6 +32,7 @@ COMMANDS = (
     "restore",
     "migrate",
     "doctor",
+    "mcp",
     "demo",
 )
 

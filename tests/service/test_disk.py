@@ -70,7 +70,7 @@ def imported(box: Path, tmp_path_factory: pytest.TempPathFactory, model: ModelFi
 def check_is_imported(box: Path, archive: Path) -> None:
     """The same command completes it."""
     vaultembed_json("import", box, archive=archive)
-    assert vaultembed_json("stats", archive=archive)["messages"] == MESSAGES
+    assert vaultembed_json("stats", archive=archive)["totals"]["messages"] == MESSAGES
     check_invariants(archive)
 
 

@@ -43,11 +43,17 @@ def write(path: Path, *statements: str) -> None:
 
 
 def test_an_archive_that_the_commands_made_is_sound(archive: Path) -> None:
+    coverage = {"live": 42, "embedded": 42, "blank": 0, "failed": 0, "missing": 0}
     assert vaultembed_json("doctor", archive=archive) == {
         "archive": str(archive),
         "healthy": True,
         "findings": [],
         "repaired": [],
+        "counted": {
+            "live": 42,
+            "generations": [{"id": 1, "state": "active", "coverage": coverage}],
+            "missing_embeddings_total": 0,
+        },
     }
     done = vaultembed("doctor", archive=archive)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{archive} is sound.\n", "")

@@ -17,7 +17,7 @@ def test_two_imports_of_the_same_mail_make_each_message_once(tmp_path: Path) -> 
     for process in both:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    assert vaultembed_json("stats", archive=archive)["messages"] == 1500
+    assert vaultembed_json("stats", archive=archive)["totals"]["messages"] == 1500
     check_invariants(archive)
 
 

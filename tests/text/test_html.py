@@ -25,6 +25,17 @@ def test_blocks_break_lines_and_links_keep_their_text() -> None:
         "<span style='font-size:0px;line-height:0'>secret</span>",
         "<div style='mso-hide:all'><p>secret</p></div>",
         "<p hidden>secret</p>",
+        "<p style='color:transparent'>secret</p>",
+        "<p style='color:#fff'>secret</p>",
+        "<div style='background:#123456'><p style='color: rgb(18, 52, 86)'>secret</p></div>",
+        "<table><tr><td bgcolor=black><font color=#000000>secret</font></td></tr></table>",
+        "<p style='position:absolute;left:-9999px'>secret</p>",
+        "<p style='text-indent:-5000px'>secret</p>",
+        "<div style='max-height:0;overflow:hidden'>secret</div>",
+        "<p style='font-size:1px'>secret</p>",
+        "<p style='opacity:.01'>secret</p>",
+        "<style>/* */ .x, .y {color:red;display:none} @media print{.z{display:none}}</style><p class=x>secret</p>",
+        "<style>@media print{.z{a:b}} #q.w{visibility:hidden}</style><p id=q class='v w'>secret</p>",
         "<!-- secret -->",
         "<style>.secret{}</style>",
         "<script>secret()</script>",
@@ -39,6 +50,24 @@ def test_a_gap_closing_font_size_on_a_cell_does_not_hide_its_content() -> None:
     html = "<table><tr><td style='font-size:0px'><div style='font-size:16px'>shown</div></td></tr></table>"
     assert html_to_text(html) == "shown"
     assert html_to_text("<p style='font-size:0.9em'>shown</p>") == "shown"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "<table><tr><td bgcolor='#003366'><a style='color:#ffffff'>shown</a></td></tr></table>",
+        "<div style='background:url(x.png)'><b style='color:white'>shown</b></div>",
+        "<style>.b{background:#000}</style><p class=b style='color:white'>shown</p>",
+        "<style>@media (max-width:600px){.desk{display:none}}</style><p class=desk>shown</p>",
+        "<style>.x{display:none}</style><p class=x style='display:block'>shown</p>",
+        "<style>.x .y{display:none}</style><p class=y>shown</p>",
+        "<p style='max-height:0'>shown</p>",
+        "<p style='left:-5px;position:relative'>shown</p>",
+        "<p style='background-color:#ffffff'>shown</p>",
+    ],
+)
+def test_what_a_reader_may_see_stays(shown: str) -> None:
+    assert html_to_text(f"<html><body>{shown}</body></html>") == "shown"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +121,10 @@ def test_unbalanced_quotes_lose_no_word(pieces: list[str]) -> None:
     [
         "<blockquote type=cite>" * 50_000 + "x\n" * 1000,
         "<p style='display:none'>" * 50_000,
+        "<p style='color:#fff'>" * 50_000,
+        "<style>" + "a" * 1_000_000 + "</style>",
+        "<style>" + "/*" * 200_000 + "@media{" * 50_000 + "</style>",
+        "<style>" + ".a,.b,.c{display:none}" * 5_000 + "</style>" + "<p class='a b c'>" * 50_000,
         "<td style='font-size:0'>" * 50_000,
         "<i>" * 200_000,
         "<table><tr><td>" * 50_000,

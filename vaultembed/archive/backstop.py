@@ -19,8 +19,16 @@ def is_due(archive: Archive, generation_id: int, every_hours: float) -> bool:
     """Whether the last one *of this generation* is older than that; 0 is never."""
     if every_hours <= 0:
         return False
-    last = archive.scalar("SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ?", (generation_id,))
+    last = last_backstop_at(archive, generation_id)
     return last is None or time.time() - last >= every_hours * 3600
+
+
+def last_backstop_at(archive: Archive, generation_id: int) -> int | None:
+    """When the last one of this generation came to its end, in unix seconds; None where none has."""
+    found: int | None = archive.scalar(
+        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ?", (generation_id,)
+    )
+    return found
 
 
 class Backstop:

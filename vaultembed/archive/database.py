@@ -16,7 +16,15 @@ from vaultembed.archive.damage import check_coarse_indexes, damage_behind
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
 from vaultembed.archive.schema_files import read_migrations
-from vaultembed.errors import BusyError, DiskFullError, StorageError, UsageError, VaultembedError
+from vaultembed.errors import (
+    ArchiveMissingError,
+    ArchiveOutdatedError,
+    BusyError,
+    DiskFullError,
+    StorageError,
+    UsageError,
+    VaultembedError,
+)
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
@@ -204,12 +212,12 @@ def open_archive_readonly(path: Path) -> Iterator[Archive]:
     """Open for reading only: never migrates, never blocks or is blocked by a writer.
 
     Raises:
-        VaultembedError: no such file, or its schema is older than this vaultembed's.
+        ArchiveMissingError, ArchiveOutdatedError: no such file, or its schema is older than this vaultembed's.
         UsageError, DamageError, StorageError: as `open_archive`.
     """
     with open_older_readonly(path) as archive:
         if user_version(archive.db) < len(read_migrations()):
-            raise VaultembedError(
+            raise ArchiveOutdatedError(
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
                 "Bring it up to date (a backup is made first): vaultembed migrate",
             )
@@ -259,9 +267,11 @@ def open_older(path: Path) -> Iterator[Archive]:
 
 
 def require_archive(path: Path) -> None:
-    """Raises VaultembedError where there is no file."""
+    """Raises ArchiveMissingError where there is no file."""
     if not _check_path(path):
-        raise VaultembedError(f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH")
+        raise ArchiveMissingError(
+            f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH"
+        )
 
 
 def _check_path(path: Path) -> bool:

@@ -172,6 +172,16 @@ def collect_orphans(archive: Archive, generation_id: int) -> int:
     return len(orphans)
 
 
+def outcome_of(archive: Archive, generation_id: int, message_id: int) -> Outcome | None:
+    """What became of the present text of a message; None where nothing yet."""
+    found: Outcome | None = archive.scalar(
+        "SELECT o.outcome FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
+        " AND m.content_rev = o.content_rev WHERE o.generation_id = ? AND o.message_id = ?",
+        (generation_id, message_id),
+    )
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     message_id: int

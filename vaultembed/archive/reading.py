@@ -98,41 +98,12 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
     key = (message_id,)
     return Details(
         summary=summary,
-        recipients=tuple(
-            RecipientRow(*row)
-            for row in archive.rows(
-                "SELECT r.kind, lenient(CAST(p.name AS BLOB)), p.address FROM message_recipients r"
-                " JOIN participants p ON p.id = r.participant_id WHERE r.message_id = ?"
-                " ORDER BY r.kind DESC, r.position",
-                key,
-            )
-        ),
+        recipients=tuple(read_recipients(archive, message_id)),
         list_id=archive.scalar("SELECT list_id FROM messages WHERE id = ?", key),
-        labels=tuple(
-            row[0]
-            for row in archive.rows(
-                "SELECT lenient(CAST(l.name AS BLOB)) FROM message_labels x JOIN labels l ON l.id = x.label_id"
-                " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1",
-                key,
-            )
-        ),
+        labels=tuple(read_labels(archive, message_id)),
         body_text=read_body(archive, message_id),
-        attachments=tuple(
-            AttachmentRow(filename, mime_type, size, bool(inline))
-            for filename, mime_type, size, inline in archive.rows(
-                "SELECT lenient(CAST(filename AS BLOB)), mime_type, size, inline FROM attachments"
-                " WHERE message_id = ? ORDER BY position",
-                key,
-            )
-        ),
-        places=tuple(
-            PlaceRow(row[0], row[1], row[2], tuple(row[3].split()), gone=row[4] is not None)
-            for row in archive.rows(
-                "SELECT s.identifier, x.locator, x.folder, x.flags, x.gone_at FROM message_sources x"
-                " JOIN sources s ON s.id = x.source_id WHERE x.message_id = ? ORDER BY s.id, x.source_key",
-                key,
-            )
-        ),
+        attachments=tuple(read_attachments(archive, message_id)),
+        places=tuple(read_places(archive, message_id)),
         problems=tuple(
             ProblemRow(*row)
             for row in archive.rows(
@@ -148,6 +119,53 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
             )
         ),
     )
+
+
+def read_recipients(archive: Archive, message_id: int, limit: int = -1) -> list[RecipientRow]:
+    """To, then cc, then bcc. A negative `limit` is none, here and below."""
+    return [
+        RecipientRow(*row)
+        for row in archive.rows(
+            "SELECT r.kind, lenient(CAST(p.name AS BLOB)), p.address FROM message_recipients r"
+            " JOIN participants p ON p.id = r.participant_id WHERE r.message_id = ?"
+            " ORDER BY r.kind DESC, r.position LIMIT ?",
+            (message_id, limit),
+        )
+    ]
+
+
+def read_labels(archive: Archive, message_id: int, limit: int = -1) -> list[str]:
+    return [
+        row[0]
+        for row in archive.rows(
+            "SELECT lenient(CAST(l.name AS BLOB)) FROM message_labels x JOIN labels l ON l.id = x.label_id"
+            " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1 LIMIT ?",
+            (message_id, limit),
+        )
+    ]
+
+
+def read_attachments(archive: Archive, message_id: int, limit: int = -1) -> list[AttachmentRow]:
+    return [
+        AttachmentRow(filename, mime_type, size, bool(inline))
+        for filename, mime_type, size, inline in archive.rows(
+            "SELECT lenient(CAST(filename AS BLOB)), mime_type, size, inline FROM attachments"
+            " WHERE message_id = ? ORDER BY position LIMIT ?",
+            (message_id, limit),
+        )
+    ]
+
+
+def read_places(archive: Archive, message_id: int, limit: int = -1) -> list[PlaceRow]:
+    """Where it stands in its sources."""
+    return [
+        PlaceRow(row[0], row[1], row[2], tuple(row[3].split()), gone=row[4] is not None)
+        for row in archive.rows(
+            "SELECT s.identifier, x.locator, x.folder, x.flags, x.gone_at FROM message_sources x"
+            " JOIN sources s ON s.id = x.source_id WHERE x.message_id = ? ORDER BY s.id, x.source_key LIMIT ?",
+            (message_id, limit),
+        )
+    ]
 
 
 def read_body(archive: Archive, message_id: int) -> str:

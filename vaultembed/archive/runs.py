@@ -53,6 +53,29 @@ def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcom
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    id: int
+    started_at: int
+    ended_at: int | None
+    """None: it is running, or was killed."""
+    outcome: RunOutcome | None
+    counts: RunCounts
+
+
+def last_run(archive: Archive, generation_id: int) -> RunRecord | None:
+    """The run that began last; None where there was none."""
+    row = archive.row(
+        "SELECT id, started_at, ended_at, outcome, embedded, blank, failed, chunks, tokens, seconds, recovered"
+        " FROM embed_runs WHERE generation_id = ? ORDER BY id DESC LIMIT 1",
+        (generation_id,),
+    )
+    if row is None:
+        return None
+    run_id, started_at, ended_at, outcome, *counts = row
+    return RunRecord(run_id, started_at, ended_at, outcome, RunCounts(*counts))
+
+
 def counts_of_runs(archive: Archive, process_ids: Sequence[int], after_run: int) -> RunCounts:
     """What runs of these processes of this machine, begun after another run, have done together."""
     row = archive.row(

@@ -12,10 +12,18 @@ class SourceCount:
     kind: str
     identifier: str
     messages: int
+    """Live ones that stand in it, each once."""
     gone: int
     """Of them no longer in the source; they stay here."""
     added_at: int
     last_import_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeCount:
+    type: str
+    messages: int
+    """Live ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,19 @@ def count_sources(archive: Archive) -> list[SourceCount]:
     return [
         SourceCount(*row)
         for row in archive.rows(
-            "SELECT s.kind, s.identifier, count(x.message_id), count(x.gone_at), s.added_at, s.last_import_at"
-            " FROM sources s LEFT JOIN message_sources x ON x.source_id = s.id GROUP BY s.id ORDER BY s.id"
+            "SELECT s.kind, s.identifier, count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL),"
+            " count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL AND x.gone_at IS NOT NULL),"
+            " s.added_at, s.last_import_at FROM sources s LEFT JOIN message_sources x ON x.source_id = s.id"
+            " LEFT JOIN messages m ON m.id = x.message_id GROUP BY s.id ORDER BY s.id"
+        )
+    ]
+
+
+def count_types(archive: Archive) -> list[TypeCount]:
+    """Most first."""
+    return [
+        TypeCount(*row)
+        for row in archive.rows(
+            "SELECT message_type, count(*) FROM messages WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 2 DESC, 1"
         )
     ]

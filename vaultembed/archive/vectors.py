@@ -145,6 +145,21 @@ def nearest_messages(
     return found
 
 
+def vector_of_message(archive: Archive, generation: Generation, message_id: int) -> Floats | None:
+    """(dimension,), normalised: the mean over its chunks. None where its present text is not embedded there, or its
+    vectors are damaged."""
+    sql = _OF_MESSAGES.format(condition="m.id = ?", bytes=2 * generation.dimension)
+    rows = archive.rows(f"SELECT v.embedding {sql}", (generation.id, message_id))
+    if not rows:
+        return None
+    mean = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1).astype(np.float32).mean(axis=0)
+    norm = float(np.linalg.norm(mean))
+    if not np.isfinite(norm) or norm < _NORM_TOLERANCE:
+        return None
+    normalised: Floats = (mean / norm).astype(np.float32)
+    return normalised
+
+
 def _both(one: Filter, other: Filter) -> Filter:
     if one.is_empty or other.is_empty:
         return other if one.is_empty else one

@@ -77,7 +77,8 @@ def search(
     query: Annotated[
         list[str],
         typer.Argument(
-            help='Words, "phrases", and filters: from: to: subject: label: has:attachment before: after: (2019-06-30)'
+            help='Words, "phrases", and filters: from: to: subject: label: source: type: has:attachment before: after:'
+            " (2019-06-30)"
         ),
     ],
     archive: ArchiveOption = None,
@@ -268,6 +269,48 @@ def repair_encoding(
         wanted, fields = repairing.ids_of(ids), repairing.fields_of(only or [])
     request = repairing.request_of(dry_run, source or [], wanted, limit, fields, again, json)
     repairing.run(archive, request, json)
+
+
+@app.command()
+def mcp(
+    archive: ArchiveOption = None,
+    http: Annotated[bool, typer.Option("--http", help="Over HTTP instead of standard input and output.")] = False,
+    host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="With --http. 0: any that is free.")] = 8737,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="With --http: let other machines ask, too. Needs --token-file.")
+    ] = False,
+    token_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="With --http: clients must give the token in this file, of mode 0600."),
+    ] = None,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="With --http: another name by which clients call this machine."),
+    ] = None,
+    install: Annotated[
+        Optional[Literal["claude-desktop", "claude-code", "cursor", "vscode"]],  # noqa: UP045
+        typer.Option(help="Show how this client is told of the archive, and exit."),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --install: write it to the client's configuration; a copy is kept.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Let an assistant (any MCP client) search the archive and read mail. It can change nothing."""
+    if install is not None:
+        from vaultembed.cli import installing
+
+        installing.run(install, archive, write, json)
+    if write or json:
+        raise typer.BadParameter("--write and --json go with --install")
+    from vaultembed.cli import serving
+
+    if http:
+        serving.run_http(archive, host, port, remote, token_file, allow_host or [])
+    if remote or token_file or allow_host:
+        raise typer.BadParameter("--remote, --token-file and --allow-host go with --http")
+    serving.run_stdio(archive)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from vaultembed.cli.confirming import confirmed
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, safe
+from vaultembed.cli.words import count, safe_line
 from vaultembed.errors import UsageError
 from vaultembed.service.deletion import (
     DeletedView,
@@ -114,7 +114,7 @@ def _lines(messages: tuple[MessageLine, ...], total: int) -> list[str]:
     lines = []
     for message in messages:
         deleted = f" (deleted {message.deleted_at[:10]})" if message.deleted_at else ""
-        what = f"{safe(message.sender)}: {safe(message.subject)}"
+        what = f"{safe_line(message.sender)}: {safe_line(message.subject)}"
         lines.append(f"{message.id:>8}  {(message.date or '')[:10]:<10}  {what}{deleted}")
     if total > len(messages):
         lines.append(f"          and {total - len(messages):,} more")

@@ -11,7 +11,7 @@ import typer
 from vaultembed.cli.models import PullDisplay
 from vaultembed.cli.output import finish
 from vaultembed.cli.searching import headline
-from vaultembed.cli.words import duration, safe, style
+from vaultembed.cli.words import duration, safe_line, style
 from vaultembed.service.demo import DemoSearch, DemoView, run_demo
 from vaultembed.service.embedding import BuildView
 from vaultembed.service.importing import Imported
@@ -67,8 +67,8 @@ class Story:
         query = style(f'"{search.query}"', bold=True)
         self._tell(f"Searched for {query}, to find {search.about}.")
         if search.found is not None:
-            typer.echo(f"   {headline(search.found)}  {style(safe(search.found.subject), bold=True)}")
-            passage = textwrap.wrap(safe(search.found.passage.text), 96, break_on_hyphens=False)
+            typer.echo(f"   {headline(search.found)}  {style(safe_line(search.found.subject), bold=True)}")
+            passage = textwrap.wrap(safe_line(search.found.passage.text), 96, break_on_hyphens=False)
             for line in passage:
                 typer.echo(f"      {line}")
         if search.rank == 1 and not search.found_by_words:

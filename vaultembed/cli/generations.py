@@ -11,7 +11,7 @@ import typer
 from vaultembed.cli.confirming import confirmed
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, coverage, safe
+from vaultembed.cli.words import count, coverage, safe_line
 from vaultembed.service.generations import (
     AdoptedFrom,
     ChangeView,
@@ -135,7 +135,7 @@ def generation_lines(generation: GenerationView) -> list[str]:
 def render_failures(data: FailuresView) -> None:
     for failure in data.failures:
         tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
-        typer.echo(f"{failure.message_id}  {safe(failure.subject)}: {safe(failure.reason)}{tries}")
+        typer.echo(f"{failure.message_id}  {safe_line(failure.subject)}: {safe_line(failure.reason)}{tries}")
 
 
 def render_verify(data: VerifyView) -> None:

@@ -12,8 +12,10 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from vaultembed.cli.words import safe
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
+from vaultembed.text.untrusted import escaped_json
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: C
         if sys.stdout is not None:  # closed by the caller: >&-
             sys.stdout.flush()
         for note in result.notes:
-            typer.echo(note, err=True)
+            typer.echo(safe(note), err=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -53,13 +55,13 @@ def tell(command: str, as_json: bool, error: VaultembedError) -> None:
     if as_json:
         print_json(error_envelope(command, error))
         return
-    typer.echo(f"Error: {error.message}", err=True)
+    typer.echo(f"Error: {safe(error.message)}", err=True)
     if error.hint:
-        typer.echo(error.hint, err=True)
+        typer.echo(safe(error.hint), err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    typer.echo(escaped_json(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
 class Stop:

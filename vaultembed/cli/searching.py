@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import safe, style
+from vaultembed.cli.words import safe_line, style
 from vaultembed.search.hybrid import Mode
 from vaultembed.service.places import archive_path
 from vaultembed.service.searching import Found, SearchView, search_archive
@@ -25,9 +25,9 @@ def render(data: SearchView) -> None:
         typer.echo("Nothing found.")
     for found in data.results:
         typer.echo(headline(found))
-        typer.echo(style("    " + (safe(found.subject) or "(no subject)"), bold=True))
+        typer.echo(style("    " + (safe_line(found.subject) or "(no subject)"), bold=True))
         width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-        for line in textwrap.wrap(safe(found.passage.text), width - 4, break_on_hyphens=False):
+        for line in textwrap.wrap(safe_line(found.passage.text), width - 4, break_on_hyphens=False):
             typer.echo(f"    {line}")
         typer.echo("")
 
@@ -36,4 +36,4 @@ def headline(found: Found) -> str:
     date = found.date[:10] if found.date else "no date   "
     name = f"{found.sender_name} <{found.sender_address}>" if found.sender_name else found.sender_address
     attached = "  [attachment]" if found.has_attachments else ""
-    return f"{style(str(found.id), fg='cyan'):>3} {date}  {safe(name) or 'unknown sender'}{attached}"
+    return f"{style(str(found.id), fg='cyan'):>3} {date}  {safe_line(name) or 'unknown sender'}{attached}"

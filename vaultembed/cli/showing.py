@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, safe, size, style
+from vaultembed.cli.words import count, safe, safe_line, size, style
 from vaultembed.errors import VaultembedError
 from vaultembed.service.places import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
@@ -39,7 +39,7 @@ def run_problems(archive: Path | None, kind: str | None, number: int, as_json: b
 def render(data: MessageView) -> None:
     def line(name: str, value: str) -> None:
         if value:
-            typer.echo(style(f"{name + ':':<12}", bold=True) + " " + safe(value))
+            typer.echo(style(f"{name + ':':<12}", bold=True) + " " + safe_line(value))
 
     line("From", _person(data.sender_name, data.sender_address))
     for kind in ("to", "cc", "bcc"):
@@ -63,9 +63,8 @@ def render(data: MessageView) -> None:
         typer.echo(f"\nConversation of {count(len(data.conversation), 'message')}:")
         for entry in data.conversation:
             here = "*" if entry.id == data.id else " "
-            typer.echo(
-                f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {safe(entry.sender)}: {safe(entry.subject)}"
-            )
+            who = f"{safe_line(entry.sender)}: {safe_line(entry.subject)}"
+            typer.echo(f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {who}")
 
 
 def render_problems(data: ProblemsView) -> None:
@@ -75,7 +74,7 @@ def render_problems(data: ProblemsView) -> None:
         typer.echo("")
     for problem in data.problems:
         which = f"message {problem.message_id}, {problem.locator}" if problem.message_id else problem.locator
-        typer.echo(f"{problem.kind}: {safe(problem.detail)}\n    {which}")
+        typer.echo(f"{problem.kind}: {safe_line(problem.detail)}\n    {safe_line(which)}")
 
 
 def _person(name: str, address: str) -> str:

@@ -8,9 +8,11 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, coverage, size
+from vaultembed.cli.words import count, coverage, duration, safe_line, size
+from vaultembed.service.coverage import CoverageView
 from vaultembed.service.places import archive_path
-from vaultembed.service.statistics import StatsView, archive_statistics
+from vaultembed.service.statistics import SourceView, StatsView, TotalsView, archive_statistics
+from vaultembed.service.vector_statistics import ActiveGenerationView, BuildingGenerationView, VectorSearchView
 
 
 def run(archive: Path | None, as_json: bool) -> NoReturn:
@@ -18,20 +20,56 @@ def run(archive: Path | None, as_json: bool) -> NoReturn:
 
 
 def render(data: StatsView) -> None:
-    typer.echo(f"Archive:        {data.archive} ({size(data.file_bytes)}, of it {size(data.raw_bytes)} raw messages)")
-    dates = f", {data.first_date[:10]} to {data.last_date[:10]}" if data.first_date and data.last_date else ""
-    deleted = f", {data.deleted:,} deleted" if data.deleted else ""
-    typer.echo(f"Messages:       {data.messages:,}{dates}{deleted}")
-    typer.echo(f"Conversations:  {data.conversations:,}")
-    typer.echo(f"People:         {data.people:,}")
-    typer.echo(f"Attachments:    {data.attachments:,}")
-    typer.echo(f"Problems:       {data.problems:,}")
-    if data.not_indexed:
-        typer.echo(f"Not in text search: {data.not_indexed:,}")
-    which = f"generation {data.generation}" if data.generation else "none yet"
-    typer.echo(f"Embeddings:     {which}. {coverage(data.coverage)}")
-    typer.echo("Sources:")
-    for source in data.sources:
-        gone = f", {source.gone:,} gone" if source.gone else ""
-        unfinished = "" if source.last_import_at else ", import not finished"
-        typer.echo(f"  {source.kind:<8} {source.identifier} ({count(source.messages, 'message')}{gone}{unfinished})")
+    if data.totals is None:
+        typer.echo(f"Archive:        {data.archive}")
+    else:
+        _render_totals(data.archive, data.totals)
+    if data.types is not None and len(data.types) > 1:
+        typer.echo("Types:          " + ", ".join(f"{safe_line(t.type)} {t.messages:,}" for t in data.types))
+    if data.text_search is not None and data.text_search.not_indexed:
+        typer.echo(f"Not in text search: {data.text_search.not_indexed:,}")
+    if data.vector_search is not None:
+        _render_vector_search(data.vector_search)
+    if data.sources is not None:
+        typer.echo("Sources:")
+        for source in data.sources:
+            typer.echo(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
+
+
+def _render_totals(archive: Path, totals: TotalsView) -> None:
+    typer.echo(f"Archive:        {archive} ({size(totals.file_bytes)}, of it {size(totals.raw_bytes)} raw messages)")
+    first, last = totals.first_date, totals.last_date
+    dates = f", {first[:10]} to {last[:10]}" if first and last else ""
+    deleted = f", {totals.deleted:,} deleted" if totals.deleted else ""
+    typer.echo(f"Messages:       {totals.messages:,}{dates}{deleted}")
+    typer.echo(f"Conversations:  {totals.conversations:,}")
+    typer.echo(f"People:         {totals.people:,}")
+    typer.echo(f"Attachments:    {totals.attachments:,}")
+    typer.echo(f"Problems:       {totals.problems:,}")
+
+
+def _render_vector_search(found: VectorSearchView) -> None:
+    active, building = found.active_generation, found.building_generation
+    if active is None and building is None:
+        typer.echo("Embeddings:     none yet")
+    if active is not None:
+        since = f", in use since {active.activated_at[:10]}" if active.activated_at else ""
+        typer.echo(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {_coverage(active)}")
+    if building is not None:
+        progress = building.progress
+        left = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
+        speed = f", {progress.rate:,} a second{left}" if progress.rate else ", nobody works on it"
+        typer.echo(
+            f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}"
+        )
+    typer.echo(f"Still to embed: {found.missing_embeddings_total:,}")
+
+
+def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:
+    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing))
+
+
+def _messages(source: SourceView) -> str:
+    gone = f", {source.gone:,} gone" if source.gone else ""
+    unfinished = "" if source.last_import_at else ", import not finished"
+    return f"{count(source.messages, 'message')}{gone}{unfinished}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import typer
 
 from vaultembed.service.coverage import CoverageView
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from vaultembed.text.untrusted import one_line, visible
 
 
 def size(count: float) -> str:
@@ -44,8 +42,13 @@ def style(text: str, **how: Any) -> str:
 
 
 def safe(text: str) -> str:
-    """Text of a mail for a terminal: control characters, with which a sender could move the cursor, made visible."""
-    return _CONTROL.sub("\ufffd", text)
+    """Text of a mail for a terminal: what a terminal would obey, and what nobody would see, is written out."""
+    return visible(text)
+
+
+def safe_line(text: str) -> str:
+    """The same on one line: a subject, a name, a label."""
+    return one_line(text)
 
 
 def coverage(found: CoverageView) -> str:

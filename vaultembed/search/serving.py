@@ -93,15 +93,25 @@ def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener)
     if not vectors:
         raise errors[serving.main.id]
     answering = [generation for generation in asked if generation.id in vectors]
-    left_out = not_covered(archive, answering)
+    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
+    return answering_with(archive, answering, vectors, silent)
+
+
+def answering_with(
+    archive: Archive,
+    generations: Sequence[Generation],
+    vectors: Mapping[int, Vectors],
+    silent: tuple[tuple[Generation, NotReadyError], ...] = (),
+) -> Answering:
+    """`generations`: those that answer, the newer first; `vectors`: by generation, what each is asked for."""
+    left_out = not_covered(archive, generations)
     live = coverage_of(archive, None).live
     rest, voices, heard = None, [], 0
-    for generation in answering:
-        older = answering[answering.index(generation) + 1 :]
+    for generation in generations:
+        older = generations[generations.index(generation) + 1 :]
         speaks = speaks_for(archive, generation) if older else live - left_out.total - heard
         voices.append(Voice(generation, vectors[generation.id], rest, share=max(speaks, 1) / max(live, 1)))
         rest, heard = rest_beside(archive, generation), speaks
-    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
     return Answering(tuple(voices), left_out, silent)
 
 
@@ -164,8 +174,7 @@ def open_model_of(generation: Generation) -> Embedder:
     """The model that a generation was made with, in this process.
 
     Raises:
-        ModelError: it is not here, was altered, or does not load.
-        NotReadyError: what is here under its name is another.
+        ModelError: it is not here, was altered, does not load, or what is here under its name is another.
     """
     from vaultembed.models.open import open_in_process, resolve_model
 
@@ -176,13 +185,20 @@ def open_model_of(generation: Generation) -> Embedder:
         resolved = resolve_model(
             model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
         )
-        check_is_model_of(generation, resolved.facts)
+    except ModelError as error:
+        raise _needed(generation, error) from error
+    check_is_model_of(generation, resolved.facts)
+    try:
         return open_in_process(resolved)
     except ModelError as error:
-        raise ModelError(
-            error.message,
-            f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
-        ) from error
+        raise _needed(generation, error) from error
+
+
+def _needed(generation: Generation, error: ModelError) -> ModelError:
+    return ModelError(
+        error.message,
+        f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
+    )
 
 
 def model_unknown(generation: Generation) -> ModelError:
@@ -199,7 +215,7 @@ def model_unknown(generation: Generation) -> ModelError:
 def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
     """
     Raises:
-        NotReadyError: the vectors of this model and of the generation cannot be compared.
+        ModelError: the vectors of this model and of the generation cannot be compared.
     """
     found, made = (facts.space, facts.weights_sha256), (generation.space, generation.model.weights_sha256)
     if found == made:
@@ -207,7 +223,7 @@ def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
     difference = f"{found[0]}, not {made[0]}"
     if found[0] == made[0]:
         difference = f"its weights have the sha256 {found[1][:16]}…, not {made[1][:16]}…"
-    raise NotReadyError(
+    raise ModelError(
         f"the model {generation.model.name} is not the one generation {generation.id} was made with ({difference})",
         "Its vectors cannot be compared. Put the model back, or search with --mode text.",
     )

@@ -10,15 +10,34 @@ from typing import Final
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations import list_generations
+from vaultembed.archive.inspection.counting import count_coverage
 from vaultembed.archive.inspection.findings import RESTORE, Finding, OnStep
 from vaultembed.archive.inspection.fixes import fix_findings
 from vaultembed.archive.inspection.inspect import inspect_archive
 from vaultembed.errors import DamageError, ModelError
+from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.model_of import resolve_model_of
 from vaultembed.service.result import Result
 
 _MOST_ROUNDS: Final = 3
 """A repair may bring to light what it repaired leaves behind: rows of the coarse index of chunks that were deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedGenerationView:
+    id: int
+    state: str
+    coverage: CoverageView
+
+
+@dataclass(frozen=True, slots=True)
+class CountedView:
+    """Counted from scratch. What `stats` has from counters must be the same."""
+
+    live: int
+    generations: tuple[CountedGenerationView, ...]
+    """In use, or being built."""
+    missing_embeddings_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,8 @@ class DoctorView:
     """As the archive is now: after the repairs, where there were any."""
     repaired: tuple[str, ...]
     """What was done, in sentences."""
+    counted: CountedView | None
+    """None where it was interrupted, or is too damaged to be counted."""
 
 
 def examine(
@@ -61,8 +82,10 @@ def examine(
                 break
     except Stopped:
         note = "Interrupted: not everything was looked at. What was repaired stays."
-        return Result("doctor", DoctorView(archive_path, False, tuple(findings), tuple(repaired)), (note,), 130)
-    view = DoctorView(archive_path, all(f.severity == "leftover" for f in findings), tuple(findings), tuple(repaired))
+        return Result("doctor", DoctorView(archive_path, False, tuple(findings), tuple(repaired), None), (note,), 130)
+    healthy = all(finding.severity == "leftover" for finding in findings)
+    counted = None if any(finding.severity == "damage" for finding in findings) else _counted(archive_path)
+    view = DoctorView(archive_path, healthy, tuple(findings), tuple(repaired), counted)
     return Result("doctor", view, _notes(findings, fix), _exit_code(findings))
 
 
@@ -77,6 +100,13 @@ def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> li
             return findings
     except DamageError as error:
         raise _hopeless(error) from error
+
+
+def _counted(path: Path) -> CountedView:
+    with open_archive_readonly(path) as archive, archive.snapshot():
+        found = count_coverage(archive)
+    generations = tuple(CountedGenerationView(g.id, g.state, coverage_view(g.coverage)) for g in found.generations)
+    return CountedView(found.live, generations, found.missing_embeddings_total)
 
 
 def _missing_models(archive: Archive) -> list[Finding]:

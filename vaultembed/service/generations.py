@@ -138,7 +138,7 @@ def generation_view(archive: Archive, generation: Generation) -> GenerationView:
         pruned_at=iso(generation.pruned_at),
         coverage=coverage_view(coverage_of(archive, generation.id)),
         recipes=recipe_mix(archive, generation.id),
-        workers=_workers(archive, generation.id),
+        workers=workers_of(archive, generation.id),
         adopted=_adopted_from(archive, generation.id),
     )
 
@@ -158,7 +158,7 @@ def _adopted_from(archive: Archive, generation_id: int) -> AdoptedFrom | None:
     )
 
 
-def _workers(archive: Archive, generation_id: int) -> tuple[WorkerView, ...]:
+def workers_of(archive: Archive, generation_id: int) -> tuple[WorkerView, ...]:
     views = []
     for worker in list_workers(archive, generation_id):
         seconds = worker.heartbeat_at - worker.started_at if worker.started_at is not None else 0

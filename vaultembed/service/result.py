@@ -45,7 +45,13 @@ def error_envelope(command: str, error: VaultembedError) -> dict[str, Any]:
         "exit_code": error.exit_code,
         "data": None,
         "notes": [],
-        "error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint, **_facts(error)},
+        "error": {
+            "code": error.code,
+            "kind": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            **_facts(error),
+        },
     }
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
-from vaultembed.archive.generations import Generation, coverage_of, list_generations
+from vaultembed.archive.generations import Generation, coverage_of
 from vaultembed.archive.reading import Summary, read_body, read_summary
 from vaultembed.archive.serving import read_embedded_chunk
-from vaultembed.errors import NotReadyError, UsageError
+from vaultembed.errors import QueryError, UsageError
+from vaultembed.search.conditions import Filters, all_of
 from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.serving import Answering, Opener, Serving, answer, find_serving, model_unknown, open_model_of
+from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
 from vaultembed.service.coverage import CoverageView, coverage_view
 from vaultembed.service.dates import iso
+from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
 
 PASSAGE_CHARACTERS: Final = 280
+NO_FILTERS: Final = Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class SearchView:
     not_covered: int | None
     """Live messages that no generation which answered has embedded; None where by meaning was not asked for."""
     results: tuple[Found, ...]
+    more: bool
+    """There are further results."""
 
 
 def search_archive(
@@ -78,18 +83,23 @@ def search_archive(
     text: str,
     *,
     mode: Mode = "hybrid",
+    filters: Filters = NO_FILTERS,
     limit: int = 10,
+    offset: int = 0,
     open_embedder: Opener = open_model_of,
 ) -> Result[SearchView]:
-    """The best `limit` messages for a query. `open_embedder` opens the model of a generation.
+    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation.
+
+    A query of filters alone, in the text or beside it, gives the newest messages that pass them.
 
     Raises:
-        UsageError: an empty query, or a filter that makes no sense.
+        QueryError: an empty query, or a filter that makes no sense.
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
     query = parse_query(text)
+    query = replace(query, only=all_of([query.only, filters.condition()]))
     if not query.text and query.only.is_empty:
-        raise UsageError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
+        raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
@@ -98,18 +108,18 @@ def search_archive(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if meant else None
+        silent = why_silent(archive, serving) if meant else None
         answering = None
-        if serving is not None and _can_answer(serving):
-            answering = answer(archive, serving, query.text, open_embedder)
-        elif meant:
-            error = model_unknown(serving.main) if serving else _nothing_serves(archive)
+        if silent is not None:
             if mode == "vector":
-                raise error
-            notes.append(f"By words only: {error.message}. {error.hint}")
+                raise silent
+            notes.append(f"By words only: {silent.message}. {silent.hint}")
+        elif serving is not None:
+            answering = answer(archive, serving, query.text, open_embedder)
         main = serving.main if serving else None
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, limit, notes)
-        found = tuple(_found(archive, query, hit) for hit in hits)
+        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes)
+        found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
         stale = count_stale(archive)
         view = SearchView(
             query=text,
@@ -119,6 +129,7 @@ def search_archive(
             building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
             not_covered=(answering.not_covered.total if answering else live) if meant else None,
             results=found,
+            more=len(hits) > offset + limit,
         )
     if answering is not None:
         notes += _notes(answering, live)
@@ -127,17 +138,6 @@ def search_archive(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
         )
     return Result("search", view, tuple(notes))
-
-
-def _can_answer(serving: Serving) -> bool:
-    """False while all there is was adopted and its model is not known: until then, words are what there is."""
-    return serving.main.is_checked or (serving.building is not None and serving.building.is_checked)
-
-
-def _nothing_serves(archive: Archive) -> NotReadyError:
-    if any(generation.state == "retired" for generation in list_generations(archive)):
-        return NotReadyError("no generation is active", "Next: vaultembed embeddings list")
-    return NotReadyError("nothing is embedded yet", "Next: vaultembed embeddings build")
 
 
 def _hits(
@@ -190,7 +190,7 @@ def _list(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
-def _found(archive: Archive, query: Query, hit: Hit) -> Found:
+def found_view(archive: Archive, query: Query, hit: Hit) -> Found:
     summary = read_summary(archive, hit.message_id)
     if summary is None:
         raise LookupError(f"message {hit.message_id} vanished within a snapshot")

@@ -17,7 +17,7 @@ from vaultembed.archive.reading import (
     read_details,
     read_raw,
 )
-from vaultembed.errors import VaultembedError
+from vaultembed.errors import MessageMissingError, VaultembedError
 from vaultembed.service.dates import iso
 from vaultembed.service.result import Result
 
@@ -58,12 +58,12 @@ def show_message(archive_path: Path, message_id: int) -> Result[MessageView]:
     """One message whole.
 
     Raises:
-        VaultembedError: there is none with that id.
+        MessageMissingError: there is none with that id.
     """
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         details = read_details(archive, message_id)
     if details is None:
-        raise VaultembedError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+        raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
     summary = details.summary
     view = MessageView(
         id=summary.id,

@@ -9,6 +9,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from vaultembed.text.charsets import clean
+from vaultembed.text.hidden import mark_hidden
 
 # Noncharacters mark where quotes begin and end: they pass through the extraction and mean nothing in mail.
 _QUOTE: Final = "\ufdd0"
@@ -18,13 +19,6 @@ _MARKS: Final = re.compile("[\ufdd0-\ufdd2]")
 _MOST_QUOTES: Final = 1_000  # marked; each costs its depth, so without a limit nesting takes quadratic time
 _DEEPEST: Final = 12  # levels of "> " written out: more would let nesting square the text
 
-_MAYBE_HIDDEN: Final = re.compile(
-    r"(?i)display\s*:\s*none|visibility\s*:\s*hidden|mso-hide|font-size\s*:\s*0|opacity\s*:\s*0"
-)
-_HIDDEN: Final = re.compile(
-    r"(?i)(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?:\.0*)?\s*(?:;|$|!))"
-)
-_NO_SIZE: Final = re.compile(r"(?i)(?:^|[;\s])font-size\s*:\s*0(?:\.0*)?(?:px|pt|em|rem|%)?\s*(?:;|$|!)")
 _SKIPPED: Final = ["[hidden]", "title", "template", "xml", "svg", "math", "object", "applet", "audio", "video"]
 
 _QUOTING_CLASS: Final = re.compile(r"(?i)quote|cite|reply")
@@ -41,28 +35,18 @@ _BLANK_RUN: Final = re.compile(r"\n{3,}")
 def html_to_text(html: str) -> str:
     """Visible text of `html`, in linear time; any string is accepted.
 
-    What is hidden by its own style or attribute is dropped, and so are comments, scripts and alt texts of
-    pictures. Links keep their text, blocks and `<br>` break lines, table cells are separated by tabs.
+    What is hidden by its own style, by a style sheet or an attribute is dropped, and so are comments, scripts and alt
+    texts of pictures. Links keep their text, blocks and `<br>` break lines, table cells are separated by tabs.
     Quotes (`blockquote` that cites; one that merely indents does not) become "> " lines.
     """
     tree = HTMLTree.parse(_MARKS.sub("", html))
     body = tree.body
     if body is None:
         return ""
-    if _MAYBE_HIDDEN.search(html):
-        _hide(body)
+    mark_hidden(tree, body, html)
     _mark_quotes(tree, body)
     text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)
     return clean(_tidy(text))
-
-
-def _hide(body: ElementNode) -> None:
-    # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements).
-    for element in body.query_selector_all("[style]")[:]:
-        style = element.getattr("style") or ""
-        # Newsletters set font-size:0 on a cell to close gaps, and a real size on what stands in it.
-        if _HIDDEN.search(style) or (_NO_SIZE.search(style) and element.query_selector('[style*="font-size"]') is None):
-            element.setattr("hidden", "")
 
 
 def _mark_quotes(tree: HTMLTree, body: ElementNode) -> None:

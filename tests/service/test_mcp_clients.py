@@ -1,0 +1,129 @@
+"""`vaultembed mcp --install`: the client's configuration, shown or merged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.processes import COMMAND, environment
+
+CLIENTS = {
+    "claude-desktop": (".config/Claude/claude_desktop_config.json", "mcpServers"),
+    "claude-code": (".claude.json", "mcpServers"),
+    "cursor": (".cursor/mcp.json", "mcpServers"),
+    "vscode": (".config/Code/User/mcp.json", "servers"),
+}
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places are those of Linux")
+
+
+def install(home: Path, client: str, *options: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in environment(home / "mail.db").items() if k != "XDG_CONFIG_HOME"}
+    done = subprocess.run(
+        [*COMMAND, "mcp", "--install", client, *options],
+        env={**env, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == exit_code, done.stderr
+    return done
+
+
+def written(home: Path, client: str) -> dict[str, Any]:
+    path, key = CLIENTS[client]
+    found: dict[str, Any] = json.loads((home / path).read_text())[key]["vaultembed"]
+    return found
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_it_is_shown_and_nothing_is_written(tmp_path: Path, client: str) -> None:
+    shown = install(tmp_path, client).stdout
+    path, key = CLIENTS[client]
+    assert str(tmp_path / path) in shown
+    entry = json.loads(shown[shown.index("{") :])[key]["vaultembed"]
+    assert entry["args"][-1] == str(tmp_path / "mail.db")
+    assert not (tmp_path / path).exists()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_is_written_starts_the_server_from_anywhere(tmp_path: Path, client: str) -> None:
+    install(tmp_path, client, "--write")
+    entry = written(tmp_path, client)
+    started = subprocess.run(
+        [entry["command"], *entry["args"]],
+        input=b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
+        b'"capabilities":{},"clientInfo":{"name":"t","version":"1"}}}\n',
+        capture_output=True,
+        cwd="/",
+        env={"HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(started.stdout)["result"]["serverInfo"]["name"] == "vaultembed"
+
+
+def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / CLIENTS["cursor"][0]
+    path.parent.mkdir()
+    before = '{"theme": "dunkelgrün", "mcpServers": {"other": {"command": "x"}}}'
+    path.write_text(before)
+    path.chmod(0o600)
+    done = install(tmp_path, "cursor", "--write")
+    config = json.loads(path.read_text())
+    assert (config["theme"], config["mcpServers"]["other"]) == ("dunkelgrün", {"command": "x"})
+    assert path.stat().st_mode & 0o777 == 0o600
+    (backup,) = path.parent.glob("mcp.json.backup-*")
+    assert backup.read_text() == before
+    assert str(backup) in done.stdout
+    again = install(tmp_path, "cursor", "--write")
+    assert "says so already" in again.stdout
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    kept = tmp_path / "dotfiles.json"
+    kept.write_text("{}")
+    path = tmp_path / CLIENTS["claude-code"][0]
+    path.symlink_to(kept)
+    install(tmp_path, "claude-code", "--write")
+    assert path.is_symlink()
+    assert "vaultembed" in kept.read_text()
+
+
+@pytest.mark.parametrize("content", ["// a comment\n{}", "[]", '{"servers": []}', "\x00\xff", "{"])
+def test_what_cannot_be_merged_is_left_alone_and_told(tmp_path: Path, content: str) -> None:
+    path = tmp_path / CLIENTS["vscode"][0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.encode("latin-1"))
+    done = install(tmp_path, "vscode", "--write", exit_code=2)
+    assert "Add this to it yourself" in done.stderr
+    assert '"vaultembed"' in done.stderr
+    assert path.read_bytes() == content.encode("latin-1")
+    assert len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / ".cursor"
+    folder.mkdir(mode=0o500)
+    done = install(tmp_path, "cursor", "--write", exit_code=74)
+    assert "cannot be written" in done.stderr
+
+
+def test_as_json_it_says_what_it_did(tmp_path: Path) -> None:
+    done = install(tmp_path, "cursor", "--write", "--json")
+    data = json.loads(done.stdout)["data"]
+    assert (data["written"], data["changed"], data["backup"]) == (True, True, None)
+
+
+@pytest.mark.parametrize("options", [("--write",), ("--json",), ("--remote",), ("--token-file", "x")])
+def test_options_that_belong_to_others_are_refused_alone(options: tuple[str, ...]) -> None:
+    done = subprocess.run([*COMMAND, "mcp", *options], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2

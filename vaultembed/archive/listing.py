@@ -1,0 +1,116 @@
+"""Lists messages by date, a page at a time, and those of a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.filters import Filter
+
+Order = Literal["newest", "oldest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last message of a page: the next one goes on after it, whatever was added meanwhile."""
+
+    sent_at: int | None
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """What a message has beside its summary."""
+
+    conversation_id: int | None
+    message_type: str
+    list_id: str | None
+    recipients: int
+    attachments: int
+    body_characters: int
+
+
+def list_positions(archive: Archive, only: Filter, order: Order, after: Position | None, limit: int) -> list[Position]:
+    """Live messages that pass a filter, by date; those without one come last. Seeks, however far down `after` is."""
+    found: list[Position] = []
+    if after is None or after.sent_at is not None:
+        found = _dated(archive, only, order, after, limit)
+    if len(found) < limit:
+        undated_after = after if after is not None and after.sent_at is None else None
+        found += _undated(archive, only, order, undated_after, limit - len(found))
+    return found
+
+
+def _dated(archive: Archive, only: Filter, order: Order, after: Position | None, limit: int) -> list[Position]:
+    direction, sign = ("DESC", "<") if order == "newest" else ("ASC", ">")
+    beyond = "" if after is None else f" AND (m.sent_at, m.id) {sign} (?, ?)"
+    bindings = () if after is None else (after.sent_at, after.message_id)
+    return [
+        Position(*row)
+        for row in archive.rows(
+            f"SELECT m.sent_at, m.id FROM messages m WHERE m.deleted_at IS NULL AND m.sent_at IS NOT NULL{beyond}"
+            f" AND ({only.sql}) ORDER BY m.sent_at {direction}, m.id {direction} LIMIT ?",
+            (*bindings, *only.bindings, limit),
+        )
+    ]
+
+
+def _undated(archive: Archive, only: Filter, order: Order, after: Position | None, limit: int) -> list[Position]:
+    direction, sign = ("DESC", "<") if order == "newest" else ("ASC", ">")
+    beyond = "" if after is None else f" AND m.id {sign} ?"
+    bindings = () if after is None else (after.message_id,)
+    return [
+        Position(None, row[0])
+        for row in archive.rows(
+            f"SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND m.sent_at IS NULL{beyond}"
+            f" AND ({only.sql}) ORDER BY m.id {direction} LIMIT ?",
+            (*bindings, *only.bindings, limit),
+        )
+    ]
+
+
+def list_conversation(archive: Archive, conversation_id: int, offset: int, limit: int) -> list[int]:
+    """Ids of its live messages, oldest first."""
+    return [
+        int(row[0])
+        for row in archive.rows(
+            "SELECT id FROM messages WHERE conversation_id = ? AND deleted_at IS NULL ORDER BY sent_at, id"
+            " LIMIT ? OFFSET ?",
+            (conversation_id, limit, offset),
+        )
+    ]
+
+
+def count_conversation(archive: Archive, conversation_id: int) -> int:
+    """Its live messages; 0 where there is no such conversation."""
+    return int(
+        archive.scalar(
+            "SELECT count(*) FROM messages WHERE conversation_id = ? AND deleted_at IS NULL", (conversation_id,)
+        )
+    )
+
+
+def read_facts(archive: Archive, message_id: int) -> MessageFacts | None:
+    """None where there is no such message, or it is deleted."""
+    row = archive.row(
+        "SELECT m.conversation_id, m.message_type, m.list_id,"
+        " (SELECT count(*) FROM message_recipients r WHERE r.message_id = m.id),"
+        " (SELECT count(*) FROM attachments a WHERE a.message_id = m.id),"
+        " coalesce((SELECT length(lenient(CAST(b.body_text AS BLOB))) FROM message_bodies b"
+        " WHERE b.message_id = m.id), 0)"
+        " FROM messages m WHERE m.id = ? AND m.deleted_at IS NULL",
+        (message_id,),
+    )
+    return None if row is None else MessageFacts(*row)
+
+
+def read_body_part(archive: Archive, message_id: int, start: int, characters: int) -> str:
+    """`characters` code points of the visible text, from `start`."""
+    return str(
+        archive.scalar(
+            "SELECT substr(lenient(CAST(body_text AS BLOB)), ?, ?) FROM message_bodies WHERE message_id = ?",
+            (start + 1, characters, message_id),
+        )
+        or ""
+    )

@@ -1,0 +1,137 @@
+"""Where MCP clients keep their configuration, and what goes into it for an archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from vaultembed.errors import StorageError, UsageError
+from vaultembed.service.result import Result
+
+Client = Literal["claude-desktop", "claude-code", "cursor", "vscode"]
+NAME: Final = "vaultembed"
+
+_TITLES: Final[dict[Client, str]] = {
+    "claude-desktop": "Claude Desktop",
+    "claude-code": "Claude Code",
+    "cursor": "Cursor",
+    "vscode": "Visual Studio Code",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    client: str
+    title: str
+    path: Path
+    """The client's configuration."""
+    entry: dict[str, Any]
+    """What belongs in it, as JSON."""
+    written: bool
+    changed: bool
+    """False where it said so already."""
+    backup: Path | None
+    """The configuration as it was."""
+
+
+def configure_client(client: Client, archive_path: Path, *, write: bool) -> Result[ClientView]:
+    """What tells a client of the archive; with `write`, merged into its configuration, of which a copy is kept.
+
+    Raises:
+        UsageError: its configuration is no JSON that can be merged with.
+        StorageError: it cannot be read or written.
+    """
+    path = config_path(client)
+    key = "servers" if client == "vscode" else "mcpServers"
+    entry = {key: {NAME: _server(client, archive_path)}}
+    changed, backup = (False, None)
+    if write:
+        changed, backup = _merge(path, key, entry[key][NAME], json.dumps(entry, indent=2))
+    notes = [f"Restart {_TITLES[client]} to use it."] if write else [f"To write it there: --install {client} --write"]
+    view = ClientView(client, _TITLES[client], path, entry, write, changed, backup)
+    return Result("mcp", view, tuple(notes))
+
+
+def config_path(client: Client) -> Path:
+    home = Path.home()
+    if client == "claude-code":
+        return home / ".claude.json"
+    if client == "cursor":
+        return home / ".cursor" / "mcp.json"
+    if sys.platform == "darwin":
+        applications = home / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        applications = Path(os.environ.get("APPDATA", home / "AppData" / "Roaming"))
+    else:
+        applications = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if client == "claude-desktop":
+        return applications / "Claude" / "claude_desktop_config.json"
+    return applications / "Code" / "User" / "mcp.json"
+
+
+def _server(client: Client, archive_path: Path) -> dict[str, Any]:
+    # clients are started by a desktop, with another PATH than a terminal's: by its full path, this interpreter is found
+    command = {"command": sys.executable, "args": ["-m", NAME, "mcp", "--archive", str(archive_path.absolute())]}
+    return command if client in ("claude-desktop", "cursor") else {"type": "stdio", **command}
+
+
+def _merge(path: Path, key: str, server: dict[str, Any], entry: str) -> tuple[bool, Path | None]:
+    """(whether it was changed, the copy of what was there)."""
+    by_hand = f"Add this to it yourself:\n{entry}"
+    try:
+        target = path.resolve()  # where it is a link, into a repository of such files, the link stays
+        text = target.read_text("utf-8-sig") if target.exists() else ""
+        config = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON that can be merged with ({error})", by_hand) from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}", by_hand) from error
+    if not isinstance(config, dict) or not isinstance(config.get(key, {}), dict):
+        raise UsageError(f"{path} has another form than is known", by_hand)
+    if config.get(key, {}).get(NAME) == server:
+        return False, None
+    config.setdefault(key, {})[NAME] = server
+    try:
+        backup = _copy(target) if target.exists() else None
+        _replace(target, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}", by_hand) from error
+    return True, backup
+
+
+def _copy(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        backup = path.with_name(f"{path.name}.backup-{stamp}" + (f"-{number}" if number > 1 else ""))
+        with suppress(FileExistsError):
+            with open(backup, "xb") as copy:
+                copy.write(path.read_bytes())
+            shutil.copystat(path, backup)
+            return backup
+    raise FileExistsError(f"{path} has a thousand copies of this second")
+
+
+def _replace(path: Path, text: str) -> None:
+    """At once: a client that reads it meanwhile sees the one or the other. The mode stays; a new file is its user's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, name)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise

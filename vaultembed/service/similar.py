@@ -1,0 +1,91 @@
+"""Messages that are like a given one, by the vectors of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.filters import Filter
+from vaultembed.archive.generations import Generation
+from vaultembed.archive.outcomes import outcome_of
+from vaultembed.archive.reading import read_summary
+from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
+from vaultembed.search.conditions import Filters, all_of
+from vaultembed.search.hybrid import by_voices, fuse
+from vaultembed.search.query import Query
+from vaultembed.search.serving import Serving, find_serving
+from vaultembed.search.similar import voices_like
+from vaultembed.service.readiness import why_silent
+from vaultembed.service.result import Result
+from vaultembed.service.searching import NO_FILTERS, Found, found_view
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarView:
+    message: int
+    generations: tuple[int, ...]
+    """That answered."""
+    not_covered: int
+    """Live messages that none of them has embedded."""
+    results: tuple[Found, ...]
+    """The most similar first, without the message itself."""
+    more: bool
+
+
+def similar_messages(
+    archive_path: Path, message_id: int, *, filters: Filters = NO_FILTERS, limit: int = 10, offset: int = 0
+) -> Result[SimilarView]:
+    """The `limit` messages most like one, after the `offset` best. Needs no model: its vectors are stored.
+
+    Raises:
+        MessageMissingError: there is none with that id.
+        NoGenerationError, IndexBuildingError: nothing can be compared yet.
+        NotEmbeddedError: it has no vectors: it is blank, failed, or outside the scope.
+        QueryError: a filter makes no sense.
+    """
+    only = all_of([filters.condition(), Filter("m.id <> ?", (message_id,))])
+    notes: list[str] = []
+
+    def on_damage(generation_id: int, reason: str) -> None:
+        notes.append(
+            f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
+            " which is slow. Next: vaultembed doctor --fix"
+        )
+
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        if read_summary(archive, message_id) is None:
+            raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+        serving = find_serving(archive)
+        silent = why_silent(archive, serving)
+        if silent is not None or serving is None:
+            raise silent or NotReadyError("nothing answers by meaning")
+        answering = voices_like(archive, serving, message_id)
+        if answering is None:
+            raise _no_vectors(archive, serving, message_id)
+        query = Query("", (), (), only)
+        hits = by_voices(archive, query, answering.voices, offset + limit + 1, on_damage)
+        if len(answering.voices) > 1:
+            hits = fuse([], hits, offset + limit + 1, answering.shares)
+        view = SimilarView(
+            message=message_id,
+            generations=tuple(voice.generation.id for voice in answering.voices),
+            not_covered=answering.not_covered.total,
+            results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
+            more=len(hits) > offset + limit,
+        )
+    return Result("similar", view, tuple(notes))
+
+
+def _no_vectors(archive: Archive, serving: Serving, message_id: int) -> NotReadyError:
+    filled: Generation = serving.building or serving.main
+    outcome = outcome_of(archive, filled.id, message_id)
+    if outcome is not None:
+        why = "there is no text in it" if outcome == "blank" else f"the model {outcome} on it"
+        return NotEmbeddedError(f"message {message_id} has no vectors: {why}", "Search for words of it instead.")
+    if serving.main.state == "building":
+        return IndexBuildingError(
+            f"message {message_id} is not embedded yet: generation {filled.id} is being built",
+            "Next: vaultembed embeddings build",
+        )
+    return NotEmbeddedError(f"message {message_id} is not embedded yet", "Next: vaultembed embeddings build")

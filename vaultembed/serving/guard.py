@@ -1,0 +1,148 @@
+"""Who may ask over HTTP, and how much at a time: Host, Origin and token are checked before anything is read."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger: Final = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 1 << 20
+"""Of a request's body."""
+BODY_SECONDS: Final = 10.0
+"""In which a body must be there, and headers."""
+ANSWER_SECONDS: Final = 120.0
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Who may ask."""
+
+    hosts: frozenset[str]
+    """Values of the Host header, port included, in lower case. Whatever else a browser was led to is refused."""
+    token: str | None
+    """None: whoever reaches this machine's loopback."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Pages of this server itself; there are none, and of others none may ask."""
+        return frozenset(f"http://{host}" for host in self.hosts)
+
+
+class Guard:
+    """ASGI application around another. Refuses before it reads, and reads no more and no longer than is allowed."""
+
+    def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
+        self._app = app
+        self._allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        try:
+            body = await _read(receive)
+        except _RefusedError as refused:
+            await refused.response(scope, receive, send)
+            return
+        if body is None:  # hung up
+            return
+        await self._answer(scope, _replayed(body, receive), send)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1 or hosts[0].lower() not in self._allowed.hosts:
+            return _refuse(421, "this server does not go by that name")
+        if any(origin.lower() not in self._allowed.origins for origin in origins):
+            return _refuse(403, "pages of other origins may not ask")
+        if self._allowed.token is not None and not self._has_token(headers.getlist("authorization")):
+            return _refuse(401, "a token is needed", {"www-authenticate": 'Bearer realm="vaultembed"'})
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or len(length) > 12:
+            return _refuse(400, "content-length is no number")
+        return _refuse(413, "the body is too large") if int(length) > MOST_BYTES else None
+
+    def _has_token(self, authorizations: list[str]) -> bool:
+        if len(authorizations) != 1 or self._allowed.token is None:
+            return False
+        scheme, _, token = authorizations[0].partition(" ")
+        given, right = token.strip().encode("utf-8", "replace"), self._allowed.token.encode()
+        return hmac.compare_digest(given, right) and scheme.lower() == "bearer"
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._app(scope, receive, noted)
+        except TimeoutError:
+            logger.warning("an answer took longer than %g s", ANSWER_SECONDS)
+            if not begun:
+                await _refuse(504, "it took too long")(scope, receive, send)
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        self.response = _refuse(status, why)
+
+
+def _refuse(status: int, why: str, headers: dict[str, str] | None = None) -> PlainTextResponse:
+    """Closes the connection: what else is on it has not been read, and is not going to be."""
+    return PlainTextResponse(why + "\n", status, {"connection": "close", **(headers or {})})
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None where the client has gone.
+
+    Raises:
+        _RefusedError: it is too large, or does not come.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > MOST_BYTES:
+                    raise _RefusedError(413, "the body is too large")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise _RefusedError(408, "the body did not come in time") from None
+
+
+def _replayed(body: bytes, receive: Receive) -> Callable[[], Awaitable[Any]]:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
