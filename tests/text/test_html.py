@@ -26,6 +26,7 @@ def test_blocks_break_lines_and_links_keep_their_text() -> None:
         "<div style='mso-hide:all'><p>secret</p></div>",
         "<p hidden>secret</p>",
         "<p style='color:transparent'>secret</p>",
+        "<p style='color: rgba(10, 20, 30, 0)'>secret</p>",
         "<p style='color:#fff'>secret</p>",
         "<div style='background:#123456'><p style='color: rgb(18, 52, 86)'>secret</p></div>",
         "<table><tr><td bgcolor=black><font color=#000000>secret</font></td></tr></table>",

@@ -42,7 +42,7 @@ def render(data: MessageView) -> None:
             typer.echo(style(f"{name + ':':<12}", bold=True) + " " + safe_line(value))
 
     line("From", _person(data.sender_name, data.sender_address))
-    for kind in ("to", "cc", "bcc"):
+    for kind in ("to", "cc", "bcc", "mention"):
         people = [_person(r.name, r.address) for r in data.recipients if r.kind == kind]
         line(kind.capitalize(), ", ".join(people[:20]) + (f" and {len(people) - 20} more" if len(people) > 20 else ""))
     line("Date", data.date or "")

@@ -73,7 +73,7 @@ class ListedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    kind: Annotated[str, Field(description="to, cc or bcc")]
+    kind: Annotated[str, Field(description="to, cc, bcc, or mention in a chat")]
     name: Line
     address: Line
 

@@ -21,7 +21,7 @@ _END: Final = r"\s*(?:;|$|!|\})"
 _HIDDEN: Final = re.compile(
     rf"(?i){_START}(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
     rf"|opacity\s*:\s*(?:0?\.0\d*|0(?:\.0\d*)?%?){_END}"
-    rf"|color\s*:\s*(?:transparent|rgba\([^)]{0, 40},\s*0?(?:\.0+)?\s*\)){_END}"
+    rf"|color\s*:\s*(?:transparent|rgba\([^)]{{0,40}},\s*0?(?:\.0+)?\s*\)){_END}"
     rf"|text-indent\s*:\s*-\d{{3,}}|clip\s*:\s*rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)"
     r"|transform\s*:\s*scale\(\s*0)"
 )
