@@ -7,6 +7,11 @@ UPDATE sqlite_schema SET sql = replace(sql, '''bcc'')', '''bcc'', ''mention'')')
 WHERE type = 'table' AND name = 'message_recipients';
 PRAGMA writable_schema = RESET;
 
+-- After the way down and up again.
+UPDATE sources SET kind = 'msgvault' WHERE kind = 'eml' AND EXISTS (
+    SELECT 1 FROM message_sources x WHERE x.source_id = sources.id
+      AND x.locator = substr(identifier, 1, instr(identifier, '#')) || x.source_key);
+
 -- One row is one message of a msgvault archive as it was when last read, so that an unchanged one is passed over.
 CREATE TABLE msgvault_messages(
     source_id   INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,

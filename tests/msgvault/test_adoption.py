@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kit.archives import check_invariants
+from tests.kit.embedder import WordHashEmbedder
 from tests.kit.msgvault import ACTIVE, BUILDING, SHAPES, Embed, Pair, Shape, mail, write_pair
 from tests.kit.processes import vaultembed_json
 from tests.msgvault.cast import (
@@ -29,6 +30,7 @@ from tests.msgvault.cast import (
     blank,
     embedded,
     ids,
+    write_cast,
 )
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.archive.scopes import source_id_of_path
@@ -227,14 +229,15 @@ def test_what_is_finished_of_a_generation_being_built_is_kept(
     check_invariants(archive)
 
 
-def test_beside_a_generation_of_its_own_an_adopted_one_stays_out_of_service(
-    cast_of: Cast, archive: Path, tmp_path: Path
+def test_beside_a_generation_of_its_own_one_of_another_model_stays_out_of_service(
+    archive: Path, tmp_path: Path
 ) -> None:
+    embedder = WordHashEmbedder()
     box = tmp_path / "own.eml"
     box.write_bytes(mail(900, "My own", "Something that I embedded myself before").raw or b"")
     import_mail(archive, [box])
     build_embeddings(archive)
-    done = move_in(archive, cast_of("v2"))
+    done = move_in(archive, write_cast(tmp_path / "mv", "v2", lambda texts: embedder.embed(texts).vectors))
     assert done.exit_code == 0
     assert states(archive) == ["active", "retired"]
     assert stamped(archive, 2) == set()

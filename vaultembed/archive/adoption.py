@@ -21,8 +21,9 @@ from vaultembed.archive.generations import (
     generation_with_id,
     model_id_of,
 )
-from vaultembed.archive.outcomes import MessageOutcome, collect_orphans, write_outcome
+from vaultembed.archive.outcomes import ChunkRow, MessageOutcome, collect_orphans, write_outcome
 from vaultembed.archive.schema_files import vec_table_sql
+from vaultembed.archive.vectors import to_bits
 from vaultembed.archive.work import sweep
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
@@ -140,6 +141,12 @@ def write_adopted(archive: Archive, generation: Generation, recipe: str, outcome
     target = generation_to_fill(archive)
     serves = target is not None and target.id == generation.id
     for outcome in outcomes:
+        if outcome.text is None:
+            # what an earlier text of it was is not what these offsets are into
+            archive.db.execute(
+                "DELETE FROM message_texts WHERE message_id = ? AND preparation = ?",
+                (outcome.message_id, recipe.partition(":")[0]),
+            )
         write_outcome(archive, generation, recipe, outcome, stamped=False)
         if serves:
             archive.db.execute(
@@ -151,31 +158,24 @@ def write_adopted(archive: Archive, generation: Generation, recipe: str, outcome
         sweep(archive, generation.id)
 
 
-def has_current_outcome(archive: Archive, generation_id: int, message_id: int) -> bool:
-    return (
-        archive.scalar(
-            "SELECT 1 FROM embed_outcomes o JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
-            " WHERE o.generation_id = ? AND o.message_id = ?",
-            (generation_id, message_id),
-        )
-        is not None
-    )
+Standing = Literal["covered", "open", "edited here", "deleted here"]
 
 
-def may_adopt(archive: Archive, generation_id: int | None, message_id: int, content_rev: int) -> bool:
-    """Whether another program's vectors of a message may stand for its text here: it is live, its text is that which
-    came from there (`content_rev`), nobody has repaired that since, and there is no outcome of it yet."""
-    return (
-        archive.scalar(
-            "SELECT 1 FROM messages m WHERE m.id = ? AND m.content_rev = ? AND m.deleted_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM repairs r WHERE r.message_id = m.id AND r.undone_at IS NULL"
-            " AND r.field IN ('subject', 'body'))"
-            " AND NOT EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = ? AND o.message_id = m.id"
-            " AND o.content_rev = m.content_rev)",
-            (message_id, content_rev, generation_id),
-        )
-        is not None
+def standing(archive: Archive, generation_id: int | None, message_id: int, content_rev: int) -> Standing:
+    """Whether another program's vectors of a message may stand for its text here. `open`: they may, for its text is
+    that which came from there (`content_rev`), nobody has repaired that since, and there is no outcome of it yet."""
+    row = archive.row(
+        "SELECT m.deleted_at IS NOT NULL, EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = ?1"
+        " AND o.message_id = m.id AND o.content_rev = m.content_rev), m.content_rev <> ?3 OR EXISTS (SELECT 1 FROM"
+        " repairs r WHERE r.message_id = m.id AND r.undone_at IS NULL AND r.field IN ('subject', 'body'))"
+        " FROM messages m WHERE m.id = ?2",
+        (generation_id, message_id, content_rev),
     )
+    if row is None or row[0]:
+        return "deleted here"
+    if row[1]:
+        return "covered"
+    return "edited here" if row[2] else "open"
 
 
 def steps(archive: Archive) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -254,3 +254,58 @@ def bind_model(
         )
         failpoint("adopt.bind")
     return generation_with_id(archive, generation.id)
+
+
+def take_over(
+    archive: Archive, source: Generation, target: Generation, should_stop: Callable[[], bool] = lambda: False
+) -> int:
+    """Let a generation have what another of its space covers and it does not; returns how many messages. Each keeps the
+    recipe that it was made with. Needs `load_vec`.
+
+    Raises:
+        ValueError: the two are not of one space.
+    """
+    if (source.space, source.model.weights_sha256) != (target.space, target.model.weights_sha256):
+        raise ValueError(f"generations {source.id} and {target.id} are of different spaces")
+    taken, after = 0, 0
+    while not should_stop():
+        with archive.transaction():
+            ids = [row[0] for row in archive.rows(_COVERED_ALONE, (source.id, target.id, after, _BATCH))]
+            if not ids:
+                return taken
+            filled = generation_to_fill(archive)
+            for message_id in ids:
+                recipe, outcome = _outcome_of(archive, source.id, message_id)
+                write_outcome(archive, target, recipe, outcome, stamped=filled is not None and filled.id == target.id)
+            collect_orphans(archive, target.id)
+            sweep(archive, target.id)
+            failpoint("adopt.take_over")
+        taken, after = taken + len(ids), ids[-1]
+    return taken
+
+
+_BATCH: Final = 500
+_COVERED_ALONE: Final = """
+SELECT o.message_id FROM embed_outcomes o
+CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev AND m.deleted_at IS NULL
+WHERE o.generation_id = ?1 AND o.message_id > ?3 AND o.outcome IN ('embedded', 'blank')
+  AND NOT EXISTS (SELECT 1 FROM embed_outcomes x WHERE x.generation_id = ?2 AND x.message_id = m.id
+                  AND x.content_rev = m.content_rev)
+  AND (NOT EXISTS (SELECT 1 FROM embed_coverage c WHERE c.generation_id = ?2 AND c.is_scoped)
+       OR EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?2 AND s.message_id = m.id))
+ORDER BY o.message_id LIMIT ?4
+"""
+
+
+def _outcome_of(archive: Archive, generation_id: int, message_id: int) -> tuple[str, MessageOutcome]:
+    key = (generation_id, message_id)
+    recipe, content_rev, outcome = archive.rows(
+        "SELECT recipe, content_rev, outcome FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", key
+    )[0]
+    chunks = archive.rows(
+        "SELECT c.char_start, c.char_end, c.text_hash, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id"
+        " WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
+        key,
+    )
+    rows = tuple(ChunkRow(start, end, digest, row, to_bits(row)) for start, end, digest, row in chunks)
+    return recipe, MessageOutcome(message_id, content_rev, outcome, None, None, rows)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.messages import content_rev_of
 
 NOT_TO_ITS_END: Final = -1
 
@@ -219,14 +218,14 @@ def known_messages(archive: Archive, source_id: int, source_keys: Sequence[str])
     }
 
 
-def remember(archive: Archive, source_id: int, source_key: str, digest: bytes, message_id: int) -> int:
-    """Note how a message of a msgvault archive looked when it was read, once it is written; returns its content_rev."""
+def remember(archive: Archive, source_id: int, source_key: str, digest: bytes, content_rev: int) -> None:
+    """Note how a message of a msgvault archive looked when it was read. `content_rev`: of the message here, with the
+    text that it has from there."""
     archive.db.execute(
-        "INSERT INTO msgvault_messages SELECT ?, ?, ?, content_rev FROM messages WHERE id = ?"
+        "INSERT INTO msgvault_messages VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET digest = excluded.digest, content_rev = excluded.content_rev",
-        (source_id, source_key, digest, message_id),
+        (source_id, source_key, digest, content_rev),
     )
-    return content_rev_of(archive, message_id)
 
 
 def sources_below(archive: Archive, kind: str, prefix: str) -> list[int]:
@@ -264,14 +263,19 @@ def mark_gone(archive: Archive, source_id: int, source_keys: Iterable[str]) -> N
     )
 
 
-def delete_with_source(archive: Archive, source_id: int, source_key: str, message_id: int, at: int) -> bool:
+def delete_with_source(
+    archive: Archive, source_id: int, source_key: str, message_id: int, at: int, *, is_news: bool = True
+) -> bool:
     """A message was deleted where it stands: there it is gone; and if it stands nowhere else, it is deleted here.
 
-    The two bear the same time: that tells this deletion from a person's, which no import undoes.
+    The two bear the same time: that tells this deletion from a person's, which no import undoes. Not `is_news`: it was
+    told before, and if a person has brought the message back since, it stays.
     """
     archive.db.execute(
         "UPDATE message_sources SET gone_at = ? WHERE source_id = ? AND source_key = ?", (at, source_id, source_key)
     )
+    if not is_news:
+        return False
     archive.db.execute(
         "UPDATE messages SET deleted_at = ?1 WHERE id = ?2 AND deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM"
         " message_sources x WHERE x.message_id = ?2 AND x.gone_at IS NULL)",

@@ -77,6 +77,38 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     _write_details(archive, message_id, new)
 
 
+def has_body(archive: Archive, message_id: int) -> bool:
+    """Whether it has any text besides its subject."""
+    return (
+        archive.scalar("SELECT 1 FROM message_bodies WHERE message_id = ? AND body_text <> ''", (message_id,))
+        is not None
+    )
+
+
+def has_text(archive: Archive, message_id: int, new: NewMessage) -> bool:
+    """Whether subject and body here are those of `new`."""
+    return (
+        archive.scalar(
+            "SELECT 1 FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+            " WHERE m.id = ? AND m.subject = ? AND coalesce(b.body_text, '') = ?",
+            (message_id, new.parsed.subject, new.parsed.body_text),
+        )
+        is not None
+    )
+
+
+def find_mail(archive: Archive, rfc822_message_id: str | None) -> int | None:
+    """The one message with that Message-ID that is kept as it was sent; None where there is none, or more than one."""
+    if rfc822_message_id is None:
+        return None
+    found = archive.rows(
+        "SELECT m.id FROM messages m WHERE m.rfc822_message_id = ?"
+        " AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
+        (rfc822_message_id,),
+    )
+    return found[0][0] if len(found) == 1 else None
+
+
 def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
     """Let a message bear these labels, and no others. Its folders stay."""
     archive.db.execute(

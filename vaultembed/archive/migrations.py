@@ -142,7 +142,7 @@ _LOSSES: Final = {
     ),
     "msgvault": (
         "SELECT count(*) FROM msgvault_messages",
-        "of {count:,} messages, what they were in msgvault: the next import reads them again",
+        "of {count:,} messages, what they were in msgvault: the next import reads them again, and its vectors, too",
     ),
 }
 """By name of the migration: how much there is of what its way down drops, and what that is."""

@@ -58,8 +58,9 @@ class AdoptedChunk:
 
     message_id: int
     text: str | None
-    """Where it could be told."""
+    """Where it could be told; to be used only if it has the hash."""
     embedding: bytes
+    text_hash: bytes
 
 
 def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[AdoptedChunk]:
@@ -68,7 +69,7 @@ def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: r
     found = []
     for message_id in _pick_messages(archive, generation_id, 16 * most, pick):
         rows = archive.rows(
-            "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
+            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
             " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
             " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
             f"      AND o.content_rev = m.content_rev AND o.recipe GLOB '{ADOPTED_RECIPE}*'"
@@ -78,8 +79,8 @@ def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: r
             (generation_id, message_id),
         )
         if len(rows) == 1 and rows[0][0] == 0:
-            start, end, text, embedding = rows[0]
-            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding))
+            start, end, text, embedding, digest = rows[0]
+            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding, digest))
     found.sort(key=lambda chunk: chunk.text is None)
     return found[:most]
 

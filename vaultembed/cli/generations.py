@@ -112,7 +112,7 @@ def generation_lines(generation: GenerationView) -> list[str]:
     if generation.scope:
         lines.append(f"  only {generation.scope}")
     if generation.adopted:
-        lines += adopted_lines(generation.adopted)
+        lines += adopted_lines(generation.adopted, generation.state)
     if generation.recipes:
         mix = ", ".join(f"{number:,} with {recipe}" for recipe, number in generation.recipes.items())
         lines.append(f"  recipes: {mix}")
@@ -162,10 +162,11 @@ def render_change(data: ChangeView) -> None:
         typer.echo(f"{count(data.restamped, 'message')} need not be embedded again.")
 
 
-def adopted_lines(adopted: AdoptedFrom) -> list[str]:
+def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
     lines = [f"  from msgvault: {adopted.fingerprint}, {adopted.origin}"]
     if adopted.median_cosine is None:
-        lines.append(f"  its model, {adopted.model}, has not been found here: vaultembed embeddings build --model PATH")
+        way_out = ": vaultembed embeddings build --model PATH" if state in ("active", "building") else ""
+        lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")
         lines.append(f"  compared with the model here: median cosine {adopted.median_cosine:.4f} of {texts}")

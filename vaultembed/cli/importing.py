@@ -112,10 +112,13 @@ def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, wou
         for comparison in compared:
             if comparison.generation == generation.generation:
                 verdict = "the same space" if comparison.same else "another space"
-                yield (
-                    f"    {count(comparison.sampled, 'text')} embedded again with {comparison.model}: median cosine"
-                    f" {comparison.median_cosine:.4f}, {verdict}"
-                )
+                if comparison.sampled:
+                    yield (
+                        f"    {count(comparison.sampled, 'text')} embedded again with {comparison.model}: median cosine"
+                        f" {comparison.median_cosine:.4f}, {verdict}"
+                    )
+                if comparison.into is not None:
+                    yield f"    generation {comparison.into}, in use here, has {comparison.taken_over:,} of them now"
     for reason in view.passed_over:
         yield f"  not taken over: {safe(reason)}"
     for reason in view.left_out:

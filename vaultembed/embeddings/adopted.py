@@ -16,6 +16,7 @@ from vaultembed.archive.verifying import AdoptedChunk, read_adopted_sample
 from vaultembed.archive.work import read_work
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.canary import make_canary
+from vaultembed.embeddings.prepared import text_hash
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.resilient import check_model, embed_texts
 from vaultembed.models.protocol import Embedder
@@ -56,10 +57,10 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     if embedder.facts.dimension != generation.dimension:
         return Comparison(Checked(0.0, 0.0, 0), 0.0)
     sample = read_adopted_sample(archive, generation.id, 4 * SAMPLE, random.Random(generation.id))  # noqa: S311
-    told = [chunk for chunk in sample if chunk.text is not None and len(chunk.text) <= _LONGEST][:SAMPLE]
+    told = [chunk for chunk in sample if _is_told(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
     cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in told]
     if len(told) < _ENOUGH:
-        for chunk in [chunk for chunk in sample if chunk.text is None][:SAMPLE]:
+        for chunk in [chunk for chunk in sample if not _is_told(chunk)][:SAMPLE]:
             texts = [
                 t for work in read_work(archive, [chunk.message_id]) for t in candidates(work.subject, work.body_text)
             ]
@@ -69,6 +70,10 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
         return None
     checked = Checked(round(float(np.median(found)), 5), round(min(found), 5), len(found))
     return Comparison(checked, round(sorted(found)[len(found) // 10], 5))
+
+
+def _is_told(chunk: AdoptedChunk) -> bool:
+    return chunk.text is not None and text_hash(chunk.text) == chunk.text_hash
 
 
 def _best(embedder: Embedder, texts: Sequence[str], chunk: AdoptedChunk) -> float | None:

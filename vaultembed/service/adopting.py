@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from vaultembed.archive.adoption import find_adopted
+from vaultembed.archive.adoption import find_adopted, take_over
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Generation, list_generations
+from vaultembed.archive.generations import Generation, generation_to_fill, list_generations
 from vaultembed.embeddings.adopted import SAME_MEDIAN, SAME_TENTH, bind, compare
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
@@ -14,6 +15,7 @@ from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.protocol import Embedder
 from vaultembed.models.registry import model_called
 from vaultembed.search.serving import model_unknown
+from vaultembed.service.model_of import resolve_model_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class CompareView:
     sampled: int
     """Texts."""
     same: bool
-    """The generation is searched, and topped up, with this model from now on."""
+    """The generation is of this model's space from now on."""
+    into: int | None
+    """Where another generation of that space is in use here, or being built: that one,"""
+    taken_over: int
+    """and how many messages it has from the adopted one now."""
 
 
 def resolve_for(generation: Generation, document_prefix: str | None, query_prefix: str | None) -> ModelFile:
@@ -44,8 +50,8 @@ def resolve_for(generation: Generation, document_prefix: str | None, query_prefi
     return resolve_model(model.name, document_prefix=document_prefix or "", query_prefix=query_prefix or "")
 
 
-def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder, path: str | None) -> Generation:
-    """Let an adopted generation be of this model's space, if it is.
+def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder, path: str | None) -> str:
+    """Let an adopted generation be of this model's space, if it is; returns what was found, for a person.
 
     Raises:
         ModelError: it is not; says by how much, and what to do.
@@ -73,40 +79,72 @@ def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder,
             f" {name}: {what}",
             f"{theirs}\nOr embed anew with this one; meanwhile nothing is lost: {anew}",
         )
-    return bind(archive, generation, embedder, path, found.checked)
+    bind(archive, generation, embedder, path, found.checked)
+    return (
+        f"Generation {generation.id} is of the space of {name}: median cosine {found.checked.median_cosine:.4f} of"
+        f" {found.checked.sampled} texts embedded again."
+    )
 
 
-def bind_what_is_here(archive: Archive) -> list[CompareView]:
-    """At the end of an import: compare adopted generations with the models that this machine has, by their names."""
+def bind_what_is_here(archive: Archive, should_stop: Callable[[], bool] = lambda: False) -> list[CompareView]:
+    """At the end of an import: compare adopted generations with models that this machine has. Where another generation
+    is in use here, with the model of that one: of the same space, it takes over what it lacks. Needs `load_vec`."""
     views = []
     for generation in list_generations(archive):
-        if generation.is_checked or generation.state not in ("active", "building"):
+        if find_adopted(archive, generation.id) is None or is_given_up(generation):
             continue
-        try:
-            resolved = resolve_for(generation, None, None)
-            embedder = open_in_child(resolved)
-        except ModelError:
-            continue  # what to get is said where it is asked for
-        try:
-            found = compare(archive, generation, embedder)
-            if found is not None:
-                if found.is_same:
-                    bind(archive, generation, embedder, None, found.checked)
-                views.append(
-                    CompareView(
-                        generation.id,
-                        resolved.facts.name,
-                        found.checked.median_cosine,
-                        found.checked.least_cosine,
-                        found.checked.sampled,
-                        found.is_same,
-                    )
-                )
-        except ModelError:
-            continue  # a sick model is told of when it is needed
-        finally:
-            embedder.close()
+        target = generation_to_fill(archive)
+        is_beside = generation.state == "retired" and target is not None and target.is_checked
+        if is_beside and target is not None and generation.space == target.space:
+            taken = take_over(archive, generation, target, should_stop)  # compared before
+            if taken:
+                views.append(_compared(generation, target, taken))
+        elif not generation.is_checked and (is_beside or generation.state in ("active", "building")):
+            view = _compare_one(archive, generation, target if is_beside else None, should_stop)
+            views += [view] if view is not None else []
     return views
+
+
+def _compare_one(
+    archive: Archive, generation: Generation, target: Generation | None, should_stop: Callable[[], bool]
+) -> CompareView | None:
+    """`target`: of whose model. None: there is no model to compare with, or nothing to compare."""
+    try:
+        resolved = resolve_model_of(target) if target is not None else resolve_for(generation, None, None)
+        embedder = open_in_child(resolved)
+    except ModelError:
+        return None  # what to get is said where it is asked for
+    try:
+        found = compare(archive, generation, embedder)
+        if found is None:
+            return None
+        taken = 0
+        if found.is_same:
+            bound = bind(archive, generation, embedder, target.model.path if target else None, found.checked)
+            taken = take_over(archive, bound, target, should_stop) if target is not None else 0
+        return CompareView(
+            generation.id,
+            resolved.facts.name,
+            found.checked.median_cosine,
+            found.checked.least_cosine,
+            found.checked.sampled,
+            found.is_same,
+            target.id if target is not None and found.is_same else None,
+            taken,
+        )
+    except ModelError:
+        return None  # a sick model is told of when it is needed
+    finally:
+        embedder.close()
+
+
+def _compared(generation: Generation, target: Generation, taken: int) -> CompareView:
+    return CompareView(generation.id, generation.model.name, 1.0, 1.0, 0, True, target.id, taken)
+
+
+def is_given_up(generation: Generation) -> bool:
+    """What a person has discarded or pruned does not come back by itself."""
+    return generation.pruned_at is not None or generation.state == "discarded"
 
 
 def unchecked_generations(archive: Archive) -> list[Generation]:

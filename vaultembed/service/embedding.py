@@ -98,7 +98,8 @@ def build_embeddings(
             raise NotReadyError("there are no messages to embed", "Import some first: vaultembed import PATH")
         archive.load_vec()
         collected = collect_garbage(archive, is_over)
-        built = _build(archive, request, on_plan, on_batch, is_over)
+        found: list[str] = []
+        built = _build(archive, request, on_plan, on_batch, is_over, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -108,7 +109,7 @@ def build_embeddings(
             verified=None if built.verified is None else built.verified.is_sound,
             collected=collected.vectors,
         )
-        migrated = migration_notes(archive)
+        migrated = (*migration_notes(archive), *found)
     exit_code = 0
     if built.interrupted:
         exit_code = 130 if should_stop() else 3
@@ -121,6 +122,7 @@ def _build(
     on_plan: Callable[[Plan], None],
     on_batch: Callable[[RunCounts], None],
     should_stop: Callable[[], bool],
+    on_note: Callable[[str], None],
 ) -> Built:
     present = generation_to_fill(archive)
     named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
@@ -152,7 +154,7 @@ def _build(
     try:
         model_path = str(resolved.path) if resolved.facts.converter == "gguf" else None
         if to_bind is not None:
-            bind_or_refuse(archive, to_bind, embedder, model_path)
+            on_note(bind_or_refuse(archive, to_bind, embedder, model_path))
         job = choose_generation(archive, embedder, model_path, wanted)
         built = build(
             archive,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.fulltext import refresh_stale
 from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_to_fill
-from vaultembed.archive.msgvault.files import ForeignDamageError, find_archive
+from vaultembed.archive.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.errors import UsageError
 from vaultembed.search.serving import model_unknown
 from vaultembed.service.adopting import CompareView, bind_what_is_here, unchecked_generations
@@ -47,6 +48,11 @@ def find_archives(paths: Sequence[Path], vectors: Path | None) -> dict[Path, Msg
     for path in (*paths, *([vectors] if vectors else [])):
         if not os.path.lexists(path):
             raise UsageError(f"{path} does not exist", "Check the spelling. Nothing was imported.")
+        if is_vectors(path) and path != vectors:
+            raise UsageError(
+                f"{path} holds msgvault's vectors, without the messages",
+                f"Name the folder: vaultembed import {path.parent}. Or its msgvault.db, with --vectors {path}",
+            )
     found = {path: archive for path in paths if (archive := find_archive(path)) is not None}
     if vectors is not None and len(found) != 1:
         which = "none of the paths is one" if not found else "there is more than one"
@@ -79,6 +85,7 @@ def import_mail(
     started = time.monotonic()
     archives = find_archives(paths, vectors)
     notes: list[str] = []
+    passed_by: list[str] = []
     views: list[MsgvaultView] = []
     read: dict[Path, ImportProgress] = {}
 
@@ -107,6 +114,7 @@ def import_mail(
                     archive.load_vec()
                     views.append(run.run())
                     counts = run.counts
+                    passed_by += beside(path, archives[path].archive)
                 else:
                     counts = PathImport(archive, path, raw, counts, note, should_stop).run()
             except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
@@ -116,11 +124,12 @@ def import_mail(
                 notes.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if should_stop():
                 break
-        compared = bind_what_is_here(archive) if views and not should_stop() else []
+        compared = bind_what_is_here(archive, should_stop) if views and not should_stop() else []
         unchecked = unchecked_generations(archive) if views else []
         filled = generation_to_fill(archive)
         coverage = coverage_of(archive, filled.id if filled else None)
     failed = bool(notes) or any(view.left_out for view in views)
+    notes += passed_by
     notes += migrated
     interrupted = should_stop()
     data = Imported(
@@ -139,13 +148,27 @@ def import_mail(
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
     for each in (generation for view in views for generation in view.generations):
-        if each.state_here == "retired" and not interrupted:
+        is_taken_over = any(view.generation == each.generation and view.into is not None for view in compared)
+        if each.state_here == "retired" and not interrupted and not is_taken_over:
             notes.append(
-                f"Generation {each.generation}, from msgvault, is out of service: another one is in use here. To use it"
-                f" instead: vaultembed embeddings activate {each.generation} --force"
+                f"Generation {each.generation}, from msgvault, is out of service: one of another model is in use here,"
+                " and embeds these messages anew"
             )
     notes += next_steps(unchecked, counts, coverage if views else None)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+
+
+def beside(path: Path, archive: Path) -> list[str]:
+    """Mail and further archives in the folder of a msgvault archive, which are not looked at."""
+    if path == archive:
+        return []
+    with suppress(OSError):
+        for name in sorted(os.listdir(path)):
+            other = path / name
+            is_mail = name.endswith((".mbox", ".eml")) or (other / "cur").is_dir()
+            if is_mail or (other != archive and other.is_file() and find_archive(other) is not None):
+                return [f"Not looked at: {other}, and other mail there may be in {path}. Name it by itself."]
+    return []
 
 
 def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: Coverage | None) -> list[str]:

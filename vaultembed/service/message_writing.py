@@ -14,9 +14,11 @@ from vaultembed.archive.messages import (
     add_labels,
     add_message,
     compress,
-    content_rev_of,
     find_by_hash,
+    find_mail,
+    has_body,
     has_raw,
+    has_text,
     record_problems,
     replace_message,
 )
@@ -44,8 +46,10 @@ class Entry:
     """The same message stood before in the same file."""
     deleted_at: int | None = None
     """It was deleted at its source."""
-    may_be_edited: bool = False
-    """`content_hash` is of its name at its source, and what it says there has changed, or may have."""
+    is_extract: bool = False
+    """What its source kept of it, and not how it was sent; `content_hash` is of its name there."""
+    was_read: bool = False
+    """It was read at this place before, with another text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Written:
     displaced: bool
     """Another message stood at its place before."""
     has_problems: bool
+    is_current: bool
+    """The text here is what this entry says."""
 
 
 def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False) -> Entry:
@@ -107,7 +113,7 @@ def new_message(
 
 def decode_unless_known(archive: Archive, entry: Entry) -> NewMessage | Problem | None:
     """None: it is here already. Before the transaction that writes it, so that this is short."""
-    is_here = not entry.may_be_edited and find_by_hash(archive, entry.content_hash) is not None
+    is_here = not entry.is_extract and find_by_hash(archive, entry.content_hash) is not None
     return None if is_here else entry.decode()
 
 
@@ -120,24 +126,30 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
         new = entry.decode()  # it was here a moment ago, and has been given other content since
     if isinstance(new, Problem):
         record_problems(archive, source_id, None, place.locator, [new])
-        return Written(None, "unreadable", displaced=False, has_problems=True)
+        return Written(None, "unreadable", displaced=False, has_problems=True, is_current=False)
+    is_current = True
+    if message_id is None and new is not None and entry.is_extract and present is None:
+        # a copy of an archive that lacks what was sent: the mail itself is worth more
+        message_id = find_mail(archive, new.parsed.rfc822_message_id)
+        is_current = message_id is None
     if message_id is not None and _stays_deleted(archive, message_id, entry):
         became: Became = "deleted"
+        is_current = is_current and not entry.is_extract
     elif message_id is not None:
         became = "unchanged" if present == message_id and not entry.is_repeated else "duplicate"
-        if entry.may_be_edited and new is not None:
-            before = content_rev_of(archive, message_id)
-            replace_message(archive, message_id, new)
-            if content_rev_of(archive, message_id) != before:
-                became = "updated"
+        if entry.is_extract and new is not None and is_current:
+            is_current = has_text(archive, message_id, new)
+            # what another copy of it says may be older: only what has changed where it was read before is news
+            if not is_current and entry.was_read and present == message_id and not _empties(archive, message_id, new):
+                replace_message(archive, message_id, new)
+                became, is_current = "updated", True
     elif new is None:
         raise LookupError(f"{place.locator} was neither found nor decoded")
+    elif present is not None and entry.is_extract and _is_poorer(archive, present, new):
+        message_id, became, is_current = present, "unchanged", False
     elif present is not None and _is_edition(archive, present, new, entry):
-        message_id, became = present, "unchanged"
-        if new.compressed_mime is not None or not has_raw(archive, present):
-            # what was sent is worth more than an extract from it, which is all that a damaged source may have left
-            replace_message(archive, message_id, new)
-            became = "updated"
+        message_id, became = present, "updated"
+        replace_message(archive, message_id, new)
     else:
         message_id, became = add_message(archive, new), "added"
     displaced = present is not None and present != message_id
@@ -148,11 +160,23 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
-    if new is not None and new.parsed.problems:
+    if new is not None and new.parsed.problems and became in ("added", "updated"):
         record_problems(archive, source_id, message_id, place.locator, new.parsed.problems)
     if entry.deleted_at is not None:
         imported.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
-    return Written(message_id, became, displaced, has_problems=bool(new is not None and new.parsed.problems))
+    has_problems = bool(new is not None and new.parsed.problems)
+    return Written(message_id, became, displaced, has_problems, is_current)
+
+
+def _is_poorer(archive: Archive, message_id: int, new: NewMessage) -> bool:
+    """Whether an extract is of the mail that is here as it was sent, or of one whose text it lacks."""
+    same = imported.message_id_header(archive, message_id) == new.parsed.rfc822_message_id is not None
+    return same and (has_raw(archive, message_id) or _empties(archive, message_id, new))
+
+
+def _empties(archive: Archive, message_id: int, new: NewMessage) -> bool:
+    """Whether a message would lose its text: a source that lost it has nothing to say about it."""
+    return not new.parsed.body_text.strip() and has_body(archive, message_id)
 
 
 def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:

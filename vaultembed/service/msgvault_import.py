@@ -8,14 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from vaultembed.archive import imported
-from vaultembed.archive.adoption import adopt, find_by_origin, has_current_outcome, may_adopt, steps, write_adopted
+from vaultembed.archive.adoption import adopt, find_by_origin, standing, steps, write_adopted
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation, generation_with_id
-from vaultembed.archive.imported import Known
+from vaultembed.archive.imported import Known, Place
 from vaultembed.archive.ledger import run_steps
-from vaultembed.archive.messages import add_labels, record_problems, set_labels
+from vaultembed.archive.messages import (
+    NewMessage,
+    add_labels,
+    content_rev_of,
+    forget_problem,
+    record_problems,
+    set_labels,
+)
 from vaultembed.archive.msgvault.files import (
     ForeignDamageError,
     ForeignDatabase,
@@ -24,6 +32,8 @@ from vaultembed.archive.msgvault.files import (
     open_pair,
 )
 from vaultembed.archive.msgvault.messages import (
+    LABELS,
+    TEXT,
     TheirMessage,
     TheirSource,
     ids_still_there,
@@ -37,15 +47,17 @@ from vaultembed.archive.work import read_work
 from vaultembed.errors import VaultembedError
 from vaultembed.failpoints import failpoint
 from vaultembed.message import Problem
+from vaultembed.service.adopting import is_given_up
 from vaultembed.service.import_run import ImportCounts, ImportProgress, counted
 from vaultembed.service.message_writing import Raw, decode_unless_known, write_entry
-from vaultembed.service.msgvault_messages import Taken, take
+from vaultembed.service.msgvault_messages import Taken, place_of, take
 from vaultembed.service.msgvault_reading import Tally, Unreadable, batches, origin_of, outcome_of
 from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView, adopted_view
 from vaultembed.sources.base import printable
 from vaultembed.text.prepare import prepare_text
 
-_GONE_PAGE = 5_000
+_GONE_PAGE: Final = 5_000
+UNREADABLE: Final = "unreadable-message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +151,11 @@ class MsgvaultImport:
             return None
         self._left_out += vectors.left_out
         self._passed_over += vectors.passed_over
-        if not vectors.is_pending_known:
-            self._left_out.append(
-                "all vectors: pending_embeddings is missing, and with it which texts have changed since"
-            )
         for theirs in vectors.generations:
             here = find_by_origin(self._archive, origin_of(vectors, theirs))
-            is_out = here is not None and (here.pruned_at is not None or here.state == "discarded")
-            if is_out and here is not None:
-                self._passed_over.append(f"generation {theirs.id} ({theirs.model}): it was given up here before")
+            is_out = here is not None and is_given_up(here)
+            if is_out:
+                self._passed_over.append(given_up(theirs))
             self._adoptions.append(_Adoption(theirs, here, is_out))
         return vectors
 
@@ -168,12 +176,17 @@ class MsgvaultImport:
         """One batch: what is to be read is read first, so that the transaction is short."""
         owners = {m.id: owner_of(m, sources) for m in messages}
         known = self._known(messages, owners)
-        new = [m for m in messages if m.id not in known or (known[m.id].digest != m.digest and not self._is_damaged)]
+        changed = [m for m in messages if m.id not in known or known[m.id].digest != m.digest]
+        if self._is_damaged:
+            changed = [m for m in changed if m.id not in known]
+        new = [m for m in changed if m.id not in known or known[m.id].digest[TEXT] != m.digest[TEXT]]
+        is_new = {m.id for m in new}
+        marked = [m for m in changed if m.id not in is_new]
         taken = [
-            take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, known.get(m.id)) for m in new
+            take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, was_read=m.id in known)
+            for m in new
         ]
         ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
-        is_new = {m.id for m in new}
         found = self._read_vectors(vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new})
         database.check_unchanged()
         if vectors is not None:
@@ -182,11 +195,14 @@ class MsgvaultImport:
         failpoint("import.before_transaction")
         try:
             with self._archive.transaction():
+                # by msgvault's id: the message here, and the content_rev that it has with the text from there
                 ids = {
                     m.id: (known[m.id].message_id, known[m.id].content_rev)
                     for m in messages
-                    if m.id in known and known[m.id].digest == m.digest
+                    if m.id in known and known[m.id].digest[TEXT] == m.digest[TEXT]
                 }
+                for m in marked:
+                    self._mark(self._source_id(owners[m.id]), place_of(database, m), m, known[m.id])
                 for each, decoded in ready:
                     written = self._write(each, decoded)
                     if written is not None:
@@ -211,8 +227,10 @@ class MsgvaultImport:
         for adoption in self._adoptions if vectors is not None else ():
             if adoption.is_out or vectors is None:
                 continue
-            done = {i for i, each in known.items() if self._is_done(adoption, each.message_id)}
-            adoption.tally.here_already += sum(m.id in done and m.deleted_at is None for m in messages)
+            done = {i for i, each in known.items() if self._is_done(adoption, each)}
+            for m in messages:
+                if m.id in done and m.deleted_at is None:
+                    adoption.tally.tell(known[m.id].message_id, "covered", [])
             found.append((adoption, vectors.read(adoption.theirs, [m for m in messages if m.id not in done])))
         return found
 
@@ -227,28 +245,53 @@ class MsgvaultImport:
             found |= {int(k): v for k, v in imported.known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _is_done(self, adoption: _Adoption, message_id: int) -> bool:
-        return adoption.here is not None and has_current_outcome(self._archive, adoption.here.id, message_id)
+    def _is_done(self, adoption: _Adoption, known: Known) -> bool:
+        here = adoption.here
+        return here is not None and standing(self._archive, here.id, known.message_id, known.content_rev) == "covered"
 
-    def _write(self, taken: Taken, decoded: object) -> tuple[int, int] | None:
-        """The message's id here and its content_rev; None where it could not be decoded."""
-        written = write_entry(self._archive, taken.entry, decoded)  # type: ignore[arg-type]
+    def _mark(self, source_id: int, place: Place, message: TheirMessage, before: Known) -> None:
+        """Its text is what it was: labels, flags, and whether it is deleted."""
+        archive, message_id = self._archive, before.message_id
+        if message.deleted_at is None:
+            imported.undelete_with_source(archive, message_id)
+        imported.put_at(archive, source_id, place, message_id)
+        # what somebody repaired here is not undone because of a flag
+        if before.digest[LABELS] != message.digest[LABELS]:
+            self._put_labels(message_id, message.labels)
+        if message.deleted_at is not None:
+            imported.delete_with_source(
+                archive, source_id, place.source_key, message_id, message.deleted_at, is_news=before.gone_at is None
+            )
+        imported.remember(archive, source_id, place.source_key, message.digest, before.content_rev)
+
+    def _put_labels(self, message_id: int, labels: Sequence[str]) -> None:
+        if imported.stands_alone(self._archive, message_id):
+            set_labels(self._archive, message_id, labels)
+        else:
+            add_labels(self._archive, message_id, "label", labels)
+
+    def _write(self, taken: Taken, decoded: NewMessage | Problem | None) -> tuple[int, int] | None:
+        """The message's id here and its content_rev, if it has the text from there."""
+        written = write_entry(self._archive, taken.entry, decoded)
         self.counts = counted(self.counts, written)
         if written.message_id is None:
             return None
-        source_id, key = taken.entry.source_id, taken.entry.place.source_key
+        source_id, place = taken.entry.source_id, taken.entry.place
+        forget_problem(self._archive, place.locator, UNREADABLE)
         if written.became == "added":
             add_labels(self._archive, written.message_id, "label", taken.labels)
-        elif imported.stands_alone(self._archive, written.message_id):
-            set_labels(self._archive, written.message_id, taken.labels)
-        return written.message_id, imported.remember(
-            self._archive, source_id, key, taken.message.digest, written.message_id
-        )
+        else:
+            self._put_labels(written.message_id, taken.labels)
+        if not written.is_current:
+            return None  # and it is looked at again the next time
+        content_rev = content_rev_of(self._archive, written.message_id)
+        imported.remember(self._archive, source_id, place.source_key, taken.message.digest, content_rev)
+        return written.message_id, content_rev
 
     def _report(self, bad: Unreadable) -> None:
         self._count(problems=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
-        record_problems(self._archive, None, None, locator, [Problem("unreadable-message", bad.why)])
+        record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
 
     def _adopt(
         self,
@@ -258,31 +301,39 @@ class MsgvaultImport:
         ids: Mapping[int, tuple[int, int]],
         verdicts: Mapping[int, list[TheirChunk] | Why],
     ) -> None:
+        if adoption.here is not None and self._was_given_up(adoption):
+            return
         outcomes: list[MessageOutcome] = []
         tally = adoption.tally
         for their_id, verdict in verdicts.items():
             if their_id not in ids:
-                continue  # it could not be imported
+                continue  # its text here is another, or it could not be imported
             message_id, content_rev = ids[their_id]
-            if isinstance(verdict, str):
-                tally.again[verdict] += 1
-                continue
-            here = adoption.here
-            if not may_adopt(self._archive, here.id if here else None, message_id, content_rev):
-                tally.here_already += 1
-                continue
-            if not verdict and not self._is_blank(message_id):
-                tally.again["vectors missing"] += 1
-                continue
-            outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
-            tally.embedded += bool(verdict)
-            tally.blank += not verdict
-            tally.vectors += len(verdict)
+            here = standing(self._archive, adoption.here.id if adoption.here else None, message_id, content_rev)
+            if here == "open" and verdict == [] and not self._is_blank(message_id):
+                verdict = "vectors missing"
+            tally.tell(message_id, here, verdict)
+            if here == "open" and not isinstance(verdict, str):
+                outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
         if outcomes and vectors is not None:
             if adoption.here is None:
                 adoption.here = adopt(self._archive, origin_of(vectors, adoption.theirs))
-            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, outcomes)
+            if self._was_given_up(adoption):
+                return
+            # of two that are one message here, the first
+            first = {outcome.message_id: outcome for outcome in reversed(outcomes)}
+            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, list(reversed(first.values())))
             failpoint("adopt.in_transaction")
+
+    def _was_given_up(self, adoption: _Adoption) -> bool:
+        """Somebody may have pruned it meanwhile: until its backfill it is out of service."""
+        if adoption.here is None or adoption.is_out:
+            return adoption.is_out
+        here = generation_with_id(self._archive, adoption.here.id)
+        adoption.is_out = is_given_up(here)
+        if adoption.is_out:
+            self._passed_over.append(given_up(adoption.theirs))
+        return adoption.is_out
 
     def _is_blank(self, message_id: int) -> bool:
         return all(prepare_text(work.subject, work.body_text) == "" for work in read_work(self._archive, [message_id]))
@@ -291,16 +342,27 @@ class MsgvaultImport:
         for source in sources.values():
             self._source_id(source)
         for source_id in imported.sources_below(self._archive, "msgvault", f"{self._identifier}#"):
-            after = ""
             # a page that cannot be read does not mean that what stood on it is gone
-            while is_whole and (keys := imported.keys_present(self._archive, source_id, after, _GONE_PAGE)):
-                there = ids_still_there(database, [int(key) for key in keys])
-                gone = [key for key in keys if int(key) not in there]
-                with self._archive.transaction():
-                    imported.mark_gone(self._archive, source_id, gone)
-                self._count(gone=len(gone))
-                after = keys[-1]
+            if is_whole and not self._note_gone(database, source_id):
+                return
             imported.import_finished(self._archive, source_id)
+
+    def _note_gone(self, database: ForeignDatabase, source_id: int) -> bool:
+        """False: it cannot be told, because something is damaged."""
+        after = ""
+        while keys := imported.keys_present(self._archive, source_id, after, _GONE_PAGE):
+            try:
+                there = ids_still_there(database, [int(key) for key in keys])
+            except ForeignDamageError as error:
+                self._left_out.append(f"what is gone from it: {error.message}")
+                return False
+            database.check_unchanged()
+            gone = [key for key in keys if int(key) not in there]
+            with self._archive.transaction():
+                imported.mark_gone(self._archive, source_id, gone)
+            self._count(gone=len(gone))
+            after = keys[-1]
+        return True
 
     def _count(self, **more: int) -> None:
         self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
@@ -323,6 +385,10 @@ class MsgvaultImport:
             passed_over=tuple(self._passed_over),
             generations=tuple(adopted),
         )
+
+
+def given_up(theirs: TheirGeneration) -> str:
+    return f"generation {theirs.id} ({theirs.model}): it was given up here before"
 
 
 def owner_of(message: TheirMessage, sources: Mapping[int, TheirSource]) -> TheirSource:

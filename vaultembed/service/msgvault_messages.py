@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vaultembed.archive.imported import Known, Place
+from vaultembed.archive.imported import Place
 from vaultembed.archive.messages import NewMessage
 from vaultembed.archive.msgvault.files import ForeignDamageError, ForeignDatabase
-from vaultembed.archive.msgvault.messages import CONTENT_BYTES, TheirMessage, TheirSource, read_raw
+from vaultembed.archive.msgvault.messages import TheirMessage, TheirSource, read_raw
 from vaultembed.message import ParsedMessage, Problem, RawMessage
 from vaultembed.service.message_writing import Entry, Raw, decode_mime, new_message
 from vaultembed.sources.base import printable
@@ -31,16 +31,22 @@ class Taken:
     """Msgvault's, and those of its header."""
 
 
+def place_of(database: ForeignDatabase, message: TheirMessage) -> Place:
+    locator = f"{printable(database.path)}#{message.id}"
+    return Place(str(message.id), locator, "", "seen" if message.is_read else "")
+
+
 def take(
     database: ForeignDatabase,
     message: TheirMessage,
     source: TheirSource,
     source_id: int,
     keep: Raw,
-    before: Known | None,
+    *,
+    was_read: bool,
 ) -> Taken:
-    """Read what was sent, and say what the message is. `source_id`: of this archive. `before`: how it was when it was
-    last read."""
+    """Read what was sent, and say what the message is. `source_id`: of this archive. `was_read`: at this place, before,
+    with another text."""
     problems: tuple[Problem, ...] = ()
     mime = None
     try:
@@ -48,13 +54,16 @@ def take(
     except (ValueError, ForeignDamageError) as error:
         reason = error.message if isinstance(error, ForeignDamageError) else str(error)
         problems = (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
-    locator = f"{printable(database.path)}#{message.id}"
-    place = Place(str(message.id), locator, "", "seen" if message.is_read else "")
-    thread = f"{source.name}/{message.conversation.name}" if message.conversation else None
+    place = place_of(database, message)
+    thread = _thread_name(database, message, source)
     title = message.conversation.title if message.conversation else ""
     if mime is not None:
         raw = RawMessage(
-            str(message.id), locator, mime, content_hash(mime), delivered_at=message.received_at or message.sent_at
+            place.source_key,
+            place.locator,
+            mime,
+            content_hash(mime),
+            delivered_at=message.received_at or message.sent_at,
         )
         in_header = tuple(read_labels(mime))
 
@@ -67,7 +76,7 @@ def take(
 
         digest = raw.content_hash
     else:
-        digest, in_header = _hash_of(message, source), ()
+        digest, in_header = _hash_of(database, message, source), ()
 
         def decode() -> NewMessage | Problem:
             if not database.columns("message_bodies"):
@@ -75,7 +84,6 @@ def take(
             return new_message(_parsed(message, problems), digest, None, thread, title)
 
     labels = tuple(dict.fromkeys((*message.labels, *in_header)))
-    is_other = before is None or before.digest[:CONTENT_BYTES] != message.digest[:CONTENT_BYTES]
     entry = Entry(
         source_id,
         place,
@@ -83,7 +91,8 @@ def take(
         decode,
         lambda: labels,
         deleted_at=message.deleted_at,
-        may_be_edited=mime is None and is_other,
+        is_extract=mime is None,
+        was_read=was_read,
     )
     return Taken(message, entry, labels)
 
@@ -93,9 +102,18 @@ def texts_of(message: TheirMessage) -> tuple[str, str]:
     return _text(message.subject, []), _body(message, [])
 
 
-def _hash_of(message: TheirMessage, source: TheirSource) -> bytes:
+def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
+    if message.conversation is None:
+        return None
+    name = message.conversation.name or f"{printable(database.path.resolve())}#{message.conversation.id}"
+    return f"{source.name}/{name}"
+
+
+def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:
     """Of a message that has nothing as it was sent: its name at its source. Frozen for good, as `content_hash` is."""
-    name = message.source_message_id or message.rfc822_message_id or f"msgvault id {message.id}"
+    # an id says nothing beyond its own archive
+    own = f"{printable(database.path.resolve())}#{message.id}"
+    name = message.source_message_id or message.rfc822_message_id or own
     text = "\0".join(("msgvault", source.kind, source.identifier, name))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

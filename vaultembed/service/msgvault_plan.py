@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.adoption import find_by_origin, has_current_outcome, may_adopt
+from vaultembed.archive.adoption import Standing, find_by_origin, standing
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations import Generation
 from vaultembed.archive.imported import Known, find_source, known_messages
-from vaultembed.archive.messages import NewMessage, content_rev_of, find_by_hash
+from vaultembed.archive.messages import NewMessage, content_rev_of, find_by_hash, has_text
 from vaultembed.archive.msgvault.files import ForeignDamageError, ForeignDatabase, check_is_archive, open_pair
-from vaultembed.archive.msgvault.messages import TheirMessage, TheirSource, left_out, list_message_ids, list_sources
+from vaultembed.archive.msgvault.messages import (
+    TEXT,
+    TheirMessage,
+    TheirSource,
+    left_out,
+    list_message_ids,
+    list_sources,
+)
 from vaultembed.archive.msgvault.vectors import TheirChunk, TheirVectors, Why
+from vaultembed.archive.work import read_work
 from vaultembed.errors import UsageError
+from vaultembed.service.adopting import is_given_up
 from vaultembed.service.import_run import ImportProgress
 from vaultembed.service.importing import find_archives
-from vaultembed.service.msgvault_import import MsgvaultPaths, owner_of, readable_vectors
+from vaultembed.service.msgvault_import import MsgvaultPaths, given_up, owner_of, readable_vectors
 from vaultembed.service.msgvault_messages import Taken, take
 from vaultembed.service.msgvault_reading import Tally, batches, origin_of
 from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView, adopted_view
@@ -99,6 +108,17 @@ def _present(path: Path) -> Iterator[Archive | None]:
         yield archive
 
 
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """What a message of msgvault is here."""
+
+    key: Hashable
+    """Its id; its hash, where it is not here yet."""
+    pair: tuple[int, int] | None
+    """Its id, and the content_rev that it has with the text from there; None: it would be written."""
+    taken: Taken | None
+
+
 class _Planner:
     def __init__(
         self,
@@ -122,7 +142,9 @@ class _Planner:
         vectors_path = readable_vectors(self._paths.vectors, missing)
         with open_pair(self._paths.archive, vectors_path) as (database, opened):
             check_is_archive(database)
-            missing += left_out(database)
+            parts = left_out(database)
+            missing += parts
+            is_damaged = bool(parts)
             vectors = None
             if opened is not None:
                 try:
@@ -135,10 +157,10 @@ class _Planner:
             ids, is_whole = list_message_ids(database)
             if not is_whole:
                 missing.append("messages on damaged pages of msgvault.db")
-            adoptions = self._adoptions(vectors)
+            adoptions = self._adoptions(vectors, passed_over)
             done = 0
             for messages, unreadable in batches(database, ids):
-                self._look(database, vectors, sources, messages, adoptions)
+                self._look(database, vectors, sources, messages, adoptions, is_damaged=is_damaged)
                 self._counts["unreadable"] += len(unreadable)
                 done += len(messages) + len(unreadable)
                 self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), time.monotonic() - started))
@@ -162,12 +184,16 @@ class _Planner:
         )
         return Planned(PlannedCounts(**self._counts), view)
 
-    def _adoptions(self, vectors: TheirVectors | None) -> dict[int, tuple[Generation | None, Tally]]:
+    def _adoptions(
+        self, vectors: TheirVectors | None, passed_over: list[str]
+    ) -> dict[int, tuple[Generation | None, Tally]]:
         """By msgvault's id of the generation."""
         found = {}
         for theirs in vectors.generations if vectors else ():
             here = find_by_origin(self._archive, origin_of(vectors, theirs)) if self._archive and vectors else None
-            if here is None or (here.pruned_at is None and here.state != "discarded"):
+            if here is not None and is_given_up(here):
+                passed_over.append(given_up(theirs))
+            else:
                 found[theirs.id] = (here, Tally())
         return found
 
@@ -178,40 +204,58 @@ class _Planner:
         sources: Mapping[int, TheirSource],
         messages: Sequence[TheirMessage],
         adoptions: Mapping[int, tuple[Generation | None, Tally]],
+        *,
+        is_damaged: bool,
     ) -> None:
         known = self._known(messages, sources)
-        here: dict[int, tuple[int, int] | None] = {}
-        """By msgvault's id: the message here, and the content_rev that its text has from there. None: a new one."""
-        taken: dict[int, Taken] = {}
-        repeated: set[int] = set()
+        spots: dict[int, _Spot] = {}
         for message in messages:
             self._deleted += message.deleted_at is not None
-            before = known.get(message.id)
-            if before is not None and before.digest == message.digest:
-                self._counts["unchanged"] += 1
-                here[message.id] = (before.message_id, before.content_rev)
-                continue
-            taken[message.id] = take(database, message, owner_of(message, sources), 0, "none", before)
-            digest = taken[message.id].entry.content_hash
-            found = find_by_hash(self._archive, digest) if self._archive else None
-            if before is not None:
-                self._counts["changed"] += 1
-            elif found is not None or digest in self._hashes:
-                self._counts["duplicate"] += 1
-            else:
-                self._counts["new"] += 1
-            if digest in self._hashes:
-                repeated.add(message.id)
-            self._hashes.add(digest)
-            here[message.id] = None
-            if self._archive is not None and found is not None and (before is None or found == before.message_id):
-                here[message.id] = (found, content_rev_of(self._archive, found))
+            spot = self._spot(
+                database, message, owner_of(message, sources), known.get(message.id), is_damaged=is_damaged
+            )
+            if spot is not None:
+                spots[message.id] = spot
         for theirs in vectors.generations if vectors else ():
             if vectors is None or theirs.id not in adoptions:
                 continue
             generation, tally = adoptions[theirs.id]
             for message_id, verdict in vectors.read(theirs, messages).items():
-                self._count(generation, tally, verdict, here[message_id], taken.get(message_id), message_id in repeated)
+                if message_id in spots:
+                    self._tell(generation, tally, spots[message_id], verdict)
+
+    def _spot(
+        self,
+        database: ForeignDatabase,
+        message: TheirMessage,
+        source: TheirSource,
+        before: Known | None,
+        *,
+        is_damaged: bool,
+    ) -> _Spot | None:
+        """What the message is here, or would be; None where it would have another text than there."""
+        archive = self._archive
+        if before is not None and (before.digest == message.digest or is_damaged):
+            self._counts["unchanged"] += 1
+            is_same_text = before.digest[TEXT] == message.digest[TEXT]
+            return _Spot(before.message_id, (before.message_id, before.content_rev), None) if is_same_text else None
+        if before is not None:
+            self._counts["changed"] += 1
+            if before.digest[TEXT] == message.digest[TEXT]:
+                return _Spot(before.message_id, (before.message_id, before.content_rev), None)
+        taken = take(database, message, source, 0, "none", was_read=before is not None)
+        digest = taken.entry.content_hash
+        found = find_by_hash(archive, digest) if archive is not None else None
+        if before is None:
+            is_here = found is not None or digest in self._hashes
+            self._counts["duplicate" if is_here else "new"] += 1
+        self._hashes.add(digest)
+        if archive is None or found is None:
+            return _Spot(digest if before is None else before.message_id, None, taken)
+        new = taken.entry.decode() if taken.entry.is_extract else None
+        if isinstance(new, NewMessage) and not has_text(archive, found, new):
+            return None if before is None else _Spot(found, None, taken)
+        return _Spot(found, (found, content_rev_of(archive, found)), taken)
 
     def _known(self, messages: Sequence[TheirMessage], sources: Mapping[int, TheirSource]) -> dict[int, Known]:
         """By msgvault's id, what an earlier import read."""
@@ -228,36 +272,19 @@ class _Planner:
                 found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _count(
-        self,
-        generation: Generation | None,
-        tally: Tally,
-        verdict: list[TheirChunk] | Why,
-        here: tuple[int, int] | None,
-        taken: Taken | None,
-        is_repeated: bool,
-    ) -> None:
+    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: list[TheirChunk] | Why) -> None:
         """As the import would."""
-        archive = self._archive
-        if here is not None and archive is not None:
-            if generation is not None and has_current_outcome(archive, generation.id, here[0]):
-                tally.here_already += 1
-                return
-            if not isinstance(verdict, str) and not may_adopt(archive, generation.id if generation else None, *here):
-                tally.here_already += 1
-                return
-        if isinstance(verdict, str):
-            tally.again[verdict] += 1
-        elif is_repeated:
-            tally.here_already += 1
-        elif not verdict and not _is_blank(taken):
-            tally.again["vectors missing"] += 1
-        else:
-            tally.embedded += bool(verdict)
-            tally.blank += not verdict
-            tally.vectors += len(verdict)
+        here: Standing = "open"
+        if spot.pair is not None and self._archive is not None:
+            here = standing(self._archive, generation.id if generation else None, *spot.pair)
+        if here == "open" and verdict == [] and not self._is_blank(spot):
+            verdict = "vectors missing"
+        tally.tell(spot.key, here, verdict)
 
-
-def _is_blank(taken: Taken | None) -> bool:
-    new = taken.entry.decode() if taken else None
-    return not isinstance(new, NewMessage) or prepare_text(new.parsed.subject, new.parsed.body_text) == ""
+    def _is_blank(self, spot: _Spot) -> bool:
+        if spot.taken is not None:
+            new = spot.taken.entry.decode()
+            return not isinstance(new, NewMessage) or prepare_text(new.parsed.subject, new.parsed.body_text) == ""
+        if spot.pair is None or self._archive is None:
+            return True
+        return all(prepare_text(w.subject, w.body_text) == "" for w in read_work(self._archive, [spot.pair[0]]))

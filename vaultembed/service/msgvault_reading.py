@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.adoption import Origin
+from vaultembed.archive.adoption import Origin, Standing
 from vaultembed.archive.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.archive.msgvault.messages import TheirMessage, read_messages
-from vaultembed.archive.msgvault.vectors import TheirChunk, TheirGeneration, TheirVectors
+from vaultembed.archive.msgvault.vectors import TheirChunk, TheirGeneration, TheirVectors, Why
 from vaultembed.archive.outcomes import ChunkRow, MessageOutcome
 from vaultembed.archive.vectors import to_bits, to_rows
 from vaultembed.embeddings.prepared import text_hash
@@ -73,15 +73,39 @@ def origin_of(vectors: TheirVectors, generation: TheirGeneration) -> Origin:
 
 @dataclass(slots=True)
 class Tally:
-    """What becomes of the messages of one of msgvault's generations."""
+    """What becomes of the messages of one of msgvault's generations. `tell` it of each live one."""
 
     embedded: int = 0
     blank: int = 0
     vectors: int = 0
     here_already: int = 0
     """Messages with a current outcome in it here."""
-    again: Counter[str] = field(default_factory=Counter)
-    """Live messages to be embedded again, by reason."""
+    _open: dict[Hashable, str] = field(default_factory=dict)
+    _done: set[Hashable] = field(default_factory=set)
+
+    def tell(self, message: Hashable, here: Standing, verdict: list[TheirChunk] | Why) -> None:
+        """`message`: what it is here. Two of msgvault's may be one, of which one is covered."""
+        if message in self._done or here == "deleted here":
+            return
+        if here == "covered":
+            self.here_already += 1
+        elif here == "edited here":
+            self._open[message] = here
+            return
+        elif isinstance(verdict, str):
+            self._open[message] = verdict
+            return
+        else:
+            self.embedded += bool(verdict)
+            self.blank += not verdict
+            self.vectors += len(verdict)
+        self._done.add(message)
+        self._open.pop(message, None)
+
+    @property
+    def again(self) -> Counter[str]:
+        """Live messages to be embedded again, by reason."""
+        return Counter(self._open.values())
 
 
 def outcome_of(

@@ -24,6 +24,8 @@ from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
 
+_NO_SUBJECT: Final = "Subject: \n\n"
+"""As msgvault begins the text of a chat message."""
 PASSAGE_CHARACTERS: Final = 280
 NO_FILTERS: Final = Filters()
 
@@ -214,7 +216,11 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
     span = hit.span
     chunk = _still_there(archive, span.chunk_id) if span else None
     if span is not None and chunk is not None:
-        if span.char_start == 0 and summary.subject and chunk.startswith("Subject: "):
+        if (
+            span.char_start == 0
+            and chunk.startswith("Subject: ")
+            and (summary.subject or chunk.startswith(_NO_SUBJECT))
+        ):
             chunk = chunk.partition("\n\n")[2]  # the subject is shown above it already
         start, end = best_passage(chunk, words, PASSAGE_CHARACTERS)
         return FoundPassage(_one_line(chunk[start:end]), span.chunk_id, span.char_start, span.char_end)

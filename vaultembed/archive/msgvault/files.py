@@ -25,6 +25,10 @@ _FROM_A_BACKUP: Final = "Take it from a backup, or let msgvault repair it. What 
 _OURS: Final = "schema_migrations"
 
 
+Look = tuple[int, int, bool]
+"""Size, time of change, and whether there is a log."""
+
+
 class ForeignDamageError(VaultembedError):
     """Another program's database, or a part of it, is damaged or not as that program makes it."""
 
@@ -32,11 +36,11 @@ class ForeignDamageError(VaultembedError):
 class ForeignDatabase:
     """A database of another program, at one moment: whatever that program writes meanwhile is not seen."""
 
-    def __init__(self, path: Path, db: apsw.Connection, *, is_immutable: bool) -> None:
+    def __init__(self, path: Path, db: apsw.Connection, seen: Look | None) -> None:
+        """`seen`: what the file looked like before it was opened, where it is read as one that nobody writes to."""
         self.path = path
         self._db = db
-        self._is_immutable = is_immutable
-        self._seen = _look(path)
+        self._seen = seen
         self._columns: dict[str, frozenset[str]] = {}
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -85,14 +89,14 @@ class ForeignDatabase:
         Raises:
             BusyError: it was opened while nobody used it, and somebody writes to it now.
         """
-        if self._is_immutable and _look(self.path) != self._seen:
+        if self._seen is not None and _look(self.path) != self._seen:
             raise BusyError(
                 f"{self.path} began to be written to while it was read",
                 "What was imported is safe. Give the same command again.",
             )
 
 
-def _look(path: Path) -> tuple[int, int, bool]:
+def _look(path: Path) -> Look:
     facts = path.stat()
     return facts.st_size, facts.st_mtime_ns, _companion(path, "-wal").exists()
 
@@ -137,6 +141,17 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
+def is_vectors(path: Path) -> bool:
+    """Whether it is a vectors.db."""
+    if not path.is_file() or not is_database(path):
+        return False
+    try:
+        with open_foreign(path) as database:
+            return {"index_generations", "embeddings"} <= database.tables()
+    except VaultembedError:
+        return False
+
+
 def check_is_archive(database: ForeignDatabase) -> None:
     """
     Raises:
@@ -162,13 +177,12 @@ def open_foreign(path: Path) -> Iterator[ForeignDatabase]:
         VaultembedError: it is no database, is damaged, or cannot be read; says which, and the way out.
     """
     with explained(path):
-        db, is_immutable = _connect(path)
+        db, seen = _connect(path)
     try:
         with explained(path):
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # here the snapshot is taken
-            database = ForeignDatabase(path, db, is_immutable=is_immutable)
-        yield database
+        yield ForeignDatabase(path, db, seen)
     finally:
         with suppress(apsw.Error):
             db.close()
@@ -204,16 +218,17 @@ def open_pair(archive: Path, vectors: Path | None) -> Iterator[tuple[ForeignData
     raise BusyError(f"{vectors} is written to without a pause", "Try again when msgvault has finished embedding.")
 
 
-def _connect(path: Path) -> tuple[apsw.Connection, bool]:
-    """The connection, and whether it takes the file for one that nobody writes to.
+def _connect(path: Path) -> tuple[apsw.Connection, Look | None]:
+    """The connection, and what the file looked like if it takes it for one that nobody writes to.
 
     A connection to a WAL database makes -shm and -wal beside it, if it may, and a read-only one cannot take them away
     again. Where neither is there, nobody has it open, and it is read as it stands.
     """
     if not is_database(path):
         raise UsageError(f"{path} is no SQLite database", "Name the file that msgvault made.")
+    seen = _look(path)
     with path.open("rb") as stream:
-        is_wal = stream.read(20)[18] == _WAL
+        is_wal = stream.read(20)[18:19] == bytes([_WAL])
     log, shared = _companion(path, "-wal"), _companion(path, "-shm")
     is_idle = is_wal and not shared.exists() and not (log.exists() and log.stat().st_size)
     uri = f"{path.resolve().as_uri()}?{'immutable=1' if is_idle else 'mode=ro'}"
@@ -221,7 +236,7 @@ def _connect(path: Path) -> tuple[apsw.Connection, bool]:
     db.set_busy_timeout(_BUSY_MS)
     db.pragma("query_only", True)
     db.pragma("trusted_schema", False)
-    return db, is_idle
+    return db, seen if is_idle else None
 
 
 @contextmanager

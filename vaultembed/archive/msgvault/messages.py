@@ -43,9 +43,9 @@ _LIGHT: Final = (
     "deleted_from_source_at",
 )
 """Columns that are taken over; `sender_id`, `conversation_id`, `source_id` and `embed_gen` apart."""
-_MARKS: Final = ("is_read", "deleted_at", "deleted_from_source_at")
-CONTENT_BYTES: Final = 8
-"""Of a digest, at its beginning."""
+TEXT: Final = slice(0, 8)
+LABELS: Final = slice(8, 12)
+"""Parts of a digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,9 @@ class TheirSource:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    id: int
     name: str
-    """Unlike any other's of its source."""
+    """At its source; "" where it has none there."""
     title: str
 
 
@@ -98,8 +99,8 @@ class TheirMessage:
     raw_size: int
     """Bytes of its raw form as it is stored; 0 without one."""
     digest: bytes
-    """16 bytes over all of this that is taken over: eight over what the message is, eight over what its owner made of
-    it (labels, flags, deletion). Two equal ones: there is nothing new."""
+    """16 bytes over all of this that is taken over: eight over its text, four over its labels, four over the rest. Two
+    equal ones: there is nothing new."""
 
 
 def left_out(database: ForeignDatabase) -> tuple[str, ...]:
@@ -334,7 +335,7 @@ def _conversations(database: ForeignDatabase, listing: tuple[str]) -> dict[int, 
         return {}
     name, title = (_blob("c", n) if n in columns else "NULL" for n in ("source_conversation_id", "title"))
     return {
-        row[0]: Conversation(_one_line(row[1]) or f"conversation {row[0]}", _one_line(row[2]))
+        row[0]: Conversation(row[0], _one_line(row[1]), _one_line(row[2]))
         for row in database.rows(
             f"SELECT id, {name}, {title} FROM conversations c WHERE id IN (SELECT conversation_id FROM messages"
             " WHERE id IN (SELECT value FROM json_each(?)))",
@@ -361,9 +362,8 @@ def _message(
     dates = (field[name] for name in ("sent_at", "internal_date", "received_at"))
     sent = next((date for date in dates if as_seconds(date) is not None), None)
     deleted = [as_seconds(field[n]) or 1 for n in ("deleted_at", "deleted_from_source_at") if field[n] is not None]
-    marks = (labels, *(field[column] for column in _MARKS))
-    unmarked = [field[column] for column in _LIGHT if column not in _MARKS]
-    content = (source_id, conversation, address, name, unmarked, body, raw_size, people, attachments)
+    text = (field["subject"], body, raw_size)
+    rest = (source_id, conversation, address, name, light, people, attachments)
     return TheirMessage(
         id=message_id,
         source_id=as_integer(source_id) or 0,
@@ -387,12 +387,12 @@ def _message(
         embed_gen=as_integer(embed_gen),
         content_changed_at=as_seconds(changed),
         raw_size=raw_size or 0,
-        digest=_hash(content) + _hash(marks),
+        digest=_hash(text, 8) + _hash(tuple(labels), 4) + _hash(rest, 4),
     )
 
 
-def _hash(parts: tuple[Any, ...]) -> bytes:
-    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=CONTENT_BYTES).digest()
+def _hash(parts: tuple[Any, ...], size: int) -> bytes:
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
 def _named(address: Any, name: Any) -> Person | None:

@@ -12,6 +12,10 @@ _TIME: Final = re.compile(
 """RFC 3339, SQLite's own form, and that of Go: "2024-05-01 10:00:00 +0200 CEST"."""
 _MILLISECONDS: Final = 100_000_000_000
 """A number this large is no time in seconds: it would be the year 5138."""
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, which are all that a date can show."""
+_LARGEST: Final = 2**62
+"""Of a number that is counted with: SQLite holds up to 2^63, and one more would be an error."""
 
 
 def as_text(value: Any) -> str:
@@ -24,14 +28,14 @@ def as_text(value: Any) -> str:
 
 
 def as_integer(value: Any) -> int | None:
+    """None also of what is too large to be counted with."""
+    found: int | float | None = value if isinstance(value, int | float) else None
     if isinstance(value, bytes | str):
         try:
-            return int(value)
+            found = int(value)
         except ValueError:
             return None
-    if isinstance(value, float):
-        return int(value) if abs(value) < 2.0**62 else None
-    return value if isinstance(value, int) else None
+    return int(found) if found is not None and abs(found) < _LARGEST else None  # false for NaN, too
 
 
 def as_seconds(value: Any) -> int | None:
@@ -39,7 +43,7 @@ def as_seconds(value: Any) -> int | None:
     number = as_integer(value)
     if number is not None:
         seconds = number // 1000 if abs(number) > _MILLISECONDS else number
-        return seconds if abs(seconds) <= _MILLISECONDS else None
+        return seconds if _FIRST <= seconds <= _LAST else None
     found = _TIME.match(as_text(value).strip())
     if found is None:
         return None

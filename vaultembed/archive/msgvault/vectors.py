@@ -74,6 +74,8 @@ class TheirVectors:
         )
         vectors.load_vec()
         self.generations, self.left_out, self.passed_over = _generations(vectors)
+        if not self.is_pending_known:
+            self.left_out += ("all vectors: pending_embeddings is missing, and with it which texts have changed since",)
         self.origin = vectors.path
         self._all_ids = {row[0] for row in vectors.rows("SELECT id FROM index_generations")}
         self._columns = vectors.columns("embeddings")
@@ -116,8 +118,12 @@ class TheirVectors:
         self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]]
     ) -> Why | None:
         """By `embed_gen`, and by nothing else: `last_modified` grows with each label, flag and stamp."""
+        changed = message.content_changed_at
+        embedded = [as_seconds(row["embedded_at"]) for row in rows]
         if message.embed_gen == generation.id:
-            return None
+            # the two files may be of different days
+            is_older = changed is not None and any(at is not None and at < changed for at in embedded)
+            return "not certain" if is_older else None
         if message.embed_gen is None:
             return "changed" if rows else "never embedded"
         if message.embed_gen not in self._all_ids:
@@ -125,8 +131,6 @@ class TheirVectors:
         if not rows:
             return "never embedded"
         # stamped with the other generation, the one being built: the vectors here are older, and may be outdated
-        embedded = [as_seconds(row["embedded_at"]) for row in rows]
-        changed = message.content_changed_at
         if changed is not None and all(at is not None and at > changed for at in embedded):
             return None
         return "not certain"
