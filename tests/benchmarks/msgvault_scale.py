@@ -54,40 +54,41 @@ def resource_of(pid: int) -> tuple[int, int, resource.struct_rusage]:
     return os.wait4(pid, 0)
 
 
+def make(folder: Path, count: int) -> None:
+    mails = letters(count)
+    pair = write_pair(folder / "mv", "v2", mails, vectors, model="nomic-embed-text")
+    number = sum(len(found) for found in pair.vectors.values())
+    with (folder / "box.mbox").open("wb") as stream:
+        for one in mails:
+            stream.write(b"From x Thu Mar  4 05:06:07 2021\n" + (one.raw or b"").replace(b"\r", b"") + b"\n")
+    sizes = [path.stat().st_size / 1e6 for path in (pair.archive, pair.embeddings)]
+    print(f"{count:,} messages, {number:,} vectors; msgvault.db {sizes[0]:.0f} MB, vectors.db {sizes[1]:.0f} MB")
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["make"]:
+        make(Path(sys.argv[2]), int(sys.argv[3]))
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        started = time.monotonic()
-        mails = letters(count)
-        pair = write_pair(folder / "mv", "v2", mails, vectors, model="nomic-embed-text")
-        number = sum(len(found) for found in pair.vectors.values())
-        box = folder / "box.mbox"
-        with box.open("wb") as stream:
-            for one in mails:
-                stream.write(b"From x Thu Mar  4 05:06:07 2021\n" + (one.raw or b"").replace(b"\r", b"") + b"\n")
-        sizes = [path.stat().st_size / 1e6 for path in (pair.archive, pair.embeddings)]
-        print(
-            f"made in {time.monotonic() - started:.0f} s: {count:,} messages, {number:,} vectors;"
-            f" msgvault.db {sizes[0]:.0f} MB, vectors.db {sizes[1]:.0f} MB"
-        )
-        peer, peer_memory = timed("import", box, archive=folder / "mbox.db")
+        # in a process of its own: the most memory of a child includes what its parent had when it was started
+        subprocess.run([sys.executable, "-m", __spec__.name, "make", name, str(count)], check=True)
+        peer, peer_memory = timed("import", folder / "box.mbox", archive=folder / "mbox.db")
         print(f"the same mail from an mbox: {peer:.1f} s, {count / peer:,.0f} messages/s, {peer_memory:.0f} MB at most")
         archive = folder / "a.db"
         for what, arguments in (
-            ("dry run", ("import", "--dry-run", pair.folder)),
-            ("import", ("import", pair.folder)),
-            ("again, nothing new", ("import", pair.folder)),
+            ("dry run", ("import", "--dry-run", folder / "mv")),
+            ("import", ("import", folder / "mv")),
+            ("again, nothing new", ("import", folder / "mv")),
         ):
             seconds, memory = timed(*arguments, archive=archive)
             print(
                 f"{what}: {seconds:.1f} s, {count / seconds:,.0f} messages/s, {memory:.0f} MB at most;"
                 f" {seconds / peer:.2f} of the mbox"
             )
-        print(
-            f"archive {archive.stat().st_size / 1e6:.0f} MB; from the mbox, without vectors,"
-            f" {(folder / 'mbox.db').stat().st_size / 1e6:.0f} MB"
-        )
+        sizes = [path.stat().st_size / 1e6 for path in (archive, folder / "mbox.db")]
+        print(f"archive {sizes[0]:.0f} MB; from the mbox, without vectors, {sizes[1]:.0f} MB")
 
 
 if __name__ == "__main__":
