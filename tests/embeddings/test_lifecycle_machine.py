@@ -648,4 +648,4 @@ Lifecycle.TestCase.settings = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TestLifecycle = Lifecycle.TestCase
+TestLifecycle = pytest.mark.timeout(1_500)(Lifecycle.TestCase)  # each step waits for the disk, which may be slow
