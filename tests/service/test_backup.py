@@ -75,9 +75,9 @@ def test_a_backup_made_during_an_import_holds_whole_messages_and_can_be_searched
             done = vaultembed("backup", destination, archive=archive)
             if done.returncode == 0:
                 held.append(check_copy(destination).messages)
-            else:  # before the archive was made
-                assert done.returncode == 1, done.stderr
-                assert "no archive" in done.stderr
+            else:  # before the archive was made, or while it was
+                assert not held
+                assert (done.returncode, "no archive" in done.stderr) in ((1, True), (5, False)), done.stderr
     finally:
         importing.communicate(timeout=60)
     assert importing.returncode == 0
