@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.msgvault import Mail, Pair, mail, write_pair
+from tests.kit.processes import vaultembed
 from tests.kit.runner import Runners
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
@@ -201,10 +202,33 @@ def test_stopped_by_a_person_it_goes_on(tmp_path: Path, pair: Pair, runners: Run
         patch.setattr(msgvault_reading, "BATCH_MESSAGES", 7)
         done = import_mail(archive, [pair.folder], should_stop=lambda: next(asked) > 4)
     assert (done.exit_code, done.data.interrupted) == (130, True)
+    assert not any("For search by meaning" in note for note in done.notes)
     assert 0 < done.data.counts.added < len(MAILS)
     with open_archive_readonly(archive) as opened:
         assert opened.rows("SELECT name FROM applied_steps") == []
     go_on(archive, pair, runners, whole)
+
+
+@pytest.mark.parametrize("moment", ["adopt.bind:1", "adopt.bind:2", "adopt.take_over"])
+def test_killed_while_the_generation_in_use_takes_over(
+    tmp_path: Path, cast_of: Callable[..., Pair], moment: str
+) -> None:
+    """After the adopted one was compared, or half way through what it has: the same import goes on."""
+    archive, letter = tmp_path / "a.db", tmp_path / "own.eml"
+    letter.write_bytes(mail(900, "My own", "Something that I embedded myself before").raw or b"")
+    assert vaultembed("import", letter, archive=archive).returncode == 0
+    assert vaultembed("embeddings", "build", archive=archive).returncode == 0
+    pair = cast_of("v2")
+    assert vaultembed("import", pair.folder, archive=archive, failpoint=moment).returncode == -9
+    check_invariants(archive)
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT state FROM generations ORDER BY id") == [("active",), ("retired",)]
+        assert opened.scalar("SELECT count(*) FROM messages WHERE embed_gen = 1") == 1
+    assert vaultembed("import", pair.folder, archive=archive).returncode == 0
+    check_invariants(archive)
+    with open_archive_readonly(archive) as opened:
+        adopted = opened.scalar("SELECT count(*) FROM embed_outcomes WHERE generation_id = 2")
+        assert opened.scalar("SELECT count(*) FROM messages WHERE embed_gen = 1") == adopted + 1
 
 
 def test_two_at_once(tmp_path: Path, pair: Pair, runners: Runners, whole: Path) -> None:

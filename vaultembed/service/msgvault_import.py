@@ -51,7 +51,7 @@ from vaultembed.service.adopting import is_given_up
 from vaultembed.service.import_run import ImportCounts, ImportProgress, counted
 from vaultembed.service.message_writing import Raw, decode_unless_known, write_entry
 from vaultembed.service.msgvault_messages import Taken, place_of, take
-from vaultembed.service.msgvault_reading import Tally, Unreadable, batches, origin_of, outcome_of
+from vaultembed.service.msgvault_reading import Tally, UnreadableMessage, batches, origin_of, outcome_of
 from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView, adopted_view
 from vaultembed.sources.base import printable
 from vaultembed.text.prepare import prepare_text
@@ -171,7 +171,7 @@ class MsgvaultImport:
         vectors: TheirVectors | None,
         sources: Mapping[int, TheirSource],
         messages: Sequence[TheirMessage],
-        unreadable: Sequence[Unreadable],
+        unreadable: Sequence[UnreadableMessage],
     ) -> None:
         """One batch: what is to be read is read first, so that the transaction is short."""
         owners = {m.id: owner_of(m, sources) for m in messages}
@@ -288,7 +288,7 @@ class MsgvaultImport:
         imported.remember(self._archive, source_id, place.source_key, taken.message.digest, content_rev)
         return written.message_id, content_rev
 
-    def _report(self, bad: Unreadable) -> None:
+    def _report(self, bad: UnreadableMessage) -> None:
         self._count(problems=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
         record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])

@@ -25,12 +25,14 @@ _BATCH_RAW_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableMessage:
     message_id: int
     why: str
 
 
-def batches(database: ForeignDatabase, ids: Sequence[int]) -> Iterator[tuple[list[TheirMessage], list[Unreadable]]]:
+def batches(
+    database: ForeignDatabase, ids: Sequence[int]
+) -> Iterator[tuple[list[TheirMessage], list[UnreadableMessage]]]:
     """All messages of `ids`, and those of them that cannot be read; a batch is bounded in number and in size."""
     for start in range(0, len(ids), BATCH_MESSAGES):
         found, unreadable = _read(database, ids[start : start + BATCH_MESSAGES])
@@ -45,12 +47,12 @@ def batches(database: ForeignDatabase, ids: Sequence[int]) -> Iterator[tuple[lis
         yield part, unreadable
 
 
-def _read(database: ForeignDatabase, ids: Sequence[int]) -> tuple[list[TheirMessage], list[Unreadable]]:
+def _read(database: ForeignDatabase, ids: Sequence[int]) -> tuple[list[TheirMessage], list[UnreadableMessage]]:
     try:
         return read_messages(database, ids), []
     except ForeignDamageError as error:
         if len(ids) == 1:
-            return [], [Unreadable(ids[0], error.message)]
+            return [], [UnreadableMessage(ids[0], error.message)]
     # halves: of 400, one bad page costs some twenty readings
     middle = len(ids) // 2
     first, bad = _read(database, ids[:middle])
