@@ -57,7 +57,6 @@ def test_a_gap_closing_font_size_on_a_cell_does_not_hide_its_content() -> None:
     "shown",
     [
         "<table><tr><td bgcolor='#003366'><a style='color:#ffffff'>shown</a></td></tr></table>",
-        "<div style='background:url(x.png)'><b style='color:white'>shown</b></div>",
         "<style>.b{background:#000}</style><p class=b style='color:white'>shown</p>",
         "<style>@media (max-width:600px){.desk{display:none}}</style><p class=desk>shown</p>",
         "<style>.x{display:none}</style><p class=x style='display:block'>shown</p>",

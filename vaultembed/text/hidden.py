@@ -1,171 +1,204 @@
-"""HTML that a reader does not see, by its own style or by a style sheet: it is no part of the message's text.
+"""Text of HTML that a reader does not see: it is no part of the message.
 
-A sender can write one thing for people and another for machines. What is hidden in the usual ways is marked, and the
-extraction leaves it out. Where it cannot be told without drawing the page, text stays.
+A sender can write one thing for people and another for machines. Styles are computed as a browser does (style sheets,
+attributes, the cascade, inheritance), pictures not loaded, and text that would not be seen is taken out of the tree.
+The page is not drawn: what only its layout hides stays.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from resiliparse.parse.html import ElementNode, HTMLTree
+from resiliparse.parse.html import DocumentNode, ElementNode, HTMLTree, Node, NodeType
 
-_MAYBE: Final = re.compile(
-    r"(?i)display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide|font-size\s*:\s*[01](?!\d)|font-size\s*:\s*\."
-    r"|opacity\s*:\s*[0.]|height\s*:\s*0|width\s*:\s*0|text-indent\s*:\s*-|(?:left|top|right|bottom)\s*:\s*-"
-    r"|transparent|clip\s*:|clip-path\s*:|scale\(|(?<![-\w])color\s*[:=]"
+from vaultembed.text.colours import LINK, Colour, attribute_colour
+from vaultembed.text.css import Declaration, Rule, parse_sheet, parse_style
+from vaultembed.text.seen import Seen, compute, is_wanted
+
+_STYLED: Final = re.compile(r"(?i)style|color\s*=|\btext\s*=")
+_STANDARDS: Final = re.compile(
+    r"(?is)\s*(?:<!--.*?-->\s*|<\?[^>]*>\s*)*<!doctype\s+html(?:\s*>|\s+(?:system|public)[^>]*http)"
 )
-_START: Final = r"(?:^|[;\s{])"
-_END: Final = r"\s*(?:;|$|!|\})"
-_HIDDEN: Final = re.compile(
-    rf"(?i){_START}(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
-    rf"|opacity\s*:\s*(?:0?\.0\d*|0(?:\.0\d*)?%?){_END}"
-    rf"|color\s*:\s*(?:transparent|rgba\([^)]{{0,40}},\s*0?(?:\.0+)?\s*\)){_END}"
-    rf"|text-indent\s*:\s*-\d{{3,}}|clip\s*:\s*rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)"
-    r"|transform\s*:\s*scale\(\s*0)"
-)
-_NO_SIZE: Final = re.compile(
-    rf"(?i){_START}font-size\s*:\s*(?:0(?:\.0+)?(?:px|pt|em|rem|%)?|(?:0?\.\d+|1(?:\.\d+)?)(?:px|pt)){_END}"
-)
-_PLACED: Final = re.compile(rf"(?i){_START}position\s*:\s*(?:absolute|fixed)")
-_OFF_PAGE: Final = re.compile(rf"(?i){_START}(?:left|top|right|bottom)\s*:\s*-\d{{3,}}")
-_FLAT: Final = re.compile(rf"(?i){_START}(?:max-)?(?:height|width)\s*:\s*0(?:px)?{_END}")
-_CUT: Final = re.compile(rf"(?i){_START}overflow(?:-[xy])?\s*:\s*(?:hidden|clip)")
-_OWN: Final = re.compile(rf"(?i){_START}(?:display|visibility)\s*:\s*(?!none|hidden)")
+_MOST_SHEETS: Final = 50
+_MOST_MATCHED: Final = 200_000
+_MOST_MATCHES: Final = 5_000_000
+"""Selectors times elements."""
 
-_SIMPLE_SELECTOR: Final = re.compile(r"[a-zA-Z0-9]{0,20}(?:[.#][a-zA-Z_][a-zA-Z0-9_\-]{0,60}){1,3}")
-_MOST_CSS: Final = 200_000
-_MOST_SELECTORS: Final = 100
-_MOST_MARKED: Final = 20_000
-_MOST_COLOURED: Final = 5_000
-_DEEPEST: Final = 40
-
-_COLOUR: Final = re.compile(rf"(?i){_START}color\s*:\s*([^;!}}]+)")
-_BACKGROUND: Final = re.compile(rf"(?i){_START}background(?:-color)?\s*:\s*([^;!}}]+)")
-_RGB: Final = re.compile(r"rgba?\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)")
-_WHITE: Final = "#ffffff"
-_NAMES: Final = {"white": _WHITE, "black": "#000000"}
+_Weight = tuple[int, int, int, int]
+_ATTRIBUTES: Final[_Weight] = (-1, 0, 0, 0)
+_Styles = dict[ElementNode, list[tuple[bool, _Weight, Declaration]]]
 
 
-def mark_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
-    """Give every element that is not seen the attribute `hidden`."""
-    if not _MAYBE.search(html):
+def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
+    """Take the text that is not seen out of `body`. `html`: what `tree` was made of."""
+    if not _STYLED.search(html):
         return
-    # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements).
-    for element in body.query_selector_all("[style]")[:]:
-        style = element.getattr("style") or ""
-        if is_hidden(style) or _has_no_size(element, style):
-            element.setattr("hidden", "")
-    sheets = _style_sheets(tree)
-    _hide_by_sheets(body, sheets)
-    if "background" not in sheets.lower():
-        _hide_by_colour(body)
+    styles = _Stylist(tree, body, quirks=_STANDARDS.match(html) is None)
+    # The lowest element that changes anything decides for all text below it up to the next that does.
+    for element in styles.styled():
+        if styles.of(element).is_hidden:
+            styles.drop_text(element)
 
 
-def is_hidden(style: str) -> bool:
-    """Whether a style, whatever it stands on, hides."""
-    return bool(
-        _HIDDEN.search(style)
-        or (_PLACED.search(style) and _OFF_PAGE.search(style))
-        or (_FLAT.search(style) and _CUT.search(style))
-    )
+class _Stylist:
+    """Computes styles, each element's once."""
 
+    def __init__(self, tree: HTMLTree, body: ElementNode, quirks: bool) -> None:
+        self._body = body
+        self._quirks = quirks
+        self._link = attribute_colour(body.getattr("link") or "") or LINK
+        self._inline: _Styles = {}
+        self._rules: _Styles = {}
+        self._computed: dict[ElementNode, Seen] = {}
+        self._alike: dict[tuple[int, Colour | None, tuple[int, ...]], Seen] = {}
+        """By parent's style, own colour and declarations: rows of a table are all the same."""
+        self._visited: set[ElementNode] = set()
+        root = tree.document
+        if root is not None:
+            self._read(root)
 
-def _has_no_size(element: ElementNode, style: str) -> bool:
-    """Newsletters set font-size:0 on a cell to close gaps, and a real size on what stands in it."""
-    return bool(_NO_SIZE.search(style)) and element.query_selector('[style*="font-size"]') is None
+    def styled(self) -> Iterator[ElementNode]:
+        """The body, and whatever has a style of its own."""
+        yield self._body
+        yield from self._inline
+        yield from (element for element in self._rules if element not in self._inline)
+        if self._quirks:
+            yield from self._body.query_selector_all("table")[:]
 
+    def of(self, element: ElementNode) -> Seen:
+        """Not recursive: HTML may nest 100,000 deep."""
+        chain: list[ElementNode] = []
+        node: Node | None = element
+        while isinstance(node, ElementNode) and node not in self._computed:
+            chain.append(node)
+            node = node.parent
+        seen = self._computed[node] if isinstance(node, ElementNode) else Seen()
+        for above in reversed(chain):
+            seen = self._computed[above] = self._of_child(above, seen)
+        return seen
 
-def _style_sheets(tree: HTMLTree) -> str:
-    """Without comments. Taken apart by splitting: a pattern would look for an end that never comes, again and again."""
-    root = tree.document
-    if root is None:
-        return ""
-    sheets = "\n".join(sheet.text or "" for sheet in root.query_selector_all("style")[:_MOST_SELECTORS])[:_MOST_CSS]
-    first, *rest = sheets.split("/*")
-    return " ".join([first, *(part.partition("*/")[2] for part in rest)])
+    def _of_child(self, element: ElementNode, parent: Seen) -> Seen:
+        tag = element.tag
+        own: Colour | None = None
+        if tag == "a" and element.hasattr("href"):
+            own = self._link
+        elif tag == "table" and self._quirks:
+            # Quirks Mode Standard 3.5 and HTML 15.3.10: begins anew, as in the body
+            body = self.of(self._body)
+            own, parent = body.colour, self._around_table(parent, body)
+        if element not in self._inline and element not in self._rules:
+            return parent if own is None else self._compute(parent, [], own)
+        found = [*self._rules.get(element, ()), *self._inline.get(element, ())]
+        if len(found) > 1:
+            found.sort(key=lambda one: (one[0], one[1]))
+        seen = self._compute(parent, [declaration for _, _, declaration in found], own)
+        # the background of the body is that of the page
+        return replace(seen, painted=False) if tag == "body" else seen
 
+    def _around_table(self, parent: Seen, body: Seen) -> Seen:
+        key = (id(parent), None, (id(body),))
+        if key not in self._alike:
+            self._alike[key] = replace(parent, font_px=body.font_px, indent_px=0.0)
+        return self._alike[key]
 
-def _hide_by_sheets(body: ElementNode, sheets: str) -> None:
-    """By rules that hold on every screen, for a name of a class or an element: those within @media may be for another
-    screen than the reader's."""
-    selectors: dict[str, str] = {}
-    for rule in _without_blocks(sheets).split("}"):
-        names, _, style = rule.rpartition("{")
-        if is_hidden(style) or _NO_SIZE.search(style):
-            selectors |= {name.strip(): style for name in names.split(",") if _SIMPLE_SELECTOR.fullmatch(name.strip())}
-    left = _MOST_MARKED
-    for selector, style in list(selectors.items())[:_MOST_SELECTORS]:
-        for element in body.query_selector_all(selector)[:left]:
-            own = element.getattr("style") or ""
-            if not _OWN.search(own) and (is_hidden(style) or _has_no_size(element, style)):
-                element.setattr("hidden", "")
-            left -= 1
+    def _compute(self, parent: Seen, declarations: list[Declaration], own: Colour | None) -> Seen:
+        key = (id(parent), own, tuple(map(id, declarations)))  # of objects that live as long as this one
+        seen = self._alike.get(key)
+        if seen is None:
+            seen = self._alike[key] = compute(parent, declarations, own)
+        return seen
 
+    def drop_text(self, top: ElementNode) -> None:
+        """All that is not seen below `top`."""
+        stack: list[Node] = [top]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, ElementNode):
+                if node in self._visited:
+                    continue
+                self._visited.add(node)
+                seen = self.of(node)
+                if seen.gone:
+                    node.setattr("hidden", "")
+                    continue
+                hides = seen.is_hidden
+                child = node.first_child
+                texts: list[Node] = []
+                while child is not None:
+                    if isinstance(child, ElementNode):
+                        stack.append(child)
+                    elif hides and child.type == NodeType.TEXT:
+                        texts.append(child)
+                    child = child.next
+                for text in texts:
+                    _blank(text)
 
-def _without_blocks(sheets: str) -> str:
-    """Without `@media … { … }` and the like, which hold rules of their own."""
-    kept: list[str] = []
-    depth, start, block = 0, 0, False
-    for match in re.finditer(r"[{}]|@(?!import|charset|namespace)[a-z-]+", sheets, re.IGNORECASE):
-        if match[0] == "{":
-            depth += 1
-        elif match[0] == "}":
-            depth = max(depth - 1, 0)
-            if block and depth == 0:
-                block, start = False, match.end()
-        elif depth == 0 and not block:
-            kept.append(sheets[start : match.start()])
-            block = True
-    return "".join([*kept, "" if block else sheets[start:]])
+    def _read(self, root: DocumentNode) -> None:
+        # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements)
+        for element in root.query_selector_all("[style]")[:]:
+            declarations = [one for one in parse_style(element.getattr("style") or "") if is_wanted(one.name)]
+            if declarations:
+                self._inline[element] = [(one.important, (1 << 30, 0, 0, 0), one) for one in declarations]
+        self._read_attributes(root)
+        self._read_sheets(root)
 
+    def _read_attributes(self, root: DocumentNode) -> None:
+        for name, selector in (("background-color", "bgcolor"), ("color", "color"), ("color", "text")):
+            where = {"color": "font[color]", "text": "body[text]"}.get(selector, f"[{selector}]")
+            for element in root.query_selector_all(where)[:]:
+                colour = attribute_colour(element.getattr(selector) or "")
+                if colour is not None:
+                    red, green, blue = (round(255 * part) for part in colour[:3])
+                    declaration = Declaration(name, f"#{red:02x}{green:02x}{blue:02x}", important=False)
+                    self._rules.setdefault(element, []).append((False, _ATTRIBUTES, declaration))
 
-def _hide_by_colour(body: ElementNode) -> None:
-    """Text in the colour of what is behind it, where both are said; a page of which nothing is said is white."""
-    looked_at = 0
-    for element in body.query_selector_all("[style], font[color]")[:]:
-        colour = _colour_of(element)
-        if colour is None:
-            continue
-        looked_at += 1
-        if looked_at > _MOST_COLOURED:
+    def _read_sheets(self, root: DocumentNode) -> None:
+        sheets = root.query_selector_all("style")[:_MOST_SHEETS]
+        text = "\n".join(sheet.text or "" for sheet in sheets if _applies(sheet))
+        rules = parse_sheet(text, is_wanted) if text.strip() else ()
+        if not rules:
             return
-        if colour == _background_of(element):
-            element.setattr("hidden", "")
+        names = _names(root)
+        left, matches = _MOST_MATCHED, _MOST_MATCHES
+        size = max(len(root.query_selector_all("*")), 1)
+        for rule in rules:
+            if not rule.names <= names:
+                continue
+            matches -= size
+            if left <= 0 or matches <= 0:
+                break
+            for element in _matched(root, rule)[:left]:
+                self._rules.setdefault(element, []).extend(
+                    (one.important, rule.weight, one) for one in rule.declarations
+                )
+                left -= 1
 
 
-def _colour_of(element: ElementNode) -> str | None:
-    found = _COLOUR.search(element.getattr("style") or "")
-    return _colour(found[1] if found else element.getattr("color") or "")
+def _blank(text: Node) -> None:
+    """A reader sees a gap where there was one: `V<s>x</s>iagra` reads as one word."""
+    value = text.value or ""
+    if value.strip():
+        text.value = " " if value[0].isspace() or value[-1].isspace() else ""
 
 
-def _background_of(element: ElementNode) -> str | None:
-    node = element
-    for _ in range(_DEEPEST):
-        style = node.getattr("style") or ""
-        found = _BACKGROUND.search(style)
-        if found is not None:
-            return _colour(found[1])
-        if node.getattr("background"):
-            return None
-        if node.getattr("bgcolor"):
-            return _colour(node.getattr("bgcolor") or "")
-        above = node.parent
-        if not isinstance(above, ElementNode):
-            return _WHITE
-        node = above
-    return None
+def _applies(sheet: ElementNode) -> bool:
+    media = (sheet.getattr("media") or "").lower()
+    return not media or any(word in media for word in ("all", "screen"))
 
 
-def _colour(text: str) -> str | None:
-    """#rrggbb; None where it is not known."""
-    text = text.strip().lower()
-    if text in _NAMES:
-        return _NAMES[text]
-    found = _RGB.match(text)
-    if found is not None:
-        return "#" + "".join(f"{min(int(part), 255):02x}" for part in found.groups())
-    if re.fullmatch(r"#[0-9a-f]{3}", text):
-        return "#" + "".join(2 * digit for digit in text[1:])
-    return text if re.fullmatch(r"#[0-9a-f]{6}", text) else None
+def _matched(root: DocumentNode, rule: Rule) -> list[ElementNode]:
+    try:
+        return list(root.query_selector_all(rule.selector)[:])
+    except ValueError:  # a selector of another kind of program's
+        return []
+
+
+def _names(root: DocumentNode) -> set[str]:
+    """`.class` and `#id` of all elements."""
+    found = {"#" + (element.getattr("id") or "") for element in root.query_selector_all("[id]")[:]}
+    for classes in {element.getattr("class") or "" for element in root.query_selector_all("[class]")[:]}:
+        found.update("." + name for name in classes.split())
+    return found

@@ -9,7 +9,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from vaultembed.text.charsets import clean
-from vaultembed.text.hidden import mark_hidden
+from vaultembed.text.hidden import drop_hidden
 
 # Noncharacters mark where quotes begin and end: they pass through the extraction and mean nothing in mail.
 _QUOTE: Final = "\ufdd0"
@@ -19,7 +19,10 @@ _MARKS: Final = re.compile("[\ufdd0-\ufdd2]")
 _MOST_QUOTES: Final = 1_000  # marked; each costs its depth, so without a limit nesting takes quadratic time
 _DEEPEST: Final = 12  # levels of "> " written out: more would let nesting square the text
 
-_SKIPPED: Final = ["[hidden]", "title", "template", "xml", "svg", "math", "object", "applet", "audio", "video"]
+_SKIPPED: Final = [
+    *("[hidden]", "title", "template", "xml", "svg", "math", "object", "applet", "audio", "video", "canvas"),
+    *("iframe", "noframes", "noembed", "datalist", "dialog:not([open])"),
+]
 
 _QUOTING_CLASS: Final = re.compile(r"(?i)quote|cite|reply")
 _BORDER: Final = re.compile(r"(?i)border(?:-left)?(?:-width)?\s*:\s*(?!none|0(?:px|pt)?\s*(?:;|$))[^;]*\d")
@@ -43,7 +46,7 @@ def html_to_text(html: str) -> str:
     body = tree.body
     if body is None:
         return ""
-    mark_hidden(tree, body, html)
+    drop_hidden(tree, body, html)
     _mark_quotes(tree, body)
     text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)
     return clean(_tidy(text))

@@ -1,0 +1,256 @@
+"""What HTML hides, and what it does not: by style, sheet, cascade, colour, size and place."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaultembed.text.colours import BLACK, WHITE, attribute_colour, contrast, css_colour
+from vaultembed.text.css import parse_sheet, parse_style
+from vaultembed.text.html import html_to_text
+from vaultembed.text.seen import is_wanted
+
+
+def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
+    return f"{doctype}<html><body>before {part} after</body></html>"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        # by a sheet, whatever the selector
+        "<style>.x .y{display:none}</style><div class=x><p class=y>secret</p></div>",
+        "<style>div > p + p{display:none}</style><div><p></p><p>secret</p></div>",
+        "<style>p[data-k='1']{display:none}</style><p data-k=1>secret</p>",
+        "<style>p:not(.k){display:none}</style><p>secret</p>",
+        "<style>td:nth-child(2){display:none}</style><table><tr><td><td>secret</table>",
+        "<style>#a#b, .none, #x{visibility:hidden}</style><p id=x>secret</p>",
+        "<style>*{color:inherit} .x{.y{display:none}}</style><p class=x><b class=y>secret</b></p>",
+        "<style>.y{.x &{display:none}}</style><p class=x><b class=y>secret</b></p>",
+        # by writing it another way
+        "<style>.x{d\\69splay:/* */none}</style><p class=x>secret</p>",
+        "<p style='dis\\70 lay: none'>secret</p>",
+        "<p style='color:red;/*;*/display:none'>secret</p>",
+        "<style>:root{--d:none}</style><p style='display:var(--d)'>secret</p>",
+        "<p style='display:var(--nothing, none)'>secret</p>",
+        "<style>.x{display:block} .x{display:none}</style><p class=x>secret</p>",
+        "<style>p.x{display:none} .x{display:block}</style><p class=x>secret</p>",
+        "<style>.x{display:none !important}</style><p class=x style='display:block'>secret</p>",
+        # on a screen like any other
+        "<style>@media screen{.x{display:none}}</style><p class=x>secret</p>",
+        "<style>@media only screen and (min-width:600px){.x{display:none}}</style><p class=x>secret</p>",
+        "<style>@media print, (width >= 40em){.x{display:none}}</style><p class=x>secret</p>",
+        "<style>@media not print{.x{display:none}}</style><p class=x>secret</p>",
+        "<style>@supports (display:grid){@media all{.x{display:none}}}</style><p class=x>secret</p>",
+        "<style media='screen'>.x{display:none}</style><p class=x>secret</p>",
+        # by colour
+        "<p style='color:#fefefe'>secret</p>",
+        "<p style='color:#eeeeee'>secret</p>",
+        "<font color=fffff8>secret</font>",
+        "<p style='color:hsl(60, 100%, 99%)'>secret</p>",
+        "<p style='color:rgb(255 255 255 / 90%)'>secret</p>",
+        "<p style='color:rgba(0,0,0,.05)'>secret</p>",
+        "<style>.b{background:#000} .t{color:#101010}</style><div class=b><p class=t>secret</p></div>",
+        "<div style='color:#fff'><table><tr><td bgcolor=white>secret</td></tr></table></div>",
+        "<div style='background:#000;color:#fff'><p style='background:#fffffe'>secret</p></div>",
+        "<p style='color:#fff;background:rgba(255,0,0,.03)'>secret</p>",
+        "<p style='background:linear-gradient(#fff, #f8f8f8);color:#fafafa'>secret</p>",
+        "<p style='background:url(none.png);color:#fff'>secret</p>",
+        "<p style='-webkit-text-fill-color:transparent'>secret</p>",
+        "<p style='-webkit-text-fill-color:#fff'>secret</p>",
+        "<a href=x style='color:white'>secret</a>",
+        "<font color=white><div>secret</div></font>",
+        "<div style='color:white'><a name=x>secret</a></div>",
+        # by size
+        "<span style='font:0/0 a'>secret</span>",
+        "<span style='font-size:.1em'>secret</span>",
+        "<div style='font-size:20%'><span style='font-size:50%'>secret</span></div>",
+        "<p style='font-size:3px'>secret</p>",
+        "<p style='transform:scale(.01)'>secret</p>",
+        "<p style='opacity:.2'><b style='opacity:.2'>secret</b></p>",
+        "<p style='filter:opacity(2%)'>secret</p>",
+        "<div style='height:1px;overflow:hidden'>secret</div>",
+        "<div style='line-height:0;overflow:hidden'>secret</div>",
+        "<div style='width:0;overflow-x:hidden'>secret</div>",
+        "<p style='letter-spacing:-1em'>secret</p>",
+        # by place
+        "<p style='position:fixed;top:-200px'>secret</p>",
+        "<p style='position:absolute;right:9999px'>secret</p>",
+        "<p style='position:absolute;left:-100%'>secret</p>",
+        "<p style='margin-left:-9999px'>secret</p>",
+        "<p style='margin:0 0 0 -9999px'>secret</p>",
+        "<p style='transform:translate(-9999px, 0)'>secret</p>",
+        "<p style='position:absolute;clip:rect(0 0 0 0)'>secret</p>",
+        "<p style='clip-path:inset(50%)'>secret</p>",
+        "<p style='clip-path:inset(0 0 100% 0)'>secret</p>",
+        "<p style='clip-path:circle(0)'>secret</p>",
+        "<p style='clip-path:polygon(0 0, 0 0, 0 0)'>secret</p>",
+        "<div style='background:#eee'><p style='position:relative;z-index:-1'>secret</p></div>",
+        "<p style='content-visibility:hidden'>secret</p>",
+        # by what it is
+        "<iframe>secret</iframe>",
+        "<noframes>secret</noframes>",
+        "<dialog>secret</dialog>",
+        "<datalist><option>secret</datalist>",
+        "<canvas>secret</canvas>",
+        "<div hidden=until-found>secret</div>",
+    ],
+)
+def test_hidden_text_is_dropped(part: str) -> None:
+    assert html_to_text(page(part)).split() == ["before", "after"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<style>.x .y{display:none}</style><p class=y>shown</p>",
+        "<style>.x{display:none} p.x{display:block}</style><p class=x>shown</p>",
+        "<style>.x{display:none} .x:hover{display:block}</style><p>shown</p>",
+        "<style>p::before{color:#fff} a:hover{display:none}</style><p>shown</p>",
+        "<p style='position:relative;z-index:-1'>shown</p>",
+        "<p style='display:no/**/ne'>shown</p>",
+        "<style>p:hover{display:none}</style><p>shown</p>",
+        "<style>@media print{.x{display:none}}</style><p class=x>shown</p>",
+        "<style>@media (prefers-color-scheme:dark){.x{color:#fff}}</style><p class=x>shown</p>",
+        "<style>@media screen and (max-width:600px){.x{display:none}}</style><p class=x>shown</p>",
+        "<style>@media (unheard-of:1){.x{display:none}}</style><p class=x>shown</p>",
+        "<style>@supports not (display:grid){.x{display:none}}</style><p class=x>shown</p>",
+        "<style media=print>.x{display:none}</style><p class=x>shown</p>",
+        "<style>@font-face{font-family:x;display:none}</style><p>shown</p>",
+        "<div style='visibility:hidden'><p style='visibility:visible'>shown</p></div>",
+        "<div style='color:#fff'><p style='background:#000'>shown</p></div>",
+        "<div style='color:#fff'><a href=x>shown</a></div>",
+        "<div style='font-size:0'><p style='font-size:12px'>shown</p></div>",
+        "<p style='color:#ccc'>shown</p>",
+        "<p style='color:yellow'>shown</p>",
+        "<p style='background:linear-gradient(#fff, #000);color:#fff'>shown</p>",
+        "<p style='background:linear-gradient(red, blue);background-clip:text;color:transparent'>shown</p>",
+        "<p style='color:transparent;text-shadow:0 0 0 #000'>shown</p>",
+        "<body bgcolor=#003366 text=#ffffff><p>shown</p>",
+        "<p style='font:bold 12px/0 a'>shown</p>",
+        "<p style='font:100 12px a'>shown</p>",
+        "<p style='margin-left:1.5in;text-indent:-1.5in'>shown</p>",
+        "<p style='position:absolute;left:-20px'>shown</p>",
+        "<p style='position:absolute;left:800px'>shown</p>",
+        "<p style='clip-path:inset(5px)'>shown</p>",
+        "<p style='max-width:0;height:0'>shown</p>",
+        "<p style='opacity:.5'>shown</p>",
+        "<p style='zoom:0'>shown</p>",
+        "<p style='color:unheard-of(1)'>shown</p>",
+        "<p style='color:lab(50% 0 0)'>shown</p>",
+        "<dialog open>shown</dialog>",
+        "<details><summary></summary>shown</details>",
+    ],
+)
+def test_what_can_be_seen_stays(part: str) -> None:
+    assert html_to_text(page(part)).split() == ["before", "shown", "after"]
+
+
+def test_text_hidden_within_a_word_leaves_no_gap_in_it() -> None:
+    assert html_to_text("<body>vi<b style='font-size:0'>xyz</b>agra and <i style='color:#fff'> q </i>more") == (
+        "viagra and more"
+    )
+
+
+def test_a_table_takes_the_colour_around_it_only_where_a_browser_lets_it() -> None:
+    part = "<font color=white><table><tr><td>text</table></font>"
+    assert "text" in html_to_text(page(part, doctype=""))
+    for standards in (
+        "<!DOCTYPE html>",
+        "<!-- x --><!doctype HTML PUBLIC '-//W3C//DTD HTML 4.01//EN' 'http://www.w3.org/'>",
+    ):
+        assert "text" not in html_to_text(page(part, standards))
+    dark = "<body text=white><div style='color:black'><table><tr><td>text</table></div>"
+    assert "text" not in html_to_text(dark)
+
+
+def test_only_what_is_hidden_of_an_element_is_dropped() -> None:
+    html = "<div style='color:#fff'>secret <p style='color:#000'>shown</p> secret <b>secret</b></div>"
+    assert html_to_text(page(html)).split() == ["before", "shown", "after"]
+
+
+def test_a_style_without_anything_odd_is_read_as_the_library_reads_it() -> None:
+    plain = parse_style(" Color : RED ;display:none!important; font-size: 12px ;;x")
+    odd = parse_style("/**/ Color : RED ;display:none!important; font-size: 12px ;;x")
+    assert plain == odd
+    assert [(one.name, one.value, one.important) for one in plain] == [
+        ("color", "red", False),
+        ("display", "none", True),
+        ("font-size", "12px", False),
+    ]
+
+
+@given(st.text(alphabet="abc-:;! \t\n#0129px%,.@important", max_size=60))
+def test_both_ways_to_read_a_style_agree(style: str) -> None:
+    assert parse_style(style) == parse_style(style + ";/**/")
+
+
+@given(st.text(alphabet="ab.#{}()[]:;,@>+~*\\\"'/-! mediascreen", max_size=80))
+def test_any_string_is_a_sheet(sheet: str) -> None:
+    parse_sheet(sheet, is_wanted)
+    html_to_text(f'<style>{sheet}</style><p class=a id=b style="{sheet}">x')
+
+
+def test_rules_come_weakest_first() -> None:
+    rules = parse_sheet("#a{color:red} p{color:red} .c, p.c{color:red} a{margin-top:0;padding:0}", is_wanted)
+    assert [rule.selector for rule in rules] == ["p", "a", ".c", "p.c", "#a"]
+    assert [one.name for one in rules[1].declarations] == ["margin-top"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hexadecimal"),
+    [
+        ("#fff", "ffffff"),
+        ("FFFFF8", "fffff8"),
+        ("white", "ffffff"),
+        ("chucknorris", "c00000"),
+        ("#ffffff00", "ffff00"),
+        (" navy ", "000080"),
+    ],
+)
+def test_colours_of_attributes_are_read_as_the_html_standard_says(text: str, hexadecimal: str) -> None:
+    colour = attribute_colour(text)
+    assert colour is not None
+    assert "".join(f"{round(255 * part):02x}" for part in colour[:3]) == hexadecimal
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert contrast(WHITE, BLACK) == pytest.approx(21)
+    grey = css_colour("#777777")
+    assert grey is not None
+    assert contrast(grey, WHITE) == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<style>" + "a b c d{display:none}" * 10_000 + "</style>" + "<a><b><c><d>" * 5_000,
+        "<style>"
+        + "".join(f".a{n}{{display:none}}" for n in range(20_000))
+        + "</style>"
+        + "".join(f"<p class=a{n}>" for n in range(20_000)),
+        "<style>" + "* {color:#fff}" * 5_000 + "</style>" + "<p>x</p>" * 20_000,
+        "<style>" + "*:not(* * *){color:#fff}" * 300 + "</style>" + "<p>x" * 5_000,
+        "<style>" + ":is(" * 20_000 + "</style>",
+        "<style>" + "{" * 100_000 + "</style>",
+        "<style>" + "(" * 100_000 + "</style>",
+        "<style>p{" + "&{" * 20_000 + "color:red" + "</style><p>x",
+        "<style>" + "@media screen{" * 20_000 + "p{display:none}" + "</style><p>x",
+        "<style>@media " + "(((" * 50_000 + "{p{display:none}}</style><p>x",
+        "<p style='" + "color:#fff;" * 100_000 + "'>x",
+        "<p style='--a:" + "x" * 100_000 + ";color:" + "var(--a)" * 10_000 + "'>x",
+        "<p style='--a:var(--a) var(--a);color:var(--a)'>" * 2_000,
+        "".join(f"<p style='--v{n}:1'>" for n in range(5_000)),
+        "<p style='background:" + "url(" * 50_000 + "'>x",
+        "<p style='background:" + "linear-gradient(red," * 20_000 + "'>x",
+        "".join(f"<p style='color:#{n:06x}'>x</p>" for n in range(50_000)),
+        "<i>" * 50_000 + "<p style='color:#fff'>x</p>" * 20_000,
+    ],
+)
+def test_hostile_styles_take_seconds_at_most(html: str) -> None:
+    begin = time.process_time()
+    html_to_text(html)
+    assert time.process_time() - begin < 8
