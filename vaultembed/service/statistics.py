@@ -76,7 +76,8 @@ class StatsView:
 
 def archive_statistics(archive_path: Path) -> Result[StatsView]:
     """All parts, of one state of the archive. A part that cannot be computed is None, and told in `unavailable`; the
-    exit code is then that of the first such error.
+    exit code is then that of the first such error. Takes about a millisecond a thousand messages; `vector_search`
+    the same at any size.
 
     Raises:
         ArchiveMissingError, ArchiveOutdatedError: as `open_archive_readonly`.
