@@ -50,6 +50,7 @@ class Calls:
         finally:
             if not work.done():
                 limit.give_up()
+                limit.interrupt()  # at the end of the server nothing begun here comes to run
                 work.add_done_callback(_forget)
                 ending = asyncio.create_task(_interrupt(work, limit, math.inf))
                 self._unfinished.add(ending)
