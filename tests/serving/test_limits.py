@@ -34,7 +34,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 COSTLY = {"by": "sender", "sender": "z" * 499 + "y"}
 """LIKE compares the whole of this at every character of a name that nearly fits."""
-PATIENCE = 60.0
+PATIENCE = 30.0
+"""Half of what the costly call takes."""
 
 
 @pytest.fixture(scope="module")
