@@ -19,6 +19,7 @@ from vaultembed.archive.scopes import Scope
 from vaultembed.archive.transitions import activate
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
+from vaultembed.limits import Limit, limited
 from vaultembed.service.result import plain
 from vaultembed.service.statistics import archive_statistics
 from vaultembed.service.vector_statistics import VectorSearchView
@@ -157,6 +158,23 @@ def test_a_part_that_cannot_be_computed_does_not_hide_the_rest(tmp_path: Path) -
     shown = vaultembed("stats", archive=path)
     assert "Messages:       3" in shown.stdout
     assert "Not known: vector search." in shown.stderr
+
+
+def test_parts_for_which_there_is_no_time_left_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        fill(archive, 1)
+    with limited(Limit(0)):
+        found = archive_statistics(path).data
+    assert (found.vector_search, found.totals) == (None, None)
+    parts = [
+        "vector_search",
+        "text_search",
+        "sources",
+        "types",
+        "totals",
+    ]  # the quickest first: they may still be known
+    assert [(part.part, part.code) for part in found.unavailable] == [(part, "timed_out") for part in parts]
 
 
 def test_a_model_that_is_not_here_is_told_and_the_counts_stand(tmp_path: Path) -> None:
