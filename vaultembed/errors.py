@@ -4,6 +4,7 @@ VaultembedError            1  error                  something went wrong
 ├── ArchiveMissingError    1  archive_missing        there is no file
 ├── ArchiveOutdatedError   1  archive_outdated       an older vaultembed wrote it, and it is only to be read
 ├── MessageMissingError    1  message_not_found      no live message has that id
+├── TimedOutError          1  timed_out              a call to a server took too long, and was stopped
 ├── UsageError             2  invalid_request        the command was asked for something that makes no sense
 │   └── QueryError         2  invalid_query          a query, or a filter in it, makes no sense
 ├── IncompleteError        3  incomplete             stopped early: there is more to do
@@ -49,6 +50,10 @@ class ArchiveOutdatedError(VaultembedError):
 
 class MessageMissingError(VaultembedError):
     code = "message_not_found"
+
+
+class TimedOutError(VaultembedError):
+    code = "timed_out"
 
 
 class UsageError(VaultembedError):

@@ -60,11 +60,11 @@ class Assistant:
 
 
 @contextmanager
-def assistant(archive: Path, mode: str = "auto", errors: Path | None = None) -> Iterator[Assistant]:
+def assistant(archive: Path, *options: str, mode: str = "auto", errors: Path | None = None) -> Iterator[Assistant]:
     """Over standard input and output. `errors`: where the server's standard error goes."""
     with open(errors or archive.with_name("mcp.err"), "a+") as err:
         server = StdioServerParameters(
-            command=sys.executable, args=["-m", "vaultembed", "mcp"], env=environment(archive)
+            command=sys.executable, args=["-m", "vaultembed", "mcp", *options], env=environment(archive)
         )
         with _connected(Client(stdio_client(server, errlog=err), mode=mode)) as connected:
             yield connected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from vaultembed.errors import ModelError
 from vaultembed.models.convert import convert
+from vaultembed.models.inspection import inspect_file
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_process, resolve_model
 
@@ -58,6 +60,23 @@ def test_a_replaced_local_file_is_another_model(whole: Path) -> None:
     content[-100] ^= 0xFF
     whole.write_bytes(content)
     assert resolve_model(str(whole)).facts.space != before.space
+
+
+def test_a_header_is_read_once_while_its_file_stays_and_again_when_it_does_not(whole: Path) -> None:
+    content, as_it_was = whole.read_bytes(), whole.stat()
+    before = inspect_file(whole)
+    with whole.open("r+b") as file:  # written over behind the back of size and time: nobody looks
+        file.write(bytes(8))
+    os.utime(whole, ns=(as_it_was.st_atime_ns, as_it_was.st_mtime_ns))
+    assert inspect_file(whole) == before
+    os.utime(whole, ns=(as_it_was.st_atime_ns, as_it_was.st_mtime_ns + 1))
+    with pytest.raises(ModelError, match="is not a GGUF file"):
+        inspect_file(whole)
+    another = whole.with_name("another")  # of the same size and time, put in its place
+    another.write_bytes(content.replace(b"Tiny-Boat", b"Tiny-Bark"))
+    os.utime(another, ns=(as_it_was.st_atime_ns, as_it_was.st_mtime_ns))
+    another.replace(whole)
+    assert inspect_file(whole).text("general.name") != before.text("general.name")
 
 
 @pytest.mark.parametrize(

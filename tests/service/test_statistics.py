@@ -19,6 +19,7 @@ from vaultembed.archive.scopes import Scope
 from vaultembed.archive.transitions import activate
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
+from vaultembed.limits import Limit, limited
 from vaultembed.service.result import plain
 from vaultembed.service.statistics import archive_statistics
 from vaultembed.service.vector_statistics import VectorSearchView
@@ -113,6 +114,33 @@ def test_the_total_is_right_whatever_two_generations_cover(tmp_path: Path, seed:
         check(archive)
 
 
+def last_build(path: Path) -> tuple[str | None, str]:
+    """Its outcome, and the line of `stats` about it."""
+    found = vector_search(path)
+    generation = found.building_generation or found.active_generation
+    assert generation is not None
+    assert generation.last_build is not None
+    (line,) = [line for line in vaultembed("stats", archive=path).stdout.splitlines() if line.startswith("Last build:")]
+    return generation.last_build.outcome, line.rpartition(", ")[2]
+
+
+def test_a_build_that_paused_at_its_limit_is_told_from_one_that_had_nothing_left_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        fill(archive, 10)
+        run(archive, limits=Limits(messages=4))
+        assert last_build(path) == ("limited", "paused at --limit; 4 embedded")
+        run(archive, limits=Limits(messages=6))  # all that was left
+        assert last_build(path) == ("complete", "complete; 6 embedded")
+        fill(archive, 2, start=10)  # mail that came later takes nothing back
+        assert last_build(path) == ("complete", "complete; 6 embedded")
+        run(archive, limits=Limits(messages=1))
+        assert last_build(path) == ("limited", "paused at --limit; 1 embedded")
+        stopped: list[bool] = []
+        run(archive, on_batch=lambda _: stopped.append(True), should_stop=lambda: bool(stopped))
+        assert last_build(path)[0] == "interrupted"
+
+
 def test_a_part_that_cannot_be_computed_does_not_hide_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
@@ -130,6 +158,23 @@ def test_a_part_that_cannot_be_computed_does_not_hide_the_rest(tmp_path: Path) -
     shown = vaultembed("stats", archive=path)
     assert "Messages:       3" in shown.stdout
     assert "Not known: vector search." in shown.stderr
+
+
+def test_parts_for_which_there_is_no_time_left_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        fill(archive, 1)
+    with limited(Limit(0)):
+        found = archive_statistics(path).data
+    assert (found.vector_search, found.totals) == (None, None)
+    parts = [
+        "vector_search",
+        "text_search",
+        "sources",
+        "types",
+        "totals",
+    ]  # the quickest first: they may still be known
+    assert [(part.part, part.code) for part in found.unavailable] == [(part, "timed_out") for part in parts]
 
 
 def test_a_model_that_is_not_here_is_told_and_the_counts_stand(tmp_path: Path) -> None:

@@ -283,6 +283,8 @@ def test_a_limit_a_rate_and_a_time_are_kept_and_are_pauses(tmp_path: Path, model
     assert paused["run"]["embedded"] == paused["generation"]["coverage"]["embedded"] == 30
     paused = vaultembed_json("embeddings", "build", "--limit", "31", "--workers", "2", archive=archive, exit_code=3)
     assert paused["run"]["embedded"] == 31
+    found = vaultembed_json("stats", archive=archive)["vector_search"]["building_generation"]
+    assert found["last_build"]["outcome"] == "limited"
     assert paused["generation"]["coverage"]["embedded"] == 61
 
     paused = vaultembed_json(

@@ -220,7 +220,7 @@ def test_resources_and_prompts_are_there(helper: Assistant) -> None:
 
 @pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
 def test_old_and_new_revisions_of_the_protocol_work_over_both_transports(answering: Path, url: str, mode: str) -> None:
-    with assistant(answering, mode) as helper:
+    with assistant(answering, mode=mode) as helper:
         assert helper.call("get_message", message_id=1)["subject"] == "Water everywhere"
     with assistant_over_http(url, mode) as helper:
         assert helper.call("get_message", message_id=1)["subject"] == "Water everywhere"

@@ -13,6 +13,7 @@ import apsw
 from vaultembed.archive.migrations import migrate_up, user_version
 from vaultembed.archive.schema_files import read_migrations
 from vaultembed.errors import DamageError
+from vaultembed.limits import at_most, interruptible
 
 SECONDS: Final = 10.0
 """A whole check of a large file takes minutes, and somebody is waiting for an error message."""
@@ -79,11 +80,12 @@ def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
         return []
     found: list[tuple[str, str]] = []
     try:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + at_most(seconds)
         db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        found += _schema_damage(db)
-        found += _coarse_damage(db)
-        found += _content_damage(db)
+        with interruptible(db.interrupt):
+            found += _schema_damage(db)
+            found += _coarse_damage(db)
+            found += _content_damage(db)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
         found.append(("", str(error)))
     except apsw.Error:

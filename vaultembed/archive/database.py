@@ -25,11 +25,13 @@ from vaultembed.errors import (
     UsageError,
     VaultembedError,
 )
+from vaultembed.limits import at_most, current_limit, interruptible
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
 _SHM_BYTES: Final = 65_536
-READER_MMAP: Final = 1 << 34  # readers only: under mmap an I/O error is a SIGBUS, not an error code
+READER_MMAP: Final = 1 << 34
+"""For scans. Readers only: under mmap an I/O error is a SIGBUS, not an error code."""
 
 
 class Archive:
@@ -44,19 +46,27 @@ class Archive:
         self.steps_taken: list[str] = []
         """What opening did of what an earlier command had left to be done once."""
         self._has_vec = False
+        self._limit = current_limit()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self._check_limit()
         return self.db.execute(sql, tuple(bindings)).fetchall()
 
     def row(self, sql: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        self._check_limit()
         return self.db.execute(sql, tuple(bindings)).fetchone()
 
     def scalar(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
         """First column of the first row; None where there is no row."""
         found = self.row(sql, bindings)
         return None if found is None else found[0]
+
+    def _check_limit(self) -> None:
+        """An interruption ends what runs, and not what comes after it."""
+        if self._limit is not None:
+            self._limit.check()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -113,7 +123,8 @@ def _lenient(stored: bytes | None) -> str | None:
 def explained_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, which say what to do."""
     try:
-        yield
+        with _told_in_time():
+            yield
     except (apsw.BusyError, apsw.LockedError) as error:
         raise BusyError(
             f"{path} is being written by another process", "Try again when it has finished its step."
@@ -140,9 +151,24 @@ def explained_errors(path: Path) -> Iterator[None]:
                 f"{path} was brought to another schema meanwhile", "Nothing is lost. Give the same command again."
             ) from error
         damage = damage_behind(path, error)
-        if damage is None:
+        if damage is not None:
+            raise damage from error
+        with _told_in_time():  # what has no time left finds nothing
             raise
-        raise damage from error
+
+
+@contextmanager
+def _told_in_time() -> Iterator[None]:
+    """Inside, whatever fails once the call's time is over is told as just that."""
+    try:
+        yield
+    except VaultembedError:
+        raise
+    except Exception as error:
+        limit = current_limit()
+        if limit is None or not limit.is_over:
+            raise
+        raise limit.error() from error
 
 
 def _was_migrated(path: Path) -> bool:
@@ -186,7 +212,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
             migrations = read_migrations()
             check_not_newer(db, path, migrations)
@@ -208,8 +234,10 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 @contextmanager
-def open_archive_readonly(path: Path) -> Iterator[Archive]:
-    """Open for reading only: never migrates, never blocks or is blocked by a writer.
+def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Iterator[Archive]:
+    """Open for reading only: never migrates, never blocks or is blocked by a writer. `mmap_bytes`: how much of the file
+    may be mapped into memory; 0 is faster where only single rows are looked up, as mapping and unmapping a page costs
+    more than reading it once.
 
     Raises:
         ArchiveMissingError, ArchiveOutdatedError: no such file, or its schema is older than this vaultembed's.
@@ -221,7 +249,7 @@ def open_archive_readonly(path: Path) -> Iterator[Archive]:
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
                 "Bring it up to date (a backup is made first): vaultembed migrate",
             )
-        archive.db.pragma("mmap_size", READER_MMAP)
+        archive.db.pragma("mmap_size", mmap_bytes)
         yield archive
 
 
@@ -237,10 +265,11 @@ def open_older_readonly(path: Path) -> Iterator[Archive]:
     with explained_errors(path):
         db = _connect_readonly(path)
         try:
-            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
             check_not_newer(db, path, read_migrations())
-            yield Archive(path, db, writable=False)
+            with interruptible(db.interrupt):
+                yield Archive(path, db, writable=False)
         finally:
             with suppress(apsw.Error):  # nothing of a reader's can be lost, and the error that ended it must not
                 db.close()
@@ -256,7 +285,7 @@ def open_older(path: Path) -> Iterator[Archive]:
     with explained_errors(path):
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            db.set_busy_timeout(BUSY_TIMEOUT_MS)
+            db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
             check_not_newer(db, path, read_migrations())
             db.pragma("journal_mode", "WAL")
@@ -291,11 +320,15 @@ def _check_path(path: Path) -> bool:
     return True
 
 
+def _busy_ms() -> int:
+    return round(1000 * at_most(BUSY_TIMEOUT_MS / 1000))
+
+
 def _connect_readonly(path: Path) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         # before anything is read: a connection that closes last locks the file for a moment
-        db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        db.set_busy_timeout(_busy_ms())
         db.pragma("schema_version")
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
         # WAL needs a -shm file beside the archive, which a read-only medium cannot have, nor a disk that is full to the

@@ -1,10 +1,17 @@
-"""Counts what is in the archive."""
+"""Counts what is in the archive.
+
+By indexes where there are any. What still grows with the archive takes about a millisecond for each thousand messages:
+the sizes of raw messages, the types of messages, the places where they stand, and the index of conversations.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from vaultembed.archive.database import Archive
+
+EMAIL: Final = "email"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +50,12 @@ class Counts:
 
 
 def count_archive(archive: Archive) -> Counts:
-    messages, deleted, first, last = archive.rows(
-        "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), min(sent_at), max(sent_at) FROM messages"
-    )[0]
+    deleted = _count_deleted(archive)
+    first, last = archive.rows("SELECT (SELECT min(sent_at) FROM messages), (SELECT max(sent_at) FROM messages)")[0]
     return Counts(
-        messages=messages,
+        messages=_count_stored(archive) - deleted,
         deleted=deleted,
-        conversations=archive.scalar("SELECT count(DISTINCT conversation_id) FROM messages WHERE deleted_at IS NULL"),
+        conversations=_count_conversations(archive),
         people=archive.scalar("SELECT count(DISTINCT address) FROM participants"),
         attachments=archive.scalar("SELECT count(*) FROM attachments"),
         problems=archive.scalar("SELECT count(*) FROM problems"),
@@ -60,23 +66,92 @@ def count_archive(archive: Archive) -> Counts:
     )
 
 
+def _count_stored(archive: Archive) -> int:
+    """Live and deleted ones. SQLite counts a whole index by its pages."""
+    return int(archive.scalar("SELECT count(*) FROM messages"))
+
+
+def _count_deleted(archive: Archive) -> int:
+    return int(archive.scalar("SELECT count(*) FROM messages INDEXED BY messages_deleted WHERE deleted_at IS NOT NULL"))
+
+
+def _count_conversations(archive: Archive) -> int:
+    """With a live message: all that the index has, less those of which every message is deleted. To look at each
+    message for whether it is live takes ten times as long."""
+    stored = archive.scalar("SELECT count(DISTINCT conversation_id) FROM messages INDEXED BY messages_by_conversation")
+    without_live = archive.scalar(
+        "SELECT count(*) FROM (SELECT DISTINCT conversation_id AS id FROM messages INDEXED BY messages_deleted"
+        " WHERE deleted_at IS NOT NULL AND conversation_id IS NOT NULL) c WHERE NOT EXISTS"
+        " (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.deleted_at IS NULL)"
+    )
+    return int(stored) - int(without_live)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Messages that stand in a source, each once."""
+
+    messages: int
+    gone: int
+
+
+_NONE: Final = _Standing(0, 0)
+
+
 def count_sources(archive: Archive) -> list[SourceCount]:
-    return [
-        SourceCount(*row)
-        for row in archive.rows(
-            "SELECT s.kind, s.identifier, count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL),"
-            " count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL AND x.gone_at IS NOT NULL),"
-            " s.added_at, s.last_import_at FROM sources s LEFT JOIN message_sources x ON x.source_id = s.id"
-            " LEFT JOIN messages m ON m.id = x.message_id GROUP BY s.id ORDER BY s.id"
+    """In the order in which they were added."""
+    standing, deleted = _standing(archive), _standing_deleted(archive)
+    found = []
+    for source_id, kind, identifier, added_at, last_import_at in archive.rows(
+        "SELECT id, kind, identifier, added_at, last_import_at FROM sources ORDER BY id"
+    ):
+        all_of, less = standing.get(source_id, _NONE), deleted.get(source_id, _NONE)
+        messages, gone = all_of.messages - less.messages, all_of.gone - less.gone
+        found.append(SourceCount(kind, identifier, messages, gone, added_at, last_import_at))
+    return found
+
+
+def _standing(archive: Archive) -> dict[int, _Standing]:
+    """By source; of deleted messages, too. A message seldom stands in one source twice: so places are counted, and then
+    what is too many, which takes a fifth of the time that counting messages apart takes."""
+    places = archive.rows(
+        "SELECT source_id, count(*), count(DISTINCT message_id) FILTER (WHERE gone_at IS NOT NULL)"
+        " FROM message_sources GROUP BY source_id"
+    )
+    pairs = archive.scalar(
+        "SELECT count(*) FROM (SELECT DISTINCT message_id, source_id FROM message_sources"
+        " INDEXED BY message_sources_by_message)"
+    )
+    too_many: dict[int, int] = {}
+    if pairs != sum(count for _, count, _ in places):
+        too_many = dict(
+            archive.rows(
+                "SELECT source_id, sum(places - 1) FROM (SELECT source_id, count(*) AS places FROM message_sources"
+                " INDEXED BY message_sources_by_message GROUP BY message_id, source_id HAVING places > 1) GROUP BY 1"
+            )
         )
-    ]
+    return {source: _Standing(count - too_many.get(source, 0), gone) for source, count, gone in places}
+
+
+def _standing_deleted(archive: Archive) -> dict[int, _Standing]:
+    return {
+        source: _Standing(messages, gone)
+        for source, messages, gone in archive.rows(
+            "SELECT x.source_id, count(DISTINCT x.message_id),"
+            " count(DISTINCT x.message_id) FILTER (WHERE x.gone_at IS NOT NULL)"
+            " FROM messages m INDEXED BY messages_deleted CROSS JOIN message_sources x ON x.message_id = m.id"
+            " WHERE m.deleted_at IS NOT NULL GROUP BY 1"
+        )
+    }
 
 
 def count_types(archive: Archive) -> list[TypeCount]:
-    """Most first."""
-    return [
-        TypeCount(*row)
-        for row in archive.rows(
-            "SELECT message_type, count(*) FROM messages WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 2 DESC, 1"
-        )
-    ]
+    """Most first. Only what is not mail is sorted by type: in most archives that is nothing."""
+    others = archive.rows(
+        "SELECT message_type, count(*) FROM messages NOT INDEXED WHERE message_type <> ? AND deleted_at IS NULL"
+        " GROUP BY 1",
+        (EMAIL,),
+    )
+    mail = _count_stored(archive) - _count_deleted(archive) - sum(count for _, count in others)
+    found = [TypeCount(*row) for row in [*others, *([(EMAIL, mail)] if mail else [])]]
+    return sorted(found, key=lambda counted: (-counted.messages, counted.type))

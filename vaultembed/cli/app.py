@@ -288,6 +288,10 @@ def mcp(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="NAME", help="With --http: another name by which clients call this machine."),
     ] = None,
+    time_limit: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=1, max=3600, metavar="SECONDS", help="How long one call may take. Default: 50."),
+    ] = None,
     install: Annotated[
         Optional[Literal["claude-desktop", "claude-code", "cursor", "vscode"]],  # noqa: UP045
         typer.Option(help="Show how this client is told of the archive, and exit."),
@@ -307,10 +311,10 @@ def mcp(
     from vaultembed.cli import serving
 
     if http:
-        serving.run_http(archive, host, port, remote, token_file, allow_host or [])
+        serving.run_http(archive, host, port, remote, token_file, allow_host or [], time_limit)
     if remote or token_file or allow_host:
         raise typer.BadParameter("--remote, --token-file and --allow-host go with --http")
-    serving.run_stdio(archive)
+    serving.run_stdio(archive, time_limit)
 
 
 @app.command()

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from vaultembed.serving.embedders import KeptEmbedders
 
 
-def run_stdio(archive: Path | None) -> NoReturn:
+def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
+        from vaultembed.serving.calls import CALL_SECONDS
         from vaultembed.serving.server import make_server
 
         if sys.stdin is not None and sys.stdin.isatty():
@@ -34,21 +35,29 @@ def run_stdio(archive: Path | None) -> NoReturn:
         # the thread that waits for input would hold up any gentler end; nothing is written that could be cut off, and
         # the model's process ends when its input does
         signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
-        make_server(path, embedders).run("stdio")
+        make_server(path, embedders, time_limit or CALL_SECONDS).run("stdio")
     raise typer.Exit
 
 
 def run_http(
-    archive: Path | None, host: str, port: int, remote: bool, token_file: Path | None, names: list[str]
+    archive: Path | None,
+    host: str,
+    port: int,
+    remote: bool,
+    token_file: Path | None,
+    names: list[str],
+    time_limit: float | None,
 ) -> NoReturn:
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
+        from vaultembed.serving.calls import CALL_SECONDS
         from vaultembed.serving.http import HttpSettings, serve_http
         from vaultembed.serving.server import make_server
 
         token = None if token_file is None else full_path(token_file)
-        serve_http(make_server(path, embedders), HttpSettings(host, port, remote, token, tuple(names)))
+        settings = HttpSettings(host, port, remote, token, tuple(names), time_limit or CALL_SECONDS)
+        serve_http(make_server(path, embedders, settings.call_seconds), settings)
     raise typer.Exit
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -12,7 +12,19 @@ from vaultembed.cli.words import count, coverage, duration, safe_line, size
 from vaultembed.service.coverage import CoverageView
 from vaultembed.service.places import archive_path
 from vaultembed.service.statistics import SourceView, StatsView, TotalsView, archive_statistics
-from vaultembed.service.vector_statistics import ActiveGenerationView, BuildingGenerationView, VectorSearchView
+from vaultembed.service.vector_statistics import (
+    ActiveGenerationView,
+    BuildingGenerationView,
+    LastBuildView,
+    VectorSearchView,
+)
+
+_ENDED: Final = {
+    "complete": "complete",
+    "limited": "paused at --limit",
+    "interrupted": "interrupted",
+    "stopped": "stopped by an error",
+}
 
 
 def run(archive: Path | None, as_json: bool) -> NoReturn:
@@ -62,7 +74,16 @@ def _render_vector_search(found: VectorSearchView) -> None:
         typer.echo(
             f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}"
         )
+    filled = building or active
+    if filled is not None and filled.last_build is not None:
+        _render_last_build(filled.last_build)
     typer.echo(f"Still to embed: {found.missing_embeddings_total:,}")
+
+
+def _render_last_build(build: LastBuildView) -> None:
+    day = f"{build.started_at[:10]}, " if build.started_at else ""
+    ended = "has not ended" if build.outcome is None else _ENDED[build.outcome]
+    typer.echo(f"Last build:     {day}{ended}; {build.embedded:,} embedded")
 
 
 def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:

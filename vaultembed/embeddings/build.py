@@ -276,7 +276,7 @@ def _fill(
     except BaseException:
         end_run(archive, run_id, filler.counts, "stopped")
         raise
-    end_run(archive, run_id, run, "interrupted" if should_stop() else "complete")
+    end_run(archive, run_id, run, filler.outcome())
     return run
 
 

@@ -18,7 +18,7 @@ from vaultembed.archive.generations import Generation
 from vaultembed.archive.leases import Worker, any_alive, release
 from vaultembed.archive.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
 from vaultembed.archive.processes import this_process
-from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.runs import RunCounts, RunOutcome
 from vaultembed.archive.vectors import to_bits, to_rows
 from vaultembed.archive.work import watermark_of, work_ids
 from vaultembed.embeddings.prepared import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
@@ -107,6 +107,15 @@ class Filler:
         finally:
             release(self._archive, self._worker)
         return self.counts
+
+    def outcome(self) -> RunOutcome:
+        """How a run that came to its end without an error has ended."""
+        if self._should_stop():
+            return "interrupted"
+        generation_id = self._generation.id
+        if self._left() == 0 and work_ids(self._archive, generation_id, watermark_of(self._archive, generation_id), 1):
+            return "limited"
+        return "complete"
 
     def _is_over(self) -> bool:
         return self._should_stop() or self._left() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from vaultembed.errors import ModelError
+from vaultembed.limits import current_limit
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.frames import Kind, pack_model, pack_texts, read_frame, unpack_embedded, write_frame
 from vaultembed.models.model_file import ModelFile
@@ -82,6 +84,7 @@ class ChildEmbedder:
 
         Raises:
             BadTextError, EmbedderCrashedError: as `Embedder.embed`.
+            TimedOutError: there is a limit, and it did not come in time; the next call starts a new child.
             ModelError: the child cannot load the model, or llama.cpp reported a failure.
             RuntimeError: nothing was submitted: a mistake in the calling code.
         """
@@ -146,6 +149,17 @@ class _Child:
             raise self._crash() from None
 
     def receive(self) -> tuple[Kind, bytes]:
+        """
+        Raises:
+            EmbedderCrashedError: it is dead.
+            TimedOutError: the call's time is over, and it has not answered.
+        """
+        limit = current_limit()
+        if limit is not None:
+            answered = select.poll()
+            answered.register(self._answers, select.POLLIN)
+            if not answered.poll(1000 * limit.seconds_left):
+                raise limit.error()
         frame = read_frame(self._answers)
         if frame is None:
             raise self._crash()

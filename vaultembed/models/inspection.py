@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ _PLAIN_SIZES: Final[Mapping[int, tuple[int, int]]] = {0: (1, 4), 1: (1, 2), 30: 
 """Elements and bytes of a block, by ggml type: F32, F16, BF16. The rest are asked of the `gguf` package."""
 
 _ARRAYS: Final = frozenset({"general.languages"})
+_REMEMBERED: Final = 8
+"""Headers, of some kilobytes each. One takes 15 ms to read, and a server asks for those of its models at every call."""
 _WAY_OUT: Final = "Give the path of a complete .gguf file of an embedding model."
 
 
@@ -39,13 +42,25 @@ def inspect_file(path: Path, way_out: str = _WAY_OUT) -> Header:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(f"The model file {path} {what}.", way_out)
     try:
-        header = read_header(path, _ARRAYS)
-        _check_tensors(header)
-        _check_embeds(header)
+        status = path.stat()
+        return _inspect(path, status.st_size, status.st_mtime_ns, status.st_ino)
     except MalformedError as error:
         raise ModelError(f"The model file {path} {error}.", way_out) from None
     except OSError as error:
         raise ModelError(f"The model file {path} cannot be read: {error.strerror}.", way_out) from error
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _inspect(path: Path, _size: int, _mtime_ns: int, _inode: int) -> Header:
+    """A file is read again when it has been replaced or written to; what is wrong with one is not remembered.
+
+    Raises:
+        MalformedError: it is damaged, or no embedding model.
+        OSError: it cannot be read.
+    """
+    header = read_header(path, _ARRAYS)
+    _check_tensors(header)
+    _check_embeds(header)
     return header
 
 

@@ -110,7 +110,7 @@ def main() -> None:
             except BaseException:
                 end_run(archive, run_id, filler.counts, "stopped")
                 raise
-            end_run(archive, run_id, run, "interrupted" if ended.is_set() else "complete")
+            end_run(archive, run_id, run, filler.outcome())
     except VaultembedError as error:
         print(f"A worker stopped: {error.message}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)

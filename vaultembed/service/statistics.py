@@ -76,7 +76,8 @@ class StatsView:
 
 def archive_statistics(archive_path: Path) -> Result[StatsView]:
     """All parts, of one state of the archive. A part that cannot be computed is None, and told in `unavailable`; the
-    exit code is then that of the first such error.
+    exit code is then that of the first such error. Takes about a millisecond a thousand messages; `vector_search`
+    the same at any size.
 
     Raises:
         ArchiveMissingError, ArchiveOutdatedError: as `open_archive_readonly`.
@@ -94,22 +95,21 @@ def archive_statistics(archive_path: Path) -> Result[StatsView]:
             exit_codes.append(error.exit_code)
             return None
 
-    with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        view = StatsView(
-            archive=archive_path,
-            totals=part("totals", lambda: _totals(count_archive(archive))),
-            sources=part(
-                "sources",
-                lambda: tuple(
-                    SourceView(s.kind, s.identifier, s.messages, s.gone, iso(s.added_at), iso(s.last_import_at))
-                    for s in count_sources(archive)
-                ),
+    # each page is read once, and to map it costs more
+    with open_archive_readonly(archive_path, mmap_bytes=0) as archive, archive.snapshot():
+        # the quickest first: where the time of a call is over, the rest is what is not known
+        vector_search = part("vector_search", lambda: vector_statistics(archive))
+        text_search = part("text_search", lambda: TextSearchView(count_stale(archive)))
+        sources = part(
+            "sources",
+            lambda: tuple(
+                SourceView(s.kind, s.identifier, s.messages, s.gone, iso(s.added_at), iso(s.last_import_at))
+                for s in count_sources(archive)
             ),
-            types=part("types", lambda: tuple(count_types(archive))),
-            text_search=part("text_search", lambda: TextSearchView(count_stale(archive))),
-            vector_search=part("vector_search", lambda: vector_statistics(archive)),
-            unavailable=tuple(unavailable),
         )
+        types = part("types", lambda: tuple(count_types(archive)))
+        totals = part("totals", lambda: _totals(count_archive(archive)))
+        view = StatsView(archive_path, totals, sources, types, text_search, vector_search, tuple(unavailable))
     return Result("stats", view, tuple(_notes(view)), exit_codes[0] if exit_codes else 0)
 
 

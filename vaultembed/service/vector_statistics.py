@@ -38,8 +38,8 @@ class LastBuildView:
     ended_at: str | None
     """None: it is running, or was killed."""
     outcome: str | None
-    """`complete`: it did what it was asked to, up to a limit it was given. `interrupted`: by a signal. `stopped`: by an
-    error. None while it has not ended."""
+    """`complete`: nothing was left to do. `limited`: it paused at --limit, with more to do. `interrupted`: it paused at
+    --max-time or a signal. `stopped`: by an error. None while it has not ended."""
     embedded: int
     blank: int
     failed: int

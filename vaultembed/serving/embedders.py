@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.generations import Generation
+from vaultembed.limits import Limit, held, limited
 from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
 from vaultembed.service.model_of import open_model_of
 from vaultembed.service.readiness import generation_that_answers
 
 _REMEMBERED: Final = 64
 _ANY_TEXT: Final = "hello"
+_WARM_SECONDS: Final = 600.0
+"""A large model on a slow disk takes its time; one that hangs must not be waited for for ever."""
+_END_SECONDS: Final = 2.0
+"""So long the end of a server waits for a query that is at work."""
 
 
 class KeptEmbedders:
@@ -35,9 +40,10 @@ class KeptEmbedders:
 
         Raises:
             ModelError: the model is not here, or is another one.
+            TimedOutError: the call's time is over.
         """
         key = (generation.space, generation.model.weights_sha256)
-        with self._lock:
+        with held(self._lock):
             kept = self._kept.get(key)
             if kept is None:
                 kept = self._kept[key] = _Kept(open_model_of(generation))
@@ -52,7 +58,7 @@ class KeptEmbedders:
         threading.Thread(target=self._warm, args=(archive_path,), daemon=True).start()
 
     def _warm(self, archive_path: Path) -> None:
-        with suppress(Exception):
+        with suppress(Exception), limited(Limit(_WARM_SECONDS)):
             generation = generation_that_answers(archive_path)
             if generation is not None:
                 self.open(generation).embed([_ANY_TEXT], "query")
@@ -82,7 +88,7 @@ class _Kept:
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
         key = (role, tuple(texts))
-        with self._lock:
+        with held(self._lock):
             found = self._remembered.get(key)
             if found is None:
                 found = self._remembered[key] = self._embedder.embed(texts, role)
@@ -95,5 +101,10 @@ class _Kept:
         """Only a query ends here; the model stays open."""
 
     def end(self) -> None:
-        with self._lock:
+        """Whoever still waits for the model is told that it has died."""
+        is_free = self._lock.acquire(timeout=_END_SECONDS)
+        try:
             self._embedder.close()
+        finally:
+            if is_free:
+                self._lock.release()

@@ -19,7 +19,8 @@ MOST_BYTES: Final = 1 << 20
 """Of a request's body."""
 BODY_SECONDS: Final = 10.0
 """In which a body must be there, and headers."""
-ANSWER_SECONDS: Final = 120.0
+MORE_SECONDS: Final = 30.0
+"""For an answer, beyond the time of a call: each call ends by itself before."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -41,9 +42,10 @@ class Allowed:
 class Guard:
     """ASGI application around another. Refuses before it reads, and reads no more and no longer than is allowed."""
 
-    def __init__(self, app: ASGIApp, allowed: Allowed) -> None:
+    def __init__(self, app: ASGIApp, allowed: Allowed, call_seconds: float) -> None:
         self._app = app
         self._allowed = allowed
+        self._answer_seconds = call_seconds + MORE_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,7 +65,7 @@ class Guard:
             return
         if body is None:  # hung up
             return
-        await self._answer(scope, _replayed(body, receive), send)
+        await self._answer(body, scope, receive, send)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
@@ -86,21 +88,30 @@ class Guard:
         given, right = token.strip().encode("utf-8", "replace"), self._allowed.token.encode()
         return hmac.compare_digest(given, right) and scheme.lower() == "bearer"
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+    async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whoever hangs up ends the work on the answer."""
+        begun = ended = False
 
         async def noted(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, ended
             begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
+        answer = asyncio.ensure_future(self._app(scope, _replayed(body, receive), noted))
+        gone = asyncio.ensure_future(_gone(receive))
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._app(scope, receive, noted)
+            async with asyncio.timeout(self._answer_seconds):
+                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if ended or answer.done():  # after a whole answer, it is told as gone, too
+                    await answer
         except TimeoutError:
-            logger.warning("an answer took longer than %g s", ANSWER_SECONDS)
+            logger.warning("an answer took longer than %g s", self._answer_seconds)
             if not begun:
                 await _refuse(504, "it took too long")(scope, receive, send)
+        finally:
+            gone.cancel()
+            answer.cancel()
 
 
 class _RefusedError(Exception):
@@ -133,6 +144,12 @@ async def _read(receive: Receive) -> bytes | None:
                     return bytes(body)
     except TimeoutError:
         raise _RefusedError(408, "the body did not come in time") from None
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _replayed(body: bytes, receive: Receive) -> Callable[[], Awaitable[Any]]:

@@ -18,6 +18,7 @@ from mcp.server.mcpserver import MCPServer
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vaultembed.errors import StorageError, UsageError
+from vaultembed.serving.calls import CALL_SECONDS
 from vaultembed.serving.guard import BODY_SECONDS, LOOPBACK, MOST_BYTES, Allowed, Guard
 
 DEFAULT_PORT: Final = 8737
@@ -37,6 +38,8 @@ class HttpSettings:
     token_file: Path | None = None
     names: tuple[str, ...] = ()
     """Further names, with or without a port, by which clients call this machine."""
+    call_seconds: float = CALL_SECONDS
+    """How long one call may take; the server stops it itself."""
 
 
 def serve_http(server: MCPServer[None], settings: HttpSettings) -> None:
@@ -58,7 +61,7 @@ def serve_http(server: MCPServer[None], settings: HttpSettings) -> None:
         transport_security=None,
     )
     config = uvicorn.Config(
-        Guard(app, Allowed(_hosts(settings, port), token)),
+        Guard(app, Allowed(_hosts(settings, port), token), settings.call_seconds),
         http=_PatientProtocol,
         ws="none",
         lifespan="on",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
@@ -14,6 +13,7 @@ from vaultembed.errors import MessageMissingError, VaultembedError
 from vaultembed.service.listing import Listed, MessagePage, read_message, read_thread
 from vaultembed.serving.answers import NAME, SUBJECT, notice
 from vaultembed.serving.arguments import LARGEST_ID
+from vaultembed.serving.calls import Calls
 from vaultembed.text.untrusted import Fence, one_line
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ THREAD_MESSAGES: Final = 50
 THREAD_CHARACTERS: Final = 1_000
 
 
-def add_resources(server: MCPServer[None], archive: Path) -> None:
+def add_resources(server: MCPServer[None], archive: Path, calls: Calls) -> None:
     @server.resource(
         "message://{id}",
         name="message",
@@ -33,7 +33,9 @@ def add_resources(server: MCPServer[None], archive: Path) -> None:
     )
     async def message(id: str) -> str:  # noqa: A002 (the name in the template)
         number = _number(id)
-        return await _answered(lambda: _message_text(read_message(archive, number, characters=MESSAGE_CHARACTERS).data))
+        return await _answered(
+            calls, lambda: _message_text(read_message(archive, number, characters=MESSAGE_CHARACTERS).data)
+        )
 
     @server.resource(
         "thread://{id}",
@@ -44,12 +46,12 @@ def add_resources(server: MCPServer[None], archive: Path) -> None:
     )
     async def thread(id: str) -> str:  # noqa: A002
         number = _number(id)
-        return await _answered(lambda: _thread_text(archive, number))
+        return await _answered(calls, lambda: _thread_text(archive, number))
 
 
-async def _answered(call: Callable[[], T]) -> T:
+async def _answered(calls: Calls, call: Callable[[], T]) -> T:
     try:
-        return await anyio.to_thread.run_sync(call)
+        return await calls.run(call)
     except MessageMissingError as error:
         raise ResourceNotFoundError(error.message) from None
     except VaultembedError as error:

@@ -11,10 +11,16 @@ from typing import Final
 from mcp.server.mcpserver import MCPServer
 
 from vaultembed import __version__
+from vaultembed.serving.calls import CALL_SECONDS, Calls
 from vaultembed.serving.embedders import KeptEmbedders
 from vaultembed.serving.prompts import add_prompts
 from vaultembed.serving.resources import add_resources
 from vaultembed.serving.tools import Tools, make_tools
+
+SEARCHES_AT_ONCE: Final = 2
+"""Calls that are worked on at the same time; more of them wait. A build beside the server needs the cores, too."""
+READINGS_AT_ONCE: Final = 4
+"""Of calls that take milliseconds: they do not wait for searches."""
 
 INSTRUCTIONS: Final = (
     "The user's own mail archive, searched on this machine; nothing here can change it. search_messages is the way in:"
@@ -27,10 +33,11 @@ INSTRUCTIONS: Final = (
 )
 
 
-def make_server(archive: Path, embedders: KeptEmbedders) -> MCPServer[None]:
+def make_server(archive: Path, embedders: KeptEmbedders, call_seconds: float = CALL_SECONDS) -> MCPServer[None]:
     """A server that is not running yet; at its end it closes `embedders`. It starts without an archive, too, and tells
-    whoever asks it.
+    whoever asks it. `call_seconds`: how long one call may take.
     """
+    searches, readings = Calls(SEARCHES_AT_ONCE, call_seconds), Calls(READINGS_AT_ONCE, call_seconds)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[None]) -> AsyncIterator[None]:
@@ -44,12 +51,12 @@ def make_server(archive: Path, embedders: KeptEmbedders) -> MCPServer[None]:
         title="Mail archive",
         instructions=INSTRUCTIONS,
         version=__version__,
-        tools=list(make_tools(Tools(archive, embedders))),
+        tools=list(make_tools(Tools(archive, embedders), searches, readings)),
         lifespan=lifespan,
         subscriptions=False,
         log_level="WARNING",
     )
-    add_resources(server, archive)
+    add_resources(server, archive, readings)
     add_prompts(server)
     _keep_logs_plain()
     return server

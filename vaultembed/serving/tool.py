@@ -6,9 +6,9 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
-import anyio.to_thread
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
@@ -16,7 +16,8 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import PrivateAttr, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from vaultembed.errors import VaultembedError
+from vaultembed.errors import TimedOutError, VaultembedError
+from vaultembed.serving.calls import Calls
 
 logger: Final = logging.getLogger(__name__)
 READ_ONLY: Final = ToolAnnotations(
@@ -28,7 +29,7 @@ _MOST_PROBLEMS: Final = 5
 class ArchiveTool(Tool):
     """Calls a function in a thread, and turns whatever it raises into an answer that an assistant can act on."""
 
-    _limiter: anyio.CapacityLimiter | None = PrivateAttr(default=None)
+    _calls: Calls = PrivateAttr()
 
     async def run(
         self,
@@ -42,8 +43,10 @@ class ArchiveTool(Tool):
         except ValidationError as error:
             return failure("invalid_request", _problems(error), "See the tool's input schema.")
         try:
-            found = await anyio.to_thread.run_sync(self.fn, given, limiter=self._limiter)
+            found = await self._calls.run(partial(self.fn, given))
         except VaultembedError as error:
+            if isinstance(error, TimedOutError):
+                logger.warning("%s took too long and was stopped", self.name)
             return failure(error.code, error.message, error.hint)
         except Exception as error:
             # where, and not what: the text of an exception may be text of a message
@@ -63,7 +66,7 @@ def archive_tool(
     result: type[R],
     title: str,
     description: str,
-    limiter: anyio.CapacityLimiter,
+    calls: Calls,
 ) -> ArchiveTool:
     tool = ArchiveTool(
         fn=function,
@@ -82,7 +85,7 @@ def archive_tool(
         context_kwarg=None,
         annotations=READ_ONLY,
     )
-    tool._limiter = limiter
+    tool._calls = calls
     return tool
 
 

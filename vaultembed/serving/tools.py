@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import anyio
 from pydantic import Field
 
 from vaultembed.archive.listing import Position
@@ -42,15 +41,12 @@ from vaultembed.serving.arguments import (
     StatsArguments,
     ThreadArguments,
 )
+from vaultembed.serving.calls import Calls
 from vaultembed.serving.cursors import make_cursor, read_cursor
 from vaultembed.serving.embedders import KeptEmbedders
 from vaultembed.serving.tool import ArchiveTool, archive_tool
 from vaultembed.text.untrusted import Fence, one_line
 
-SEARCHES_AT_ONCE: Final = 2
-"""Calls that are worked on at the same time; more of them wait. A build beside the server needs the cores, too."""
-READINGS_AT_ONCE: Final = 4
-"""Of calls that take milliseconds: they do not wait for searches."""
 THREAD_CHARACTERS: Final = 40_000
 """Of all messages of one answer."""
 
@@ -195,8 +191,8 @@ class Tools:
         return archive_statistics(self._archive).data
 
 
-def make_tools(tools: Tools) -> list[ArchiveTool]:
-    searches, readings = anyio.CapacityLimiter(SEARCHES_AT_ONCE), anyio.CapacityLimiter(READINGS_AT_ONCE)
+def make_tools(tools: Tools, searches: Calls, readings: Calls) -> list[ArchiveTool]:
+    """`searches`: for what may take longer. `readings`: for what takes milliseconds, and need not wait for those."""
     return [
         archive_tool(
             tools.search_messages,

@@ -1,0 +1,87 @@
+"""The counts that come from indexes are those that looking at every message gives."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.archive.test_query_plans import statements
+from tests.kit.archives import add
+from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.statistics import count_archive, count_sources, count_types
+
+SOURCES = 3
+
+
+def fill(archive: Archive, chance: random.Random) -> None:
+    """Messages of several types and conversations, some deleted; a message may stand in a source twice, or in none."""
+    archive.db.executemany(
+        "INSERT INTO sources(id, kind, identifier, added_at) VALUES (?, 'mbox', ?, 1)",
+        [(source, f"/box{source}") for source in range(1, SOURCES + 1)],
+    )
+    for n in range(40):
+        subject = f"subject {chance.randint(0, 12)}"
+        sent_at = chance.choice([None, chance.randint(1, 10**9)])
+        message = add(archive, subject, f"word{n}", message_id=str(n), is_reply=True, sent_at=sent_at)
+        with archive.transaction():
+            for place in range(chance.randint(0, 4)):
+                archive.db.execute(
+                    "INSERT INTO message_sources VALUES (?, ?, ?, 'here', '', '', ?)",
+                    (chance.randint(1, SOURCES), f"{n}.{place}", message, chance.choice([None, 1])),
+                )
+            archive.db.execute(
+                "UPDATE messages SET message_type = ?, deleted_at = ?, conversation_id = nullif(conversation_id, ?)"
+                " WHERE id = ?",
+                (chance.choice(["email", "email", "sms", "chat"]), chance.choice([None, None, 1]), 3, message),
+            )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_those_of_looking_at_every_message(tmp_path: Path, seed: int) -> None:
+    with open_archive(tmp_path / "a.db") as archive:
+        fill(archive, random.Random(seed))
+        counts = count_archive(archive)
+        found = (
+            counts.messages,
+            counts.deleted,
+            counts.conversations,
+            counts.first_sent_at,
+            counts.last_sent_at,
+        )
+        naive = "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at),"
+        naive += " count(DISTINCT conversation_id) FILTER (WHERE deleted_at IS NULL), min(sent_at), max(sent_at)"
+        assert [found] == archive.rows(naive + " FROM messages NOT INDEXED")
+        assert [(s.identifier, s.messages, s.gone) for s in count_sources(archive)] == archive.rows(
+            "SELECT s.identifier, count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL),"
+            " count(DISTINCT x.message_id) FILTER (WHERE m.deleted_at IS NULL AND x.gone_at IS NOT NULL)"
+            " FROM sources s LEFT JOIN message_sources x ON x.source_id = s.id"
+            " LEFT JOIN messages m ON m.id = x.message_id GROUP BY s.id ORDER BY s.id"
+        )
+        assert [(t.type, t.messages) for t in count_types(archive)] == archive.rows(
+            "SELECT message_type, count(*) FROM messages WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+
+
+def test_an_empty_archive_has_no_types_and_no_sources(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "a.db") as archive:
+        assert (count_types(archive), count_sources(archive), count_archive(archive).messages) == ([], [], 0)
+
+
+def test_the_messages_themselves_are_read_for_their_types_alone(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "a.db") as archive:
+        fill(archive, random.Random(0))
+        with statements(archive) as seen:
+            count_archive(archive)
+            count_sources(archive)
+            count_types(archive)
+        walked = [
+            sql
+            for sql, bindings in seen
+            for step in archive.rows(f"EXPLAIN QUERY PLAN {sql}", bindings or ())
+            if step[3] == "SCAN messages" or ("messages USING" in step[3] and "COVERING" not in step[3])
+        ]
+        by_rows = [sql for sql in walked if "deleted_at IS NOT NULL" not in sql]  # of deleted ones, there are few
+        assert len(by_rows) == 1
+        assert "message_type" in by_rows[0]

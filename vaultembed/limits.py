@@ -1,0 +1,122 @@
+"""How long one call may take. The limit goes with the context that the call runs in, through all layers: a server sets
+one for each call; a command has none, and ends with Ctrl-C.
+
+What may take long asks for it: SQLite is interrupted, and who waits for a lock or a child process waits no longer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from vaultembed.errors import TimedOutError
+
+
+class Limit:
+    """Of one call. Begins when it is made. Safe to use from several threads."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._is_given_up = False
+        self._lock = threading.Lock()
+        self._interrupts: list[Callable[[], None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """The time is, or nobody waits for the answer any more."""
+        return self._is_given_up or time.monotonic() >= self._end
+
+    @property
+    def seconds_left(self) -> float:
+        """By the clock alone; 0 when there are none."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """
+        Raises:
+            TimedOutError: it is over.
+        """
+        if self.is_over:
+            raise self.error()
+
+    def error(self) -> TimedOutError:
+        return TimedOutError(
+            f"this took longer than {self._seconds:g} seconds, and was stopped",
+            "Ask for less: narrow it down by date, sender, label or source. Or allow more: vaultembed mcp --time-limit",
+        )
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._is_given_up = True
+
+    def interrupt(self) -> None:
+        """Interrupts what is at work now, and not what begins a moment later: to be called until all has ended."""
+        with self._lock:
+            for interrupt in self._interrupts:
+                interrupt()
+
+    @contextmanager
+    def _interrupting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        with self._lock:
+            self._interrupts.append(interrupt)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._interrupts.remove(interrupt)
+
+
+_current: ContextVar[Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited(limit: Limit) -> Iterator[None]:
+    """Inside, this is the limit of what this thread does."""
+    token = _current.set(limit)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_limit() -> Limit | None:
+    return _current.get()
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Inside, `interrupt` is called, from another thread, when the call is to stop."""
+    limit = _current.get()
+    if limit is None:
+        yield
+        return
+    with limit._interrupting(interrupt):
+        yield
+
+
+def at_most(seconds: float) -> float:
+    """So many, or what is left of the call's time where that is less."""
+    limit = _current.get()
+    return seconds if limit is None else min(seconds, limit.seconds_left)
+
+
+@contextmanager
+def held(lock: threading.Lock) -> Iterator[None]:
+    """The lock.
+
+    Raises:
+        TimedOutError: it did not become free in time.
+    """
+    limit = _current.get()
+    if limit is None:
+        lock.acquire()
+    elif not lock.acquire(timeout=limit.seconds_left):
+        raise limit.error()
+    try:
+        yield
+    finally:
+        lock.release()
