@@ -1,4 +1,4 @@
-"""`vaultembed mcp --install`: the client's configuration, shown or merged."""
+"""`vaultembed mcp --install`: the client's configuration, shown or merged. Its places: test_mcp_places.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places are 
 
 
 def install(home: Path, client: str, *options: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in environment(home / "mail.db").items() if k != "XDG_CONFIG_HOME"}
+    env = {k: v for k, v in environment(home / "mail.db").items() if k not in ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR")}
     done = subprocess.run(
         [*COMMAND, "mcp", "--install", client, *options],
         env={**env, "HOME": str(home)},
@@ -85,6 +85,32 @@ def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -
     again = install(tmp_path, "cursor", "--write")
     assert "says so already" in again.stdout
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_an_archive_that_is_not_there_yet_is_told_at_once(tmp_path: Path) -> None:
+    told = f"There is no archive at {tmp_path / 'mail.db'} yet"
+    assert told in install(tmp_path, "cursor").stderr
+    assert told in install(tmp_path, "cursor", "--write").stderr
+    (tmp_path / "mail.db").touch()
+    assert told not in install(tmp_path, "cursor", "--write").stderr
+
+
+def test_a_package_that_is_missing_is_told_at_once_and_not_in_the_log_of_the_client(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from vaultembed.service.mcp_clients import configure_client\n"
+        "print(configure_client('cursor', Path('a.db'), write=False).notes)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],  # -S: without what is installed
+        cwd=Path(__file__).resolve().parents[2],
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "it needs the package mcp. Install it: " in done.stdout, done.stderr
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
