@@ -13,6 +13,7 @@ import pytest
 from tests.kit.assistant import http_server
 from tests.kit.model_api import model_api
 from tests.kit.outside_clients import npm_program
+from tests.kit.pages import DOCS, shell_lines
 from tests.kit.processes import COMMAND, environment
 from vaultembed.models.model_file import ModelFile
 
@@ -52,6 +53,19 @@ class ClaudeCode:
         )
         return done.stdout + done.stderr
 
+    def shell(self, script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """`folder`: holds `claude`."""
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.home,
+            env={**self.environment, **variables, "PATH": f"{folder}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
     def install(self, archive: Path, **variables: str) -> None:
         """`vaultembed mcp --install claude-code --write`."""
         subprocess.run(
@@ -71,6 +85,33 @@ def program() -> Path:
 @pytest.fixture
 def claude(program: Path, tmp_path: Path, model: ModelFile) -> ClaudeCode:
     return ClaudeCode(program, tmp_path, model)
+
+
+def test_the_lines_of_its_page_do_what_they_are_said_to(claude: ClaudeCode, answering: Path, tmp_path: Path) -> None:
+    lines = shell_lines(DOCS / "mcp" / "claude-code.md")[4:]
+    assert len(lines) == 5
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "claude").symlink_to(claude.program)
+    (tmp_path / ".vaultembed-token").write_text(WORD + "\n")
+    (tmp_path / ".vaultembed-token").chmod(0o600)
+    claude.install(answering)
+    with (
+        http_server(answering, "--token-file", tmp_path / ".vaultembed-token") as url,
+        model_api("mcp__vaultembed__search_messages", query="invoice", limit=1) as model,
+    ):
+        script = "\n".join(lines[:2] + lines[4:] + lines[2:4]).replace("http://127.0.0.1:8737/mcp", url)
+        done = claude.shell(
+            "set -ex\n" + script + "\nclaude mcp get vaultembed",
+            folder,
+            ANTHROPIC_BASE_URL=model.url,
+            ANTHROPIC_AUTH_TOKEN="none",  # noqa: S106 (no secret)
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("✔ Connected") == 2
+    assert "Type: stdio" in done.stdout
+    assert "Type: http" in done.stdout
+    assert "Invoice 4411" in model.results[-1]
 
 
 def test_it_connects_by_what_install_has_written_and_removes_it(claude: ClaudeCode, answering: Path) -> None:
