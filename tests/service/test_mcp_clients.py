@@ -69,6 +69,27 @@ def test_what_is_written_starts_the_server_from_anywhere(tmp_path: Path, client:
     assert json.loads(started.stdout)["result"]["serverInfo"]["name"] == "vaultembed"
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_nothing_of_the_project_that_is_open_is_run(tmp_path: Path, client: str) -> None:
+    install(tmp_path, client, "--write")
+    entry = written(tmp_path, client)
+    project = tmp_path / "project"
+    project.mkdir()
+    for module in ("platformdirs", "typer", "mcp", "vaultembed"):
+        (project / f"{module}.py").write_text("raise SystemExit('the project was run')")
+    done = subprocess.run(
+        [entry["command"], *entry["args"]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=project,
+        env={**environment(), "HOME": str(tmp_path)},
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -> None:
     path = tmp_path / CLIENTS["cursor"][0]
     path.parent.mkdir()

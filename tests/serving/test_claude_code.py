@@ -132,7 +132,7 @@ def test_where_its_folder_is_moved_install_writes_there(claude: ClaudeCode, answ
 
 
 def test_in_one_project_it_is_added_by_its_own_command(claude: ClaudeCode, answering: Path) -> None:
-    server = [sys.executable, "-m", "vaultembed", "mcp", "--archive", str(answering)]
+    server = [sys.executable, "-P", "-m", "vaultembed", "mcp", "--archive", str(answering)]
     claude("mcp", "add", "vaultembed", "--", *server)
     shown = claude("mcp", "get", "vaultembed")
     assert "✔ Connected" in shown

@@ -86,8 +86,10 @@ def _not_ready(archive_path: Path) -> list[str]:
 
 
 def _server(client: Client, archive_path: Path) -> dict[str, Any]:
-    # clients are started by a desktop, with another PATH than a terminal's: by its full path, this interpreter is found
-    command = {"command": sys.executable, "args": ["-m", NAME, "mcp", "--archive", str(archive_path.absolute())]}
+    # a desktop starts clients with another PATH than a terminal's: by its full path, this interpreter is found.
+    # They start it in the folder that is open: without -P, Python would run a json.py that lies there
+    arguments = ["-P", "-m", NAME, "mcp", "--archive", str(archive_path.absolute())]
+    command = {"command": sys.executable, "args": arguments}
     return command if client == "claude-desktop" else {"type": "stdio", **command}
 
 
