@@ -113,12 +113,15 @@ def test_over_http_it_shows_the_usual_address_and_a_token_that_is_not_in_the_fil
 
 def typed(line: str, home: Path, script: Path, model: ModelFile) -> subprocess.CompletedProcess[str]:
     """Run as a new user with that home types it."""
+    models = home / ".cache" / "vaultembed" / "models"
+    models.parent.mkdir(parents=True, exist_ok=True)
+    if not models.exists():
+        models.symlink_to(model.path.parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VAULTEMBED_", "XDG_", "CLAUDE"))}
     env = {
         **kept,
         "HOME": str(home),
         "PATH": f"{script.parent}:{os.environ['PATH']}",
-        "VAULTEMBED_MODELS": str(model.path.parent),
     }
     return subprocess.run(line, shell=True, cwd=home, env=env, capture_output=True, text=True, timeout=120, check=False)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vaultembed.errors import StorageError, UsageError
+from vaultembed.models.cache import FOLDER_VARIABLE, models_folder
 from vaultembed.service.mcp_places import Client, config_path, this_machine
 from vaultembed.service.result import Result
 
@@ -89,7 +90,9 @@ def _server(client: Client, archive_path: Path) -> dict[str, Any]:
     # a desktop starts clients with another PATH than a terminal's: by its full path, this interpreter is found.
     # They start it in the folder that is open: without -P, Python would run a json.py that lies there
     arguments = ["-P", "-m", NAME, "mcp", "--archive", str(archive_path.absolute())]
-    command = {"command": sys.executable, "args": arguments}
+    command: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    if os.environ.get(FOLDER_VARIABLE):  # nor does a desktop set this
+        command["env"] = {FOLDER_VARIABLE: str(models_folder().absolute())}
     return command if client == "claude-desktop" else {"type": "stdio", **command}
 
 
