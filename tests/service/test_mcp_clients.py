@@ -1,4 +1,4 @@
-"""`vaultembed mcp --install`: the client's configuration, shown or merged."""
+"""`vaultembed mcp --install`: the client's configuration, shown or merged. Its places: test_mcp_places.py."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ CLIENTS = {
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places are those of Linux")
 
 
-def install(home: Path, client: str, *options: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in environment(home / "mail.db").items() if k != "XDG_CONFIG_HOME"}
+ELSEWHERE = ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "VAULTEMBED_MODELS")
+
+
+def install(
+    home: Path, client: str, *options: str, exit_code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in environment(home / "mail.db").items() if name not in ELSEWHERE}
     done = subprocess.run(
         [*COMMAND, "mcp", "--install", client, *options],
-        env={**env, "HOME": str(home)},
+        env={**env, "HOME": str(home), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -69,6 +74,35 @@ def test_what_is_written_starts_the_server_from_anywhere(tmp_path: Path, client:
     assert json.loads(started.stdout)["result"]["serverInfo"]["name"] == "vaultembed"
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_nothing_of_the_project_that_is_open_is_run(tmp_path: Path, client: str) -> None:
+    install(tmp_path, client, "--write")
+    entry = written(tmp_path, client)
+    project = tmp_path / "project"
+    project.mkdir()
+    for module in ("platformdirs", "typer", "mcp", "vaultembed"):
+        (project / f"{module}.py").write_text("raise SystemExit('the project was run')")
+    done = subprocess.run(
+        [entry["command"], *entry["args"]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=project,
+        env={**environment(), "HOME": str(tmp_path)},
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_folder_of_models_that_the_shell_names_is_named_to_the_client(tmp_path: Path, client: str) -> None:
+    install(tmp_path, client, "--write")
+    assert "env" not in written(tmp_path, client)
+    install(tmp_path, client, "--write", VAULTEMBED_MODELS=str(tmp_path / "models"))
+    assert written(tmp_path, client)["env"] == {"VAULTEMBED_MODELS": str(tmp_path / "models")}
+
+
 def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -> None:
     path = tmp_path / CLIENTS["cursor"][0]
     path.parent.mkdir()
@@ -85,6 +119,32 @@ def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -
     again = install(tmp_path, "cursor", "--write")
     assert "says so already" in again.stdout
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_an_archive_that_is_not_there_yet_is_told_at_once(tmp_path: Path) -> None:
+    told = f"There is no archive at {tmp_path / 'mail.db'} yet"
+    assert told in install(tmp_path, "cursor").stderr
+    assert told in install(tmp_path, "cursor", "--write").stderr
+    (tmp_path / "mail.db").touch()
+    assert told not in install(tmp_path, "cursor", "--write").stderr
+
+
+def test_a_package_that_is_missing_is_told_at_once_and_not_in_the_log_of_the_client(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['mcp'] = None\n"  # as if it were not installed
+        "from pathlib import Path\n"
+        "from vaultembed.service.mcp_clients import configure_client\n"
+        "print(configure_client('cursor', Path('a.db'), write=False).notes)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment(), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "it needs the package mcp. Install it: " in done.stdout, done.stderr
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -218,6 +218,11 @@ def test_resources_and_prompts_are_there(helper: Assistant) -> None:
     assert "2019" in str(shown.messages[0].content)
 
 
+def test_a_question_of_which_a_client_passes_on_the_first_word_only_is_told_to_be_longer(helper: Assistant) -> None:
+    shown = helper.do(lambda: helper.client.get_prompt("ask_mail", {"question": "When"}))
+    assert "archive: When\n\nIf that is only the beginning" in shown.messages[0].content.text  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
 def test_old_and_new_revisions_of_the_protocol_work_over_both_transports(answering: Path, url: str, mode: str) -> None:
     with assistant(answering, mode=mode) as helper:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ import typer
 
 from vaultembed.cli.output import told_errors
 from vaultembed.errors import NotReadyError
+from vaultembed.service.mcp_clients import missing_package
 from vaultembed.service.places import archive_path, full_path
 
 if TYPE_CHECKING:
@@ -67,11 +67,8 @@ def _warmed(path: Path) -> KeptEmbedders:
     Raises:
         NotReadyError: the extra is not installed.
     """
-    if importlib.util.find_spec("mcp") is None:
-        raise NotReadyError(
-            "the MCP server needs the package mcp, which is not installed",
-            f"Install it: {sys.executable} -m pip install 'mcp>=2,<3'",
-        )
+    if (hint := missing_package()) is not None:
+        raise NotReadyError("the MCP server needs the package mcp, which is not installed", hint)
     from vaultembed.serving.embedders import KeptEmbedders
 
     embedders = KeptEmbedders()

@@ -1,7 +1,8 @@
-"""Where MCP clients keep their configuration, and what goes into it for an archive."""
+"""What tells an MCP client of an archive, shown or merged into the client's configuration."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,12 +12,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from vaultembed.errors import StorageError, UsageError
+from vaultembed.models.cache import FOLDER_VARIABLE, models_folder
+from vaultembed.service.mcp_places import Client, config_path, this_machine
 from vaultembed.service.result import Result
 
-Client = Literal["claude-desktop", "claude-code", "cursor", "vscode"]
 NAME: Final = "vaultembed"
 
 _TITLES: Final[dict[Client, str]] = {
@@ -25,6 +27,13 @@ _TITLES: Final[dict[Client, str]] = {
     "cursor": "Cursor",
     "vscode": "Visual Studio Code",
 }
+_NEXT: Final[dict[Client, str]] = {
+    "claude-desktop": "Quit Claude Desktop, not only its window, and start it again.",
+    "claude-code": "Start claude again; /mcp there shows it. In a terminal: claude mcp get vaultembed",
+    "cursor": "Quit Cursor and start it again.",
+    "vscode": "In its command palette, 'MCP: List Servers' shows and starts it.",
+}
+"""After its configuration has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +58,42 @@ def configure_client(client: Client, archive_path: Path, *, write: bool) -> Resu
         UsageError: its configuration is no JSON that can be merged with.
         StorageError: it cannot be read or written.
     """
-    path = config_path(client)
+    path = config_path(client, this_machine())
     key = "servers" if client == "vscode" else "mcpServers"
     entry = {key: {NAME: _server(client, archive_path)}}
     changed, backup = (False, None)
     if write:
         changed, backup = _merge(path, key, entry[key][NAME], json.dumps(entry, indent=2))
-    notes = [f"Restart {_TITLES[client]} to use it."] if write else [f"To write it there: --install {client} --write"]
     view = ClientView(client, _TITLES[client], path, entry, write, changed, backup)
-    return Result("mcp", view, tuple(notes))
+    notes = [_NEXT[client]] if write else [f"To write it there: --install {client} --write"]
+    return Result("mcp", view, (*notes, *_not_ready(archive_path)))
 
 
-def config_path(client: Client) -> Path:
-    home = Path.home()
-    if client == "claude-code":
-        return home / ".claude.json"
-    if client == "cursor":
-        return home / ".cursor" / "mcp.json"
-    if sys.platform == "darwin":
-        applications = home / "Library" / "Application Support"
-    elif sys.platform == "win32":
-        applications = Path(os.environ.get("APPDATA", home / "AppData" / "Roaming"))
-    else:
-        applications = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    if client == "claude-desktop":
-        return applications / "Claude" / "claude_desktop_config.json"
-    return applications / "Code" / "User" / "mcp.json"
+def missing_package() -> str | None:
+    """How to install what the server needs, where it is not there."""
+    if importlib.util.find_spec("mcp") is not None:
+        return None
+    return f"Install it: {sys.executable} -m pip install 'mcp>=2,<3'"
+
+
+def _not_ready(archive_path: Path) -> list[str]:
+    """What would make the client find nothing, told now and not in the client's log."""
+    notes = []
+    if (hint := missing_package()) is not None:
+        notes.append(f"The server will not start yet: it needs the package mcp. {hint}")
+    if not archive_path.exists():
+        notes.append(f"There is no archive at {archive_path.absolute()} yet. Import mail: vaultembed import PATH")
+    return notes
 
 
 def _server(client: Client, archive_path: Path) -> dict[str, Any]:
-    # clients are started by a desktop, with another PATH than a terminal's: by its full path, this interpreter is found
-    command = {"command": sys.executable, "args": ["-m", NAME, "mcp", "--archive", str(archive_path.absolute())]}
-    return command if client in ("claude-desktop", "cursor") else {"type": "stdio", **command}
+    # a desktop starts clients with another PATH than a terminal's: by its full path, this interpreter is found.
+    # They start it in the folder that is open: without -P, Python would run a json.py that lies there
+    arguments = ["-P", "-m", NAME, "mcp", "--archive", str(archive_path.absolute())]
+    command: dict[str, Any] = {"command": sys.executable, "args": arguments}
+    if os.environ.get(FOLDER_VARIABLE):  # nor does a desktop set this
+        command["env"] = {FOLDER_VARIABLE: str(models_folder().absolute())}
+    return command if client == "claude-desktop" else {"type": "stdio", **command}
 
 
 def _merge(path: Path, key: str, server: dict[str, Any], entry: str) -> tuple[bool, Path | None]:

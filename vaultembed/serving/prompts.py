@@ -17,7 +17,9 @@ def add_prompts(server: MCPServer[None]) -> None:
     @server.prompt(title="Find out from my mail", description="Answer a question from the mail archive, with sources.")
     def ask_mail(question: Annotated[str, Field(description="What you want to know.", max_length=2_000)]) -> str:
         return (
-            f"Answer from my mail archive: {question}\n\nSearch with search_messages, in my words and in other words;"
+            # Claude Code 2.1 fills in the first word of what was typed, and sends the whole line beside it
+            f"Answer from my mail archive: {question}\n\nIf that is only the beginning, the question is all that I"
+            " wrote after the command.\n\nSearch with search_messages, in my words and in other words;"
             " narrow by sender or date where that helps. Read the best messages with get_message before you answer."
             f" Say so if the archive does not tell. {_CARE}"
         )
