@@ -90,6 +90,10 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<p style='clip-path:polygon(0 0, 0 0, 0 0)'>secret</p>",
         "<div style='background:#eee'><p style='position:relative;z-index:-1'>secret</p></div>",
         "<p style='content-visibility:hidden'>secret</p>",
+        "<div style='height:20px;overflow:hidden'>&nbsp;<br><br><br>secret</div>",
+        "<div style='max-height:1.5em;overflow-y:clip'><p>&nbsp;</p><p></p><p>&nbsp;<p>&nbsp;</p><p>secret</p></div>",
+        "<div style='height:40px;overflow:hidden'><p style='margin-top:100px'>secret</p></div>",
+        "<div style='height:40px;overflow:hidden'><div style='padding:50px 0'></div>secret</div>",
         # by what it is
         "<iframe>secret</iframe>",
         "<noframes>secret</noframes>",
@@ -167,6 +171,24 @@ def test_a_table_takes_the_colour_around_it_only_where_a_browser_lets_it() -> No
     assert "text" not in html_to_text(dark)
 
 
+def test_of_a_box_that_cuts_only_what_is_surely_below_its_edge_is_dropped() -> None:
+    cut = "<div style='height:20px;overflow:hidden'>{}</div>"
+    assert html_to_text(cut.format("shown " * 60)).split() == ["shown"] * 60
+    assert "secret" not in html_to_text(cut.format("shown " * 300 + "secret"))
+    cells = "<table><tr><td>one<br>two<td>three</td></tr></table>"
+    assert html_to_text(page(cut.replace("20", "40").format(cells))).split() == [
+        "before",
+        "one",
+        "two",
+        "three",
+        "after",
+    ]
+    beside = "<p style='float:left'>a<br>b</p><p style='display:inline-block'>c</p>"
+    assert html_to_text(cut.format(beside)).split() == ["a", "b", "c"]
+    scrolled = "<div style='height:20px;overflow:auto'>a<br>b<br>c<br>d</div>"
+    assert html_to_text(scrolled).split() == ["a", "b", "c", "d"]
+
+
 def test_only_what_is_hidden_of_an_element_is_dropped() -> None:
     html = "<div style='color:#fff'>secret <p style='color:#000'>shown</p> secret <b>secret</b></div>"
     assert html_to_text(page(html)).split() == ["before", "shown", "after"]
@@ -195,7 +217,7 @@ def test_any_string_is_a_sheet(sheet: str) -> None:
 
 
 def test_rules_come_weakest_first() -> None:
-    rules = parse_sheet("#a{color:red} p{color:red} .c, p.c{color:red} a{margin-top:0;padding:0}", is_wanted)
+    rules = parse_sheet("#a{color:red} p{color:red} .c, p.c{color:red} a{margin-top:0;border:0}", is_wanted)
     assert [rule.selector for rule in rules] == ["p", "a", ".c", "p.c", "#a"]
     assert [one.name for one in rules[1].declarations] == ["margin-top"]
 
@@ -248,6 +270,7 @@ def test_contrast_is_that_of_wcag() -> None:
         "<p style='background:" + "linear-gradient(red," * 20_000 + "'>x",
         "".join(f"<p style='color:#{n:06x}'>x</p>" for n in range(50_000)),
         "<i>" * 50_000 + "<p style='color:#fff'>x</p>" * 20_000,
+        "<p style='height:9px;overflow:hidden'>x<b>" * 10_000,
     ],
 )
 def test_hostile_styles_take_seconds_at_most(html: str) -> None:

@@ -16,6 +16,7 @@ from resiliparse.parse.html import DocumentNode, ElementNode, HTMLTree, Node, No
 
 from vaultembed.text.colours import LINK, Colour, attribute_colour
 from vaultembed.text.css import Declaration, Rule, parse_sheet, parse_style
+from vaultembed.text.cut import drop_below_edge
 from vaultembed.text.seen import Seen, compute, is_wanted
 
 _STYLED: Final = re.compile(r"(?i)style|color\s*=|\btext\s*=")
@@ -23,6 +24,7 @@ _STANDARDS: Final = re.compile(
     r"(?is)\s*(?:<!--.*?-->\s*|<\?[^>]*>\s*)*<!doctype\s+html(?:\s*>|\s+(?:system|public)[^>]*http)"
 )
 _MOST_SHEETS: Final = 50
+_MOST_CUTS: Final = 200
 _MOST_MATCHED: Final = 200_000
 _MOST_MATCHES: Final = 5_000_000
 """Selectors times elements."""
@@ -37,10 +39,15 @@ def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
     if not _STYLED.search(html):
         return
     styles = _Stylist(tree, body, quirks=_STANDARDS.match(html) is None)
+    cuts = 0
     # The lowest element that changes anything decides for all text below it up to the next that does.
     for element in styles.styled():
-        if styles.of(element).is_hidden:
+        style = styles.of(element)
+        if style.is_hidden:
             styles.drop_text(element)
+        elif style.cut_px is not None and styles.own(element) is not None and cuts < _MOST_CUTS:
+            cuts += 1
+            drop_below_edge(element, style, styles.own)
 
 
 class _Stylist:
@@ -79,6 +86,10 @@ class _Stylist:
         for above in reversed(chain):
             seen = self._computed[above] = self._of_child(above, seen)
         return seen
+
+    def own(self, element: ElementNode) -> Seen | None:
+        """None where it has no style of its own."""
+        return self.of(element) if element in self._inline or element in self._rules else None
 
     def _of_child(self, element: ElementNode, parent: Seen) -> Seen:
         tag = element.tag

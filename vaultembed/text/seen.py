@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from vaultembed.text.boxes import FAR_PX, OF_BOXES, cut_height, is_behind, is_gone, room_above, stands_alone, width
 from vaultembed.text.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
 from vaultembed.text.css import Declaration
 from vaultembed.text.lengths import ROOT_PX, font_size, length, share
@@ -15,11 +16,6 @@ from vaultembed.text.lengths import ROOT_PX, font_size, length, share
 SMALLEST_PX: Final = 4.0
 """Text of less is no text to a reader. The small print of real mail begins at 8."""
 _FAINTEST: Final = 0.1
-_FLATTEST_PX: Final = 3.0
-_FAR_PX: Final = 500.0
-_OUT_PX: Final = 100.0
-"""How far an element that is placed freely must stand outside to be out of sight: hidden ones stand thousands."""
-_BEYOND_PX: Final = 3_000.0
 _LINE_PX: Final = 600.0
 """What a percentage of the width is taken of: the width of most newsletters."""
 _DEEPEST_VARIABLE: Final = 4
@@ -34,15 +30,7 @@ _DIRECT: Final = frozenset(
         *("text-indent", "letter-spacing"),
     }
 )
-_OF_BOXES: Final = frozenset(
-    {
-        *("display", "content-visibility", "mso-hide", "position", "left", "right", "top", "bottom", "inset"),
-        *("z-index", "margin", "margin-left", "margin-top", "overflow", "overflow-x", "overflow-y", "line-height"),
-        *("height", "width", "max-height", "max-width", "clip", "clip-path", "-webkit-clip-path"),
-        *("transform", "-webkit-transform", "scale", "translate", "zoom"),
-    }
-)
-_WANTED: Final = _DIRECT | _OF_BOXES
+_WANTED: Final = _DIRECT | OF_BOXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +53,13 @@ class Seen:
     spacing_px: float = 0.0
     painted: bool = False
     """Whether an element around it hides what is behind the page's own layer."""
+    cut_px: float | None = None
+    """The height of the element, if it shows no more of what is in it. This and the next three are its own."""
+    above_px: float = 0.0
+    """Empty room above its text."""
+    wide_px: float | None = None
+    alone: bool = False
+    """Whether it does not stand below what is before it."""
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -72,7 +67,7 @@ class Seen:
         """Whether text that stands in the element itself is not seen."""
         if self.gone or not self.visible or self.opacity < _FAINTEST:
             return True
-        if self.font_px * self.zoom < SMALLEST_PX or self.indent_px <= -_FAR_PX:
+        if self.font_px * self.zoom < SMALLEST_PX or self.indent_px <= -FAR_PX:
             return True
         if self.spacing_px < -self.font_px * 0.7:
             return True
@@ -108,12 +103,13 @@ def compute(parent: Seen, declarations: Sequence[Declaration], own_colour: Colou
 def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, str], own_colour: Colour | None) -> Seen:
     font_px = font_size(values["font-size"], parent.font_px) if "font-size" in values else parent.font_px
     colour, fill, behind = _coloured(parent, values, own_colour)
+    boxed = not OF_BOXES.isdisjoint(values)
     return Seen(
-        gone=parent.gone or _is_gone(values, font_px) or (parent.painted and _is_behind(values)),
+        gone=parent.gone or (boxed and (is_gone(values, font_px) or (parent.painted and is_behind(values)))),
         visible=_visibility(values.get("visibility", ""), parent.visible),
         opacity=parent.opacity * _opacity(values),
         font_px=font_px,
-        zoom=parent.zoom * _zoom(values),
+        zoom=parent.zoom * _zoom(values) if boxed else parent.zoom,
         colour=colour,
         fill=fill,
         shadow=values["text-shadow"] not in ("none", "initial", "") if "text-shadow" in values else parent.shadow,
@@ -121,6 +117,10 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         indent_px=_pixels(values.get("text-indent", ""), font_px, parent.indent_px),
         spacing_px=_pixels(values.get("letter-spacing", ""), font_px, parent.spacing_px),
         painted=parent.painted or behind is not parent.behind,
+        cut_px=cut_height(values, font_px) if boxed else None,
+        above_px=room_above(values, font_px) if boxed else 0.0,
+        wide_px=width(values, font_px) if boxed else None,
+        alone=boxed and stands_alone(values),
         variables=variables,
     )
 
@@ -188,8 +188,6 @@ def _opacity(values: Mapping[str, str]) -> float:
 
 
 def _zoom(values: Mapping[str, str]) -> float:
-    if _OF_BOXES.isdisjoint(values):
-        return 1.0
     zoom = share(values["zoom"]) if "zoom" in values else 1.0
     factor = 1.0 if zoom is None else zoom or 1.0  # 0 is no zoom
     for name, text in values.items():
@@ -205,87 +203,6 @@ def _pixels(text: str, font_px: float, inherited: float) -> float:
     if found is not None:
         return found.pixels + found.percent / 100 * _LINE_PX
     return 0.0 if text in ("initial", "normal") else inherited
-
-
-def _is_gone(values: Mapping[str, str], font_px: float) -> bool:
-    if _OF_BOXES.isdisjoint(values):
-        return False
-    if values.get("display") == "none" or values.get("content-visibility") == "hidden":
-        return True
-    # only Outlook hides by this, and what its readers do not see they should not be told
-    if values.get("mso-hide") == "all":
-        return True
-    return (
-        _is_cut(values, font_px)
-        or _is_clipped(values.get("clip", ""), values.get("clip-path") or values.get("-webkit-clip-path", ""))
-        or _is_away(values, font_px)
-    )
-
-
-def _is_cut(values: Mapping[str, str], font_px: float) -> bool:
-    """A box of no size that shows nothing outside it."""
-    cut_x = values.get("overflow-x") in ("hidden", "clip", "scroll", "auto")
-    cut_y = values.get("overflow-y") in ("hidden", "clip", "scroll", "auto")
-    tall, wide = ("height", "max-height"), ("width", "max-width")
-    if cut_y and values.get("height", "auto") == "auto" and _is_flat(values, "line-height", font_px):
-        return True
-    return (cut_y and any(_is_flat(values, name, font_px) for name in tall)) or (
-        cut_x and any(_is_flat(values, name, font_px) for name in wide)
-    )
-
-
-def _is_flat(values: Mapping[str, str], name: str, font_px: float) -> bool:
-    text = values.get(name, "")
-    if name == "line-height" and text.replace(".", "").isdigit():
-        text += "em"
-    found = length(text, font_px)
-    return found is not None and found.pixels <= _FLATTEST_PX and found.percent <= 1
-
-
-def _is_clipped(clip: str, path: str) -> bool:
-    if clip.startswith("rect("):
-        edges = [length(part) for part in re.split(r"[\s,]+", clip[5:].rstrip(") "))]
-        if len(edges) == 4 and None not in edges:
-            top, right, bottom, left = (edge.pixels for edge in edges if edge is not None)
-            return bottom - top <= _FLATTEST_PX or right - left <= _FLATTEST_PX
-    if path.startswith("inset("):
-        edges = [length(part) for part in path[6:].rstrip(") ").partition("round")[0].split()]
-        percents = [0.0 if edge is None else edge.percent for edge in edges]
-        return bool(percents) and max(percents) + percents[2 % len(percents)] >= 98 and max(percents) >= 49
-    if path.startswith(("circle(", "ellipse(")):
-        return re.match(r"[a-z]+\(\s*0*\.?0+(?:px|%|em)?(?![\d.])", path) is not None
-    if path.startswith("polygon("):
-        points = {" ".join(point.split()) for point in path[8:].rstrip(") ").split(",")}
-        return len(points) <= 2
-    return False
-
-
-def _is_away(values: Mapping[str, str], font_px: float) -> bool:
-    """Outside of the page, to its left or above, or so far off that nobody scrolls there."""
-    position = values.get("position", "static")
-    if position != "static":
-        out = _OUT_PX if position in ("absolute", "fixed") else _FAR_PX
-        if any(_is_out(values.get(name, ""), font_px, out) for name in ("left", "right", "top", "bottom")):
-            return True
-    if any(_is_out(values.get(name, ""), font_px, _FAR_PX) for name in ("margin-left", "margin-top")):
-        return True
-    moved = [values.get("translate", "")]
-    for name, text in values.items():
-        if name.endswith("transform"):
-            moved += [" ".join(re.split(r"[\s,]+", part)) for part in re.findall(r"translate[xy3d]*\(([^)]*)\)", text)]
-    return any(_is_out(part, font_px, _FAR_PX) for text in moved for part in text.split())
-
-
-def _is_behind(values: Mapping[str, str]) -> bool:
-    layer = length(values.get("z-index", ""))
-    return layer is not None and layer.pixels < 0 and values.get("position", "static") != "static"
-
-
-def _is_out(text: str, font_px: float, out: float) -> bool:
-    found = length(text, font_px) if text else None
-    if found is None:
-        return False
-    return found.pixels <= -out or found.pixels >= _BEYOND_PX or found.percent <= -100 or found.percent >= 300
 
 
 def _substituted(value: str, variables: Mapping[str, str]) -> str:
@@ -310,10 +227,10 @@ def _longhands(name: str, value: str) -> Mapping[str, str]:
         case "overflow":
             parts = value.split()
             return {"overflow-x": parts[0], "overflow-y": parts[-1]} if parts else {}
-        case "margin" | "inset":
+        case "margin" | "padding" | "inset":
             top, right, bottom, left = _four_sides(value)
-            if name == "margin":
-                return {"margin-top": top, "margin-left": left}
+            if name != "inset":
+                return {f"{name}-top": top, f"{name}-left": left}
             return {"top": top, "right": right, "bottom": bottom, "left": left}
     return {name: value}
 
