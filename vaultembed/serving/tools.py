@@ -98,8 +98,8 @@ class AggregateAnswer:
 
 
 class Tools:
-    """The tools of one archive. The file is opened for each call, read-only: what others commit is seen by the next. The
-    coarse indexes are kept, and follow it."""
+    """The tools of one archive. The file is opened for each call, read-only: what others commit is seen by the next.
+    The coarse indexes are kept, and follow it."""
 
     def __init__(self, archive: Path, embedders: KeptEmbedders) -> None:
         self._archive = archive
