@@ -230,8 +230,12 @@ def _score_near(
     if not rows:
         return []
     scores = _scores([row[1] for row in rows], query)
-    order = np.argsort(-scores, kind="stable").tolist()
-    ranked = {rows[i][0]: scores[i] for i in order if scores[i] > _NO_NEIGHBOUR}
+    order = np.argsort(-scores, kind="stable")
+    ranked = {
+        rows[i][0]: score
+        for i, score in zip(order.tolist(), scores[order].tolist(), strict=True)
+        if score > _NO_NEIGHBOUR
+    }
     best: list[Neighbour] = []
     left = list(ranked)
     sql = _OF_CHUNKS.format(condition=only.sql, bytes=2 * generation.dimension)
@@ -264,14 +268,14 @@ def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, l
     while block := list(itertools.islice(rows, _BLOCK)):
         scores = _scores([row[4] for row in block], query)
         order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] > _NO_NEIGHBOUR]
-        of_block = _best_of_messages((_neighbour(block[i], scores[i]) for i in order), limit)
+        of_block = _best_of_messages((_neighbour(block[i], float(scores[i])) for i in order), limit)
         best = _best_of_messages(sorted([*best, *of_block], key=lambda neighbour: -neighbour.score), limit)
     return best
 
 
-def _neighbour(row: tuple[Any, ...], score: np.float32) -> Neighbour:
+def _neighbour(row: tuple[Any, ...], score: float) -> Neighbour:
     message_id, chunk_id, char_start, char_end, *_ = row
-    return Neighbour(message_id, chunk_id, char_start, char_end, float(score))
+    return Neighbour(message_id, chunk_id, char_start, char_end, score)
 
 
 def _best_of_messages(neighbours: Iterable[Neighbour], limit: int) -> list[Neighbour]:
