@@ -231,19 +231,15 @@ def _score_near(
         return []
     scores = _scores([row[1] for row in rows], query)
     order = np.argsort(-scores, kind="stable")
-    ranked = {
-        rows[i][0]: score
-        for i, score in zip(order.tolist(), scores[order].tolist(), strict=True)
-        if score > _NO_NEIGHBOUR
-    }
-    best: list[Neighbour] = []
-    left = list(ranked)
+    order = order[scores[order] > _NO_NEIGHBOUR]
     sql = _OF_CHUNKS.format(condition=only.sql, bytes=2 * generation.dimension)
-    for some in (left[: 2 * limit], left[2 * limit :]):
+    best: list[Neighbour] = []
+    for some in (order[: 2 * limit].tolist(), order[2 * limit :].tolist()):
         if some and len(best) < limit:
+            ranked = {rows[i][0]: float(scores[i]) for i in some}
             found = archive.rows(
                 f"SELECT c.message_id, c.id, c.char_start, c.char_end {sql}",
-                (json.dumps(some), generation.id, *only.bindings),
+                (json.dumps(list(ranked)), generation.id, *only.bindings),
             )
             found.sort(key=lambda row: -ranked[row[1]])
             best = _best_of_messages([*best, *(_neighbour(row, ranked[row[1]]) for row in found)], limit)
