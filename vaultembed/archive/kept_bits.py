@@ -178,6 +178,7 @@ def _follow(archive: Archive, generation: Generation, old: _Bits | None, seen: _
         (generation.id,),
     ):
         gone[block].append(row)
+    is_full = b"\xff" * (size // 8)
     places: dict[int, int] = {}
     changed: dict[int, Ids] = {}
     for block, of_size, validity, rowids in archive.db.execute(
@@ -185,13 +186,15 @@ def _follow(archive: Archive, generation: Generation, old: _Bits | None, seen: _
     ):
         if (of_size, len(validity), len(rowids)) != (size, size // 8, 8 * size):
             raise DamageError("its parts do not fit together")
-        is_there = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-        ids: Ids = np.where(is_there, np.frombuffer(rowids, "<i8"), 0)
-        ids[gone.get(block, [])] = 0
+        ids: Ids = np.frombuffer(rowids, "<i8")
+        if validity != is_full or block in gone:
+            is_there = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+            ids = np.where(is_there, ids, 0)
+            ids[gone.get(block, [])] = 0
         place = None if old is None else old.places.get(block)
         if place is not None:
             places[block] = place
-        if place is None or old is None or not np.array_equal(ids, _ids_at(old, place, size)):
+        if place is None or old is None or ids.tobytes() != _ids_at(old, place, size).tobytes():
             changed[block] = ids
     if old is not None and len(old.tiles) * _TILE > 2 * max(_TILE, (len(places) + len(changed)) * size):
         return _follow(archive, generation, None, seen)  # most of it would be kept for nothing
