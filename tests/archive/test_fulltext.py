@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_message
 from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.filters import Filter
 from vaultembed.archive.lexical import rank_by_words
+from vaultembed.archive.messages import add_message
 from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
 from vaultembed.search.hybrid import by_words
@@ -97,6 +100,23 @@ def test_no_query_is_a_syntax_error(one_archive: Archive, query: str) -> None:
     except UsageError:
         return
     by_words(one_archive, parsed, 5)
+
+
+@pytest.mark.parametrize("gone", [0, 3, 150, 195])
+def test_deleted_and_stale_messages_take_no_place_among_the_best(archive: Archive, gone: int) -> None:
+    with archive.transaction():
+        for n in range(200):
+            add_message(archive, new_message("roof " * (200 - n), f"and other words {n}", message_id=str(n)))
+        best = [message_id for message_id, _ in rank_by_words(archive, "roof", 200, Filter())]
+        archive.db.execute(
+            "UPDATE messages SET deleted_at = 1 WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(best[: gone // 2]),),
+        )
+        archive.db.execute(
+            "INSERT INTO fulltext_stale(message_id) SELECT value FROM json_each(?)",
+            (json.dumps(best[gone // 2 : gone]),),
+        )
+        assert [message_id for message_id, _ in rank_by_words(archive, "roof", 10, Filter())] == best[gone:][:10]
 
 
 def test_deleted_messages_are_not_found(archive: Archive) -> None:

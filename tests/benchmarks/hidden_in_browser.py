@@ -1,7 +1,7 @@
 """Is the text that `text.hidden` takes for seen the text that a browser shows?
 
-Each HTML part of the mails in FOLDER is drawn twice by Chromium, pictures and scripts not loaded, the second time with
-all text transparent: text over which no pixel changes is not seen. Needs `pip install playwright pillow` and a Chromium.
+Each HTML part of the mails in FOLDER is drawn twice by Chromium, without pictures and scripts, the second time with all
+text transparent: text over which no pixel changes is not seen. Needs `pip install playwright pillow` and a Chromium.
 
     python -m tests.benchmarks.hidden_in_browser FOLDER [--chromium /usr/bin/chromium] [--most 300]
 """
@@ -29,13 +29,15 @@ ACTIVE = re.compile(r"(?is)<script.*?</script>|<meta[^>]*http-equiv[^>]*>|\son\w
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-lcd-text"]
 TEXTS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [], ranges = [];
+  const skipped = 'script,style,noscript,title,template,svg,math,select,textarea,button';
   while (walker.nextNode()) {
     const node = walker.currentNode, within = node.parentElement;
-    if (!node.data.trim() || within.closest('script,style,noscript,title,template,svg,math,select,textarea,button')) continue;
+    if (!node.data.trim() || within.closest(skipped)) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
     ranges.push(range);
-    found.push([node.data, [...range.getClientRects()].map(r => [r.left + scrollX, r.top + scrollY, r.width, r.height])]);
+    const places = [...range.getClientRects()].map(r => [r.left + scrollX, r.top + scrollY, r.width, r.height]);
+    found.push([node.data, places]);
   }
   window.texts = new Highlight(...ranges);
   return found;

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -196,11 +197,14 @@ def measure(path: Path, folder: Path, given: argparse.Namespace) -> None:
 
 
 def server_pid(url: str) -> int:
+    """Of this process's children: another server may be running on this machine."""
     port = url.split(":")[2].split("/")[0]
-    found = subprocess.run(
-        ["pgrep", "-f", "vaultembed mcp --http --port 0"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    return next(int(pid) for pid in found if f":{int(port):04X} " in Path(f"/proc/{pid}/net/tcp").read_text())
+    return next(
+        pid
+        for pid in children(os.getpid())
+        if b"--http" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        and f":{int(port):04X} " in Path(f"/proc/{pid}/net/tcp").read_text()
+    )
 
 
 def report(clients: Clients, taken: float) -> None:

@@ -11,6 +11,7 @@ import pytest
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import Generation, ModelRecord, create_generation
+from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.archive.vectors import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
 
 DIMENSION = 128
@@ -46,7 +47,19 @@ def filled(tmp_path_factory: pytest.TempPathFactory, clustered: np.ndarray) -> I
         yield archive, generation
 
 
-def recall(filled: tuple[Archive, Generation], clustered: np.ndarray, only: Filter, allowed: np.ndarray) -> float:
+@pytest.fixture(params=["in the file", "in memory"])
+def kept(request: pytest.FixtureRequest) -> KeptBits | None:
+    """Where the coarse index is."""
+    return KeptBits() if request.param == "in memory" else None
+
+
+def recall(
+    filled: tuple[Archive, Generation],
+    clustered: np.ndarray,
+    only: Filter,
+    allowed: np.ndarray,
+    kept: KeptBits | None,
+) -> float:
     archive, generation = filled
     rng = np.random.default_rng(1)
     found_of = []
@@ -55,25 +68,29 @@ def recall(filled: tuple[Archive, Generation], clustered: np.ndarray, only: Filt
         query = (query / np.linalg.norm(query)).astype(np.float32)
         ids = np.flatnonzero(allowed)
         best = ids[np.argsort(-(clustered[ids] @ query))[:10]] + 1
-        found = [n.message_id for n in nearest_messages(archive, generation, query, 10, only)]
+        found = [n.message_id for n in nearest_messages(archive, generation, query, 10, only, kept=kept)]
         found_of.append(len(set(found) & set(best.tolist())) / 10)
     return float(np.mean(found_of))
 
 
-def test_recall_at_10_of_the_coarse_pass(filled: tuple[Archive, Generation], clustered: np.ndarray) -> None:
-    assert recall(filled, clustered, Filter(), np.ones(COUNT, bool)) >= 0.99
+def test_recall_at_10_of_the_coarse_pass(
+    filled: tuple[Archive, Generation], clustered: np.ndarray, kept: KeptBits | None
+) -> None:
+    assert recall(filled, clustered, Filter(), np.ones(COUNT, bool), kept) >= 0.99
 
 
-@pytest.mark.parametrize("share", [0.001, 0.3, 0.95])
-def test_recall_at_10_with_a_filter(filled: tuple[Archive, Generation], clustered: np.ndarray, share: float) -> None:
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.95])
+def test_recall_at_10_with_a_filter(
+    filled: tuple[Archive, Generation], clustered: np.ndarray, share: float, kept: KeptBits | None
+) -> None:
     allowed = np.arange(1, COUNT + 1) <= share * COUNT
     only = Filter("m.sent_at <= ?", (share * COUNT,))
-    assert recall(filled, clustered, only, allowed) >= 0.99
+    assert recall(filled, clustered, only, allowed, kept) >= 0.99
 
 
 def test_a_filter_that_leaves_less_than_asked_for_gives_all_it_leaves(
-    filled: tuple[Archive, Generation], clustered: np.ndarray
+    filled: tuple[Archive, Generation], clustered: np.ndarray, kept: KeptBits | None
 ) -> None:
     archive, generation = filled
-    found = nearest_messages(archive, generation, clustered[0], 10, Filter("m.sent_at <= ?", (4,)))
+    found = nearest_messages(archive, generation, clustered[0], 10, Filter("m.sent_at <= ?", (4,)), kept=kept)
     assert sorted(n.message_id for n in found) == [1, 2, 3, 4]

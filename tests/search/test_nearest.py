@@ -11,6 +11,7 @@ import pytest
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import Generation, ModelRecord, create_generation, generation_with_id
+from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.archive.serving import not_covered, rest_beside
 from vaultembed.archive.vectors import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
 from vaultembed.errors import NotReadyError
@@ -106,14 +107,49 @@ def test_a_query_of_another_dimension_is_not_compared(archive: Archive, old: Gen
         nearest_messages(archive, old, np.ones(32, np.float32), 10, EVERYTHING)
 
 
-def test_chunks_that_are_gone_stop_nothing(archive: Archive, old: Generation, query: np.ndarray) -> None:
+@pytest.fixture(params=["in the file", "in memory"])
+def kept(request: pytest.FixtureRequest) -> KeptBits | None:
+    """Where the coarse index is."""
+    return KeptBits() if request.param == "in memory" else None
+
+
+def test_in_memory_and_in_the_file_it_leads_to_the_same(archive: Archive, old: Generation) -> None:
+    kept = KeptBits()
+    rng = np.random.default_rng(5)
+    vectors = vectors_of("old")
+    newest = COUNT // 2
+    filters = [
+        EVERYTHING,
+        *(Filter("m.sent_at >= ?", (COUNT - n,)) for n in (50, 3_000, newest)),
+        Filter("m.id % 3 = 0"),
+    ]
+    steps = [
+        "SELECT 1",
+        "DELETE FROM chunks WHERE message_id % 5 = 1",
+        "UPDATE messages SET deleted_at = 1 WHERE id % 5 = 2",
+        "UPDATE messages SET subject = 'edited' WHERE id % 5 = 3 AND id < 2000",
+    ]
+    for step in steps:
+        archive.db.execute(step)
+        for only in filters:
+            near = vectors[rng.integers(COUNT)] + 0.5 * rng.standard_normal(DIMENSION) / np.sqrt(DIMENSION)
+            asked = (near / np.linalg.norm(near)).astype(np.float32)
+            for limit in (1, 10):
+                in_file = nearest_messages(archive, old, asked, limit, only)
+                assert len(in_file) == limit
+                assert nearest_messages(archive, old, asked, limit, only, kept=kept) == in_file
+
+
+def test_chunks_that_are_gone_stop_nothing(
+    archive: Archive, old: Generation, query: np.ndarray, kept: KeptBits | None
+) -> None:
     gone = true_ids(query, 50)
     for message_id in gone:
         archive.db.execute("DELETE FROM chunks WHERE message_id = ?", (message_id,))
     assert archive.scalar("SELECT count(*) FROM vec_1") == COUNT
     allowed = np.ones(COUNT, bool)
     allowed[[n - 1 for n in gone]] = False
-    assert ids(nearest_messages(archive, old, query, 10, EVERYTHING)) == true_ids(query, 10, allowed)
+    assert ids(nearest_messages(archive, old, query, 10, EVERYTHING, kept=kept)) == true_ids(query, 10, allowed)
 
 
 @pytest.mark.parametrize(
@@ -126,23 +162,51 @@ def test_chunks_that_are_gone_stop_nothing(archive: Archive, old: Generation, qu
     ],
 )
 def test_without_its_coarse_index_every_vector_is_scored(
-    archive: Archive, old: Generation, query: np.ndarray, damage: str
+    archive: Archive, old: Generation, query: np.ndarray, damage: str, kept: KeptBits | None
 ) -> None:
     archive.db.execute(damage)
     told: list[str] = []
-    found = nearest_messages(archive, old, query, 10, EVERYTHING, on_damage=told.append)
+    found = nearest_messages(archive, old, query, 10, EVERYTHING, on_damage=told.append, kept=kept)
     assert ids(found) == true_ids(query, 10)
     assert len(told) == 1
 
 
-def test_an_empty_coarse_index_is_damage_too(archive: Archive, old: Generation, query: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE vec_1_chunks SET validity = 'x'",
+        "UPDATE vec_1_chunks SET rowids = 'x'",
+        "UPDATE vec_1_chunks SET size = -1",
+        "UPDATE vec_1_chunks SET size = 'x'",
+        "DROP TABLE vec_1_chunks",
+        "DROP TABLE vec_1_rowids",
+    ],
+)
+def test_parts_that_do_not_fit_together_are_not_kept(
+    archive: Archive, old: Generation, query: np.ndarray, damage: str
+) -> None:
+    kept = KeptBits()
+    archive.db.execute(damage)
+    for _ in range(2):
+        told: list[str] = []
+        found = nearest_messages(archive, old, query, 10, EVERYTHING, on_damage=told.append, kept=kept)
+        assert ids(found) == true_ids(query, 10)
+        assert len(told) == 1
+
+
+def test_an_empty_coarse_index_is_damage_too(
+    archive: Archive, old: Generation, query: np.ndarray, kept: KeptBits | None
+) -> None:
     archive.db.execute("DELETE FROM vec_1_chunks")
     told: list[str] = []
-    assert ids(nearest_messages(archive, old, query, 10, EVERYTHING, on_damage=told.append)) == true_ids(query, 10)
+    found = nearest_messages(archive, old, query, 10, EVERYTHING, on_damage=told.append, kept=kept)
+    assert ids(found) == true_ids(query, 10)
     assert told
 
 
-def test_a_damaged_vector_is_no_neighbour(archive: Archive, old: Generation, query: np.ndarray) -> None:
+def test_a_damaged_vector_is_no_neighbour(
+    archive: Archive, old: Generation, query: np.ndarray, kept: KeptBits | None
+) -> None:
     first, second, *_ = true_ids(query, 3)
     archive.db.execute("DROP TRIGGER vector_keeps_dimension")
     archive.db.execute("UPDATE vectors SET embedding = x'00' WHERE chunk_id = ?", (first,))
@@ -153,12 +217,14 @@ def test_a_damaged_vector_is_no_neighbour(archive: Archive, old: Generation, que
     allowed = np.ones(COUNT, bool)
     allowed[[first - 1, second - 1]] = False
     few = Filter("m.id <= ?", (EXACT_CHUNKS - 1,))
-    assert ids(nearest_messages(archive, old, query, 5, EVERYTHING)) == true_ids(query, 5, allowed)
-    assert not {first, second} & set(ids(nearest_messages(archive, old, query, 50, few)))
+    assert ids(nearest_messages(archive, old, query, 5, EVERYTHING, kept=kept)) == true_ids(query, 5, allowed)
+    assert not {first, second} & set(ids(nearest_messages(archive, old, query, 50, few, kept=kept)))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.9, 0.999])
-def test_what_a_newer_generation_speaks_for_takes_no_place(made: Path, query: np.ndarray, share: float) -> None:
+def test_what_a_newer_generation_speaks_for_takes_no_place(
+    made: Path, query: np.ndarray, share: float, kept: KeptBits | None
+) -> None:
     with open_archive(made) as archive:
         newer = fill(archive, f"new{share}", range(1, round(COUNT * share) + 1))
         try:
@@ -167,14 +233,16 @@ def test_what_a_newer_generation_speaks_for_takes_no_place(made: Path, query: np
             assert rest.share == pytest.approx(1 - share, abs=1e-4)
             allowed = np.arange(COUNT) >= round(COUNT * share)
             truth = true_ids(query, 10, allowed)
-            found = ids(nearest_messages(archive, older, query, 200, EVERYTHING, rest=rest))
+            found = ids(nearest_messages(archive, older, query, 200, EVERYTHING, rest=rest, kept=kept))
             assert len(found) == min(200, int(allowed.sum()))
             assert len(set(found[:10]) & set(truth)) >= 9
             # taken out of the list afterwards, they would have left that much less of it
-            afterwards = [i for i in ids(nearest_messages(archive, older, query, 200, EVERYTHING)) if allowed[i - 1]]
+            afterwards = [
+                i for i in ids(nearest_messages(archive, older, query, 200, EVERYTHING, kept=kept)) if allowed[i - 1]
+            ]
             assert len(afterwards) < len(found)
             only = Filter("m.sent_at >= ?", (COUNT - 15,))
-            assert sorted(ids(nearest_messages(archive, older, query, 200, only, rest=rest))) == list(
+            assert sorted(ids(nearest_messages(archive, older, query, 200, only, rest=rest, kept=kept))) == list(
                 range(COUNT - 14, COUNT + 1)
             )
             assert not_covered(archive, [newer, older]).total == 0

@@ -9,7 +9,9 @@ import pytest
 from tests.kit.archives import add
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive import vectors
 from vaultembed.archive.database import open_archive
+from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NoGenerationError, NotEmbeddedError
@@ -82,3 +84,31 @@ def test_what_has_no_vectors_is_told_with_the_reason(path: Path) -> None:
         ids(path, 6)
     with pytest.raises(NotEmbeddedError, match="failed"):
         ids(path, 2)
+
+
+def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "CANDIDATES", 0)  # or so few chunks are all looked at
+    kept = KeptBits()
+
+    def compare(limit: int, message_ids: range) -> None:
+        """Four times as many candidates as asked for are all that there are."""
+        for message_id in message_ids:
+            found = ids(path, message_id, limit=limit, kept_bits=kept)
+            assert len(found) == limit
+            assert found == ids(path, message_id, limit=limit)
+            some = Filters(after="1970-01-03")
+            assert ids(path, message_id, limit=5, kept_bits=kept, filters=some) == ids(
+                path, message_id, limit=5, filters=some
+            )
+
+    with open_archive(path) as archive:
+        for n in range(5, 30):
+            add(archive, "", f"word{n} body{n % 7} text", message_id=str(n), sent_at=n * 86_400)
+        run(archive)
+        compare(15, range(1, 10))
+        add(archive, "", "word3 body3 text", message_id="new", sent_at=5 * 86_400)
+        archive.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = 17")
+        run(archive)
+        compare(15, range(1, 10))
+        run(archive, WordHashEmbedder("another"))
+        compare(15, range(1, 10))

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kit.assistant import assistant_over_http, http_server
 from tests.kit.processes import vaultembed
+from vaultembed.serving.http import HttpSettings, _listen
 
 WORD = "t0ken-of-more-than-32-characters-0123456789"
 EVERYWHERE = "0.0.0.0"  # noqa: S104
@@ -245,6 +246,13 @@ def test_a_token_that_others_may_know_is_refused(
         path.chmod(mode)
     refused = vaultembed("mcp", "--http", "--port", "0", "--token-file", path, archive=answering)
     assert (refused.returncode, why in refused.stderr) == (2, True), refused.stderr
+
+
+def test_no_answer_waits_for_its_headers_to_be_acknowledged() -> None:
+    with _listen(HttpSettings(port=0)) as listening, socket.create_connection(listening.getsockname()) as _:
+        connected, _ = listening.accept()
+        with connected:
+            assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_that_is_taken_is_told(answering: Path, url: str) -> None:

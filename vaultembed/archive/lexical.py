@@ -16,6 +16,7 @@ COMMON: Final = 0.2
 _NEVER_COMMON: Final = 10
 """Messages that a word may stand in, however few there are."""
 
+_HIDDEN: Final = 100
 _TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2"])  # of messages_fts
 
 
@@ -46,13 +47,19 @@ def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
 
 def rank_by_words(archive: Archive, match: str, limit: int, only: Filter) -> list[tuple[int, float]]:
     """(message id, bm25 score; higher is better), best first. `match` is an FTS5 expression."""
-    rows = archive.rows(
-        f"SELECT m.id, -bm25(messages_fts, {_WEIGHTS}) AS score FROM messages_fts f JOIN messages m ON m.id = f.rowid"
-        " WHERE messages_fts MATCH ? AND m.deleted_at IS NULL"
-        f" AND m.id NOT IN (SELECT message_id FROM fulltext_stale) AND ({only.sql})"
-        " ORDER BY score DESC, m.id LIMIT ?",
-        (match, *only.bindings, limit),
-    )
+    rows: list[tuple[int, float]] = []
+    # Without a filter the best of the index are the result but for a few that are deleted or stale: of thousands that
+    # match, only so many are looked up.
+    for most in (limit + _HIDDEN, -1) if only.is_empty and limit >= 0 else (-1,):
+        rows = archive.rows(
+            f"SELECT m.id, f.score FROM (SELECT rowid AS id, -bm25(messages_fts, {_WEIGHTS}) AS score FROM messages_fts"
+            " WHERE messages_fts MATCH ? ORDER BY score DESC, rowid LIMIT ?) f JOIN messages m ON m.id = f.id"
+            f" WHERE m.deleted_at IS NULL AND m.id NOT IN (SELECT message_id FROM fulltext_stale) AND ({only.sql})"
+            " ORDER BY f.score DESC, m.id LIMIT ?",
+            (match, most, *only.bindings, limit),
+        )
+        if len(rows) == limit:
+            break
     return [(int(row[0]), float(row[1])) for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,16 @@ class Migration:
 
 def read_migrations(directory: Path | None = None) -> tuple[Migration, ...]:
     """All migrations, in order."""
-    directory = directory or schema_dir()
+    return _own_migrations() if directory is None else _read(directory)
+
+
+@functools.cache
+def _own_migrations() -> tuple[Migration, ...]:
+    """Read once: they are asked for at every opening of an archive, and a server opens one for every call."""
+    return _read(schema_dir())
+
+
+def _read(directory: Path) -> tuple[Migration, ...]:
     found = []
     for up in sorted(directory.glob("[0-9]*.up.sql")):
         version, _, name = up.name.removesuffix(".up.sql").partition("_")

@@ -2,7 +2,7 @@
 
 Two representations of the same normalised vectors: float16 rows in `vectors` (the truth) and one bit a dimension in
 `vec_<generation>` (the coarse index). A search takes as candidates the chunks within a Hamming distance of the query,
-and scores those exactly.
+and scores those exactly. A process that answers many searches keeps the coarse index in memory (`kept_bits`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import Generation, count_chunks
+from vaultembed.archive.generations import Generation, count_chunks, coverage_of
+from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.archive.serving import Rest
-from vaultembed.errors import NotReadyError
+from vaultembed.errors import DamageError, NotReadyError
 
 _NORM_TOLERANCE: Final = 0.01
 EXACT_CHUNKS: Final = 20_000
@@ -35,6 +36,7 @@ _SMALL_REST: Final = 0.2
 _BLOCK: Final = 8_192
 """Rows scored at a time: all of 10^6 would take two gigabytes."""
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
+_NO_NEIGHBOUR: Final = -2.0
 
 Floats = npt.NDArray[np.float32]
 
@@ -79,7 +81,7 @@ WHERE m.deleted_at IS NULL AND ({condition})
 _OF_MESSAGES: Final = "FROM messages m CROSS JOIN chunks c ON c.generation_id = ? AND c.message_id = m.id" + _CURRENT
 # begins with the chunks of a small generation, however many messages there are
 _OF_GENERATION: Final = "FROM chunks c CROSS JOIN messages m ON m.id = c.message_id AND c.generation_id = ?" + _CURRENT
-# begins with the candidates of the coarse pass
+# begins with chunks that are near
 _OF_CHUNKS: Final = (
     "FROM json_each(?) near CROSS JOIN chunks c ON c.id = near.value AND c.generation_id = ?"
     " CROSS JOIN messages m ON m.id = c.message_id" + _CURRENT
@@ -95,11 +97,12 @@ def nearest_messages(
     *,
     rest: Rest | None = None,
     on_damage: Callable[[str], None] = lambda _: None,
+    kept: KeptBits | None = None,
 ) -> list[Neighbour]:
-    """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`.
+    """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`, or `kept` and a `snapshot`.
 
     `rest`: only these messages; for the others another generation speaks. `on_damage` is told when the coarse index
-    cannot be used; all vectors are scored then.
+    cannot be used; all vectors are scored then. `kept`: the coarse indexes in memory, in place of those in the file.
 
     Raises:
         NotReadyError: the query's vector has another dimension, so it is of another space.
@@ -110,35 +113,37 @@ def nearest_messages(
             f" which have {generation.dimension} dimensions"
         )
     everything = rest.listing if rest else Filter()
+    passing = _both(only, rest.condition if rest else Filter())
     stored = count_chunks(archive, generation.id)
-    if stored <= EXACT_CHUNKS:
-        small = _both(only, rest.condition if rest else Filter())
-        sql = _OF_GENERATION.format(condition=small.sql, bytes=2 * generation.dimension)
-        return _score(archive, sql, (generation.id, *small.bindings), query, limit)
+    if stored <= (EXACT_CHUNKS if kept is None else 2 * CANDIDATES):
+        sql = _OF_GENERATION.format(condition=passing.sql, bytes=2 * generation.dimension)
+        return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
+    candidates = max(CANDIDATES, 4 * limit)
     if not only.is_empty:
         matching = archive.scalar(
             f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
             (*only.bindings, EXACT_CHUNKS),
         )
-        if matching < EXACT_CHUNKS:
-            return _exact(archive, generation, query, _both(only, rest.condition if rest else Filter()), limit)
-    candidates = round(max(CANDIDATES, 4 * limit) / (rest.share if rest else 1))
+        few = EXACT_CHUNKS
+        if kept is not None and 0 < matching < EXACT_CHUNKS:
+            # so many more candidates that as many as ever pass; or all that do, where they are no more
+            candidates = few = candidates * coverage_of(archive, None).live // matching
+        if matching < few:
+            return _exact(archive, generation, query, passing, limit)
+    candidates = round(candidates / (rest.share if rest else 1))
     try:
-        ids = _coarse(archive, generation, query, stored, candidates)
+        if kept is None:
+            ids = _coarse(archive, generation, query, stored, candidates)
+        else:
+            ids = kept.distances(archive, generation, query).nearest(candidates)
         if not ids:
             on_damage("it is empty")
-    except (apsw.SQLError, apsw.CorruptError) as error:
+    except (apsw.SQLError, apsw.CorruptError, DamageError) as error:
         on_damage(str(error))
         ids = []
-    found: list[Neighbour] = []
-    if ids:
-        sql = _OF_CHUNKS.format(
-            condition=_both(only, rest.condition if rest else Filter()).sql, bytes=2 * generation.dimension
-        )
-        bindings = (json.dumps(ids), generation.id, *only.bindings)
-        found = _score(archive, sql, bindings, query, limit)
+    found = _score_near(archive, generation, ids, query, passing, limit)
     if len(found) < limit:
         # most candidates were filtered out, deleted or edited since: what is left must be looked at itself
         found = _exact(archive, generation, query, _both(only, everything), limit)
@@ -213,6 +218,43 @@ def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) ->
     return distances
 
 
+def _score_near(
+    archive: Archive, generation: Generation, ids: Sequence[int], query: Floats, only: Filter, limit: int
+) -> list[Neighbour]:
+    """As `_score`, among these chunks. Whether they count is asked of the best alone, unless too few of those do."""
+    rows = archive.rows(
+        "SELECT v.chunk_id, v.embedding FROM json_each(?) near CROSS JOIN vectors v ON v.chunk_id = near.value"
+        " AND length(v.embedding) = ?",
+        (json.dumps(ids), 2 * generation.dimension),
+    )
+    if not rows:
+        return []
+    scores = _scores([row[1] for row in rows], query)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > _NO_NEIGHBOUR]
+    sql = _OF_CHUNKS.format(condition=only.sql, bytes=2 * generation.dimension)
+    best: list[Neighbour] = []
+    for some in (order[: 2 * limit].tolist(), order[2 * limit :].tolist()):
+        if some and len(best) < limit:
+            ranked = {rows[i][0]: float(scores[i]) for i in some}
+            found = archive.rows(
+                f"SELECT c.message_id, c.id, c.char_start, c.char_end {sql}",
+                (json.dumps(list(ranked)), generation.id, *only.bindings),
+            )
+            found.sort(key=lambda row: -ranked[row[1]])
+            best = _best_of_messages([*best, *(_neighbour(row, ranked[row[1]]) for row in found)], limit)
+    return best
+
+
+def _scores(embeddings: Sequence[bytes], query: Floats) -> Floats:
+    """Of each, (n,); _NO_NEIGHBOUR for a damaged vector, which must not stop the search."""
+    matrix = np.frombuffer(b"".join(embeddings), "<f2").reshape(len(embeddings), -1)
+    # not "@": BLAS would take every core for a millisecond's work, and threads that ask at once wait for each other
+    scores: Floats = np.vecdot(matrix.astype(np.float32), query)
+    scores[~np.isfinite(scores)] = _NO_NEIGHBOUR
+    return scores
+
+
 def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, limit: int) -> list[Neighbour]:
     """The best chunk of each of the best messages, best first."""
     rows = archive.db.execute(
@@ -220,18 +262,16 @@ def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, l
     )
     best: list[Neighbour] = []
     while block := list(itertools.islice(rows, _BLOCK)):
-        matrix = np.frombuffer(b"".join(row[4] for row in block), "<f2").reshape(len(block), -1)
-        scores = matrix.astype(np.float32) @ query
-        scores[~np.isfinite(scores)] = -2.0  # a damaged vector is no neighbour, and must not stop the search
-        order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] >= -1.5]
-        of_block = _best_of_messages((_neighbour(block[i], scores[i]) for i in order), limit)
+        scores = _scores([row[4] for row in block], query)
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] > _NO_NEIGHBOUR]
+        of_block = _best_of_messages((_neighbour(block[i], float(scores[i])) for i in order), limit)
         best = _best_of_messages(sorted([*best, *of_block], key=lambda neighbour: -neighbour.score), limit)
     return best
 
 
-def _neighbour(row: tuple[Any, ...], score: np.float32) -> Neighbour:
-    message_id, chunk_id, char_start, char_end, _ = row
-    return Neighbour(message_id, chunk_id, char_start, char_end, float(score))
+def _neighbour(row: tuple[Any, ...], score: float) -> Neighbour:
+    message_id, chunk_id, char_start, char_end, *_ = row
+    return Neighbour(message_id, chunk_id, char_start, char_end, score)
 
 
 def _best_of_messages(neighbours: Iterable[Neighbour], limit: int) -> list[Neighbour]:

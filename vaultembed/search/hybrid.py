@@ -12,6 +12,7 @@ from vaultembed.archive.lexical import newest, rank_by_words
 from vaultembed.search.query import Query
 
 if TYPE_CHECKING:  # text search does without numpy
+    from vaultembed.archive.kept_bits import KeptBits
     from vaultembed.archive.serving import Rest
     from vaultembed.archive.vectors import Neighbour
     from vaultembed.models.protocol import Vectors
@@ -90,10 +91,13 @@ def by_meaning(
     limit: int,
     rest: Rest | None = None,
     on_damage: Callable[[str], None] = lambda _: None,
+    kept_bits: KeptBits | None = None,
+    without: int | None = None,
 ) -> list[Hit]:
     """Best first by cosine similarity of the best chunk. `vector`: (dimension,), of the generation's space.
 
-    `rest`: only for these messages; `on_damage` is told when the coarse index cannot be used.
+    `rest`: only for these messages; `on_damage` is told when the coarse index cannot be used. `kept_bits`: the coarse
+    indexes, where they are kept in memory. `without`: the id of a message to be left out.
     """
     from vaultembed.archive.vectors import nearest_messages
 
@@ -101,16 +105,27 @@ def by_meaning(
         span = Span(found.chunk_id, found.char_start, found.char_end)
         return Hit(found.message_id, found.score, None, Signal(rank, found.score, generation.id), span)
 
-    archive.load_vec()
-    nearest = nearest_messages(archive, generation, vector, limit, query.only, rest=rest, on_damage=on_damage)
-    return [hit(rank, found) for rank, found in enumerate(nearest, 1)]
+    if kept_bits is None:
+        archive.load_vec()
+    most = limit if without is None else limit + 1
+    nearest = nearest_messages(
+        archive, generation, vector, most, query.only, rest=rest, on_damage=on_damage, kept=kept_bits
+    )
+    others = [found for found in nearest if found.message_id != without][:limit]
+    return [hit(rank, found) for rank, found in enumerate(others, 1)]
 
 
 def by_voices(
-    archive: Archive, query: Query, voices: Sequence[Voice], limit: int, on_damage: Callable[[int, str], None]
+    archive: Archive,
+    query: Query,
+    voices: Sequence[Voice],
+    limit: int,
+    on_damage: Callable[[int, str], None],
+    kept_bits: KeptBits | None = None,
+    without: int | None = None,
 ) -> list[Hit]:
     """The rankings of all generations that answer, one after the other: no message is in two of them. `fuse` makes one
-    ranking of them."""
+    ranking of them. `kept_bits`, `without`: as `by_meaning`."""
     hits: list[Hit] = []
     for voice in voices:
         generation = voice.generation
@@ -118,7 +133,7 @@ def by_voices(
         def damaged(reason: str, generation_id: int = generation.id) -> None:
             on_damage(generation_id, reason)
 
-        hits += by_meaning(archive, query, generation, voice.vector, limit, voice.rest, damaged)
+        hits += by_meaning(archive, query, generation, voice.vector, limit, voice.rest, damaged, kept_bits, without)
     return hits
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
 from vaultembed.archive.fulltext import count_stale
 from vaultembed.archive.generations import Generation, coverage_of
 from vaultembed.archive.reading import Summary, read_body, read_summary
@@ -23,6 +23,9 @@ from vaultembed.service.dates import iso
 from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.text.passages import best_passage
+
+if TYPE_CHECKING:  # text search does without numpy
+    from vaultembed.archive.kept_bits import KeptBits
 
 _NO_SUBJECT: Final = "Subject: \n\n"
 """As msgvault begins the text of a chat message."""
@@ -89,8 +92,10 @@ def search_archive(
     limit: int = 10,
     offset: int = 0,
     open_embedder: Opener = open_model_of,
+    kept_bits: KeptBits | None = None,
 ) -> Result[SearchView]:
-    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation.
+    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation;
+    `kept_bits` are the coarse indexes of this archive, where a process keeps them.
 
     A query of filters alone, in the text or beside it, gives the newest messages that pass them.
 
@@ -107,7 +112,8 @@ def search_archive(
     notes: list[str] = []
     meant = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
-    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
+    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if meant else None
         silent = why_silent(archive, serving) if meant else None
@@ -120,7 +126,7 @@ def search_archive(
             answering = answer(archive, serving, query.text, open_embedder)
         main = serving.main if serving else None
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes)
+        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes, kept_bits)
         found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
         stale = count_stale(archive)
         view = SearchView(
@@ -143,7 +149,13 @@ def search_archive(
 
 
 def _hits(
-    archive: Archive, query: Query, mode: Mode, answering: Answering | None, limit: int, notes: list[str]
+    archive: Archive,
+    query: Query,
+    mode: Mode,
+    answering: Answering | None,
+    limit: int,
+    notes: list[str],
+    kept_bits: KeptBits | None,
 ) -> list[Hit]:
     if answering is None:
         return by_words(archive, query, limit)
@@ -155,7 +167,7 @@ def _hits(
         )
 
     depth = limit if mode == "vector" else max(DEPTH, limit)
-    meaning = by_voices(archive, query, answering.voices, depth, on_damage)
+    meaning = by_voices(archive, query, answering.voices, depth, on_damage, kept_bits)
     if mode == "vector":
         # of one generation, the similarities themselves; of two, they cannot be compared
         return meaning if len(answering.voices) == 1 else fuse([], meaning, limit, answering.shares)

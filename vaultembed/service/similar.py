@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.filters import Filter
+from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
 from vaultembed.archive.generations import Generation
 from vaultembed.archive.outcomes import outcome_of
 from vaultembed.archive.reading import read_summary
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
-from vaultembed.search.conditions import Filters, all_of
+from vaultembed.search.conditions import Filters
 from vaultembed.search.hybrid import by_voices, fuse
 from vaultembed.search.query import Query
 from vaultembed.search.serving import Serving, find_serving
@@ -19,6 +19,9 @@ from vaultembed.search.similar import voices_like
 from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.service.searching import NO_FILTERS, Found, found_view
+
+if TYPE_CHECKING:
+    from vaultembed.archive.kept_bits import KeptBits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,16 @@ class SimilarView:
 
 
 def similar_messages(
-    archive_path: Path, message_id: int, *, filters: Filters = NO_FILTERS, limit: int = 10, offset: int = 0
+    archive_path: Path,
+    message_id: int,
+    *,
+    filters: Filters = NO_FILTERS,
+    limit: int = 10,
+    offset: int = 0,
+    kept_bits: KeptBits | None = None,
 ) -> Result[SimilarView]:
     """The `limit` messages most like one, after the `offset` best. Needs no model: its vectors are stored.
+    `kept_bits`: as `search_archive`.
 
     Raises:
         MessageMissingError: there is none with that id.
@@ -44,7 +54,7 @@ def similar_messages(
         NotEmbeddedError: it has no vectors: it is blank, failed, or outside the scope.
         QueryError: a filter makes no sense.
     """
-    only = all_of([filters.condition(), Filter("m.id <> ?", (message_id,))])
+    query = Query("", (), (), filters.condition())
     notes: list[str] = []
 
     def on_damage(generation_id: int, reason: str) -> None:
@@ -53,7 +63,8 @@ def similar_messages(
             " which is slow. Next: vaultembed doctor --fix"
         )
 
-    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
+    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
             raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
         serving = find_serving(archive)
@@ -63,8 +74,8 @@ def similar_messages(
         answering = voices_like(archive, serving, message_id)
         if answering is None:
             raise _no_vectors(archive, serving, message_id)
-        query = Query("", (), (), only)
-        hits = by_voices(archive, query, answering.voices, offset + limit + 1, on_damage)
+        # a filter that leaves out one message would have to be counted, to see that it leaves out no more
+        hits = by_voices(archive, query, answering.voices, offset + limit + 1, on_damage, kept_bits, message_id)
         if len(answering.voices) > 1:
             hits = fuse([], hits, offset + limit + 1, answering.shares)
         view = SimilarView(

@@ -118,7 +118,11 @@ def _listen(settings: HttpSettings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
+        listening = socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
+        # Inherited by each connection; asyncio sets it on sockets of its own making alone. Without, the body of an
+        # answer waits 40 ms for the client to acknowledge the headers.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, UnicodeError) as error:
         raise StorageError(
             f"cannot listen on {settings.host}, port {settings.port}: {error}", "Choose another: --port N"

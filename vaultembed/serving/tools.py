@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.archive.listing import Position
 from vaultembed.errors import UsageError
 from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
@@ -93,11 +94,13 @@ class AggregateAnswer:
 
 
 class Tools:
-    """The tools of one archive. The file is opened for each call, read-only: what others commit is seen by the next."""
+    """The tools of one archive. The file is opened for each call, read-only: what others commit is seen by the next.
+    The coarse indexes are kept, and follow it."""
 
     def __init__(self, archive: Path, embedders: KeptEmbedders) -> None:
         self._archive = archive
         self._embedders = embedders
+        self._kept_bits = KeptBits()
 
     def search_messages(self, given: SearchArguments) -> SearchAnswer:
         asked = given.asked()
@@ -111,6 +114,7 @@ class Tools:
             limit=limit,
             offset=offset,
             open_embedder=self._embedders.open,
+            kept_bits=self._kept_bits,
         )
         fence = Fence()
         view = found.data
@@ -126,7 +130,14 @@ class Tools:
         asked = given.asked()
         offset = _offset(given.cursor, asked, DEEPEST - 1)
         limit = min(given.limit, DEEPEST - offset)
-        found = similar_messages(self._archive, given.message_id, filters=given.filters(), limit=limit, offset=offset)
+        found = similar_messages(
+            self._archive,
+            given.message_id,
+            filters=given.filters(),
+            limit=limit,
+            offset=offset,
+            kept_bits=self._kept_bits,
+        )
         fence = Fence()
         view = found.data
         return SearchAnswer(
