@@ -242,8 +242,9 @@ def test_a_model_that_hangs_is_ended_and_the_next_search_has_another(answering: 
         assert model not in children_of(pid)
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
+def children_of(pid: int) -> set[int]:
+    # a set: the children of a thread that ends pass to another while these are read
+    return {int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()}
 
 
 def test_work_that_cannot_be_interrupted_keeps_its_place_and_nobody_waiting() -> None:
