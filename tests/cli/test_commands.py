@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -270,6 +271,32 @@ def test_the_home_of_somebody_who_is_not_here_is_a_usage_error(tmp_path: Path, a
     assert (done.returncode, "~nosuchuser/a.db" in done.stderr, "bug" in done.stderr) == (2, True, False)
     error = json.loads(vaultembed(*arguments, "--json", archive=archive).stdout)["error"]
     assert error["kind"] == "UsageError"
+
+
+def test_a_model_in_the_home_of_somebody_who_is_not_here_is_named(tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    assert vaultembed("import", mbox(tmp_path / "box", [mail("a", "b")]), archive=archive).returncode == 0
+    model = "~nosuchuser/x.gguf"
+    done = vaultembed("embeddings", "build", "--model", model, archive=archive)
+    assert (done.returncode, model in done.stderr, "bug" in done.stderr) == (4, True, False)
+
+
+def test_an_error_of_the_disk_is_told_in_words_and_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "some/file")
+
+    monkeypatch.setattr("vaultembed.cli.statistics.run", fail)
+    for arguments in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["vaultembed", "stats", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 74
+        told = capsys.readouterr()
+        assert "some/file: Permission denied" in (told.out if arguments else told.err)
+        if arguments:
+            assert json.loads(told.out)["error"]["code"] == "storage_failed"
 
 
 @pytest.mark.parametrize("as_json", [False, True])

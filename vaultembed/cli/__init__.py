@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
     """Entry point of `vaultembed`. No traceback ever reaches a person, unless VAULTEMBED_DEBUG is set."""
     from vaultembed.cli.app import app
-    from vaultembed.errors import VaultembedError
+    from vaultembed.cli.output import tell
+    from vaultembed.errors import StorageError, VaultembedError
+
+    def end(error: VaultembedError) -> NoReturn:
+        command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "vaultembed")
+        tell(command, "--json" in sys.argv, error)
+        sys.exit(error.exit_code)
 
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
     except VaultembedError as error:  # before the command itself began
-        from vaultembed.cli.output import tell
-
-        command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "vaultembed")
-        tell(command, "--json" in sys.argv, error)
-        sys.exit(error.exit_code)
+        end(error)
     except BrokenPipeError:  # `vaultembed search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
         if os.environ.get("VAULTEMBED_DEBUG"):
             raise
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(74)
+        end(StorageError(": ".join(str(part) for part in (error.filename, error.strerror or error) if part)))
     except Exception as error:
         if os.environ.get("VAULTEMBED_DEBUG"):
             raise

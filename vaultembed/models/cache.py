@@ -26,9 +26,25 @@ FOLDER_VARIABLE: Final = "VAULTEMBED_MODELS"
 
 
 def models_folder() -> Path:
-    """`VAULTEMBED_MODELS`, else the user's cache folder. Need not exist."""
+    """`VAULTEMBED_MODELS`, else the user's cache folder. Need not exist.
+
+    Raises:
+        ModelError: as `in_full`.
+    """
     chosen = os.environ.get(FOLDER_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaultembed") / "models"
+    return in_full(Path(chosen)) if chosen else platformdirs.user_cache_path("vaultembed") / "models"
+
+
+def in_full(path: Path) -> Path:
+    """With the home of whoever "~" or "~name" stands for.
+
+    Raises:
+        ModelError: that has no home here.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ModelError(f"{path}: there is no home {path.parts[0]}", "Write the path in full.") from error
 
 
 def pull_command(model: RegistryModel) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultembed.errors import ModelError
-from vaultembed.models.cache import cached_file, pull_command, remembered_sha256
+from vaultembed.models.cache import cached_file, in_full, pull_command, remembered_sha256
 from vaultembed.models.convert import CONVERTER
 from vaultembed.models.inspection import facts_of_file, inspect_file
 from vaultembed.models.model_file import ModelFile, verify
@@ -36,7 +36,7 @@ def resolve_model(
         ModelError: no such model, not fetched yet, or its file is unusable; the hint says what to type.
     """
     if _is_path(name_or_path):
-        return _resolve_path(Path(name_or_path).expanduser(), document_prefix or "", query_prefix or "")
+        return _resolve_path(in_full(Path(name_or_path)), document_prefix or "", query_prefix or "")
     model = find_model(name_or_path)
     found = cached_file(model)
     if found is None:
