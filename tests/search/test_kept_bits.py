@@ -229,6 +229,22 @@ def test_an_archive_copied_over_it_is_read_anew(path: Path, tmp_path: Path) -> N
         check(kept, archive)
 
 
+def test_an_older_copy_over_it_that_went_on_otherwise_is_read_anew(path: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copyfile(path, tmp_path / "copy.db"))
+    with open_archive(path) as archive:
+        fill(archive, 60, 50)
+        run(archive)
+    kept = KeptBits()
+    with reading(path) as archive:
+        assert check(kept, archive)
+    shutil.copyfile(copy, path)  # the same inode
+    with open_archive(path) as archive:
+        fill(archive, 40, 500)  # gives ids that the other messages had
+        run(archive)
+    with reading(path) as archive:
+        assert check(kept, archive)
+
+
 def test_a_repaired_index_is_read_anew(path: Path) -> None:
     kept = KeptBits()
     with open_archive(path) as archive:

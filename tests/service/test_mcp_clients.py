@@ -22,7 +22,7 @@ CLIENTS = {
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places are those of Linux")
 
 
-ELSEWHERE = ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "VAULTEMBED_MODELS")
+ELSEWHERE = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CLAUDE_CONFIG_DIR", "VAULTEMBED_MODELS")
 
 
 def install(
@@ -101,6 +101,8 @@ def test_a_folder_of_models_that_the_shell_names_is_named_to_the_client(tmp_path
     assert "env" not in written(tmp_path, client)
     install(tmp_path, client, "--write", VAULTEMBED_MODELS=str(tmp_path / "models"))
     assert written(tmp_path, client)["env"] == {"VAULTEMBED_MODELS": str(tmp_path / "models")}
+    install(tmp_path, client, "--write", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert written(tmp_path, client)["env"] == {"VAULTEMBED_MODELS": str(tmp_path / "cache/vaultembed/models")}
 
 
 def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -> None:

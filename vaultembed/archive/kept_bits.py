@@ -134,12 +134,13 @@ class KeptBits:
         if kept is not None and kept.seen == seen:
             return kept
         with held(self._lock):  # the others would do the same work
-            kept = self._kept.pop(generation.id, None)
+            kept = self._kept.get(generation.id)
             if kept is None or kept.seen != seen:
                 if kept is not None and not _can_follow(archive, kept.seen, seen):
                     kept = None
                 kept = _follow(archive, generation, kept, seen)
             self._kept[generation.id] = kept
+            self._kept.move_to_end(generation.id)
             while len(self._kept) > self._MOST:
                 self._kept.popitem(last=False)
             return kept
@@ -162,6 +163,8 @@ _CHUNK: Final = "SELECT id, message_id, text_hash, embedded_at FROM chunks"
 def _can_follow(archive: Archive, old: _Seen, new: _Seen) -> bool:
     """Whether an id means the same chunk as before."""
     if (old.file, old.schema) != (new.file, new.schema):
+        return False
+    if new.highest < old.highest:  # an older snapshot, or an older copy written over the file, which gives ids again
         return False
     newest = old.newest and archive.row(f"{_CHUNK} WHERE id = ?", old.newest[:1])
     return newest in (None, old.newest)

@@ -91,7 +91,7 @@ def _server(client: Client, archive_path: Path) -> dict[str, Any]:
     # They start it in the folder that is open: without -P, Python would run a json.py that lies there
     arguments = ["-P", "-m", NAME, "mcp", "--archive", str(archive_path.absolute())]
     command: dict[str, Any] = {"command": sys.executable, "args": arguments}
-    if os.environ.get(FOLDER_VARIABLE):  # nor does a desktop set this
+    if any(os.environ.get(name) for name in (FOLDER_VARIABLE, "XDG_CACHE_HOME")):  # nor does a desktop set these
         command["env"] = {FOLDER_VARIABLE: str(models_folder().absolute())}
     return command if client == "claude-desktop" else {"type": "stdio", **command}
 
