@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vaultembed.text.colours import BLACK, WHITE, attribute_colour, contrast, css_colour
 from vaultembed.text.css import parse_sheet, parse_style
 from vaultembed.text.html import html_to_text
-from vaultembed.text.seen import is_wanted
+from vaultembed.text.properties import is_wanted
 
 
 def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
@@ -39,7 +39,25 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<style>.x{display:block} .x{display:none}</style><p class=x>secret</p>",
         "<style>p.x{display:none} .x{display:block}</style><p class=x>secret</p>",
         "<style>.x{display:none !important}</style><p class=x style='display:block'>secret</p>",
+        "<style>.x{display:none}</style><style media='print'>.x{display:block}</style><p class=x>secret</p>",
+        "<style>/*</style><style>.x{display:none}</style><p class=x>secret</p>",
+        "<style>body{& div{&.x{display:none}}}</style><div class=x>secret</div>",
+        "<style>.x{@media screen{display:none}}</style><p class=x>secret</p>",
+        "<style>.x::-webkit-scrollbar, .x{display:none}</style><p class=x>secret</p>",
+        "<style>.x:defined{display:none}</style><p class=x>secret</p>",
+        # by what comes after it and is nothing
+        "<p style='display:none;display:foo'>secret</p>",
+        "<p style='display:none;display:inline-block\\9'>secret</p>",
+        "<p style='display:none;display:block !ie'>secret</p>",
+        "<p style='color:#fff;color:foo'>secret</p>",
+        "<p style='color:#fff;color:000'>secret</p>",
+        "<p style='font-size:0;font:bold 14px'>secret</p>",
+        "<p style='background:#000 foo;color:#fff'>secret</p>",
+        "<p style='opacity:0;opacity:x'>secret</p>",
+        "<p style='height:0px;height:99;overflow:hidden'>secret</p>",
         # on a screen like any other
+        "<style>@media (1px<width<9000px){.x{display:none}}</style><p class=x>secret</p>",
+        "<style>@media (not (max-width:1px)){.x{display:none}}</style><p class=x>secret</p>",
         "<style>@media screen{.x{display:none}}</style><p class=x>secret</p>",
         "<style>@media only screen and (min-width:600px){.x{display:none}}</style><p class=x>secret</p>",
         "<style>@media print, (width >= 40em){.x{display:none}}</style><p class=x>secret</p>",
@@ -64,7 +82,28 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<a href=x style='color:white'>secret</a>",
         "<font color=white><div>secret</div></font>",
         "<div style='color:white'><a name=x>secret</a></div>",
+        "<div bgcolor=#000000><font color=#ffffff>secret</font></div>",
+        "<span style='background:#000'><p style='color:#fff'>secret</p></span>",
+        "<div style='background:#000;height:0;color:#fff'>secret</div>",
+        "<div style='background:#000;display:contents;color:#fff'>secret</div>",
+        "<p style='color:#fff;text-shadow:0 0 0 #fff'>secret</p>",
+        "<p style='color:transparent;background:linear-gradient(#fff,#fff);background-clip:text'>secret</p>",
+        "<p style='color:#fff;background:linear-gradient(#000,#000) no-repeat 0 0/0 0'>secret</p>",
+        "<p style='color:oklch(100% 0 0)'>secret</p>",
+        "<p style='color:lab(100% 0 0)'>secret</p>",
+        "<p style='color:color(display-p3 1 1 1)'>secret</p>",
+        "<p style='color:window'>secret</p>",
+        "<p style='opacity:.12;color:#aaa'>secret</p>",
         # by size
+        "<p style='font-size:calc(16px - 16px)'>secret</p>",
+        "<p style='font-size:min(0px, 1em)'>secret</p>",
+        "<p style='opacity:calc(1 - 1)'>secret</p>",
+        "<p style='-webkit-filter:opacity(0)'>secret</p>",
+        "<p style='block-size:0;overflow:hidden'>secret</p>",
+        "<p style='contain:paint;height:0'>secret</p>",
+        "<p style='transform:matrix(0,0,0,0,0,0)'>secret</p>",
+        "<p style='transform:rotateX(90deg)'>secret</p>",
+        "<div style='height:18px;line-height:60px;overflow:hidden'>secret</div>",
         "<span style='font:0/0 a'>secret</span>",
         "<span style='font-size:.1em'>secret</span>",
         "<div style='font-size:20%'><span style='font-size:50%'>secret</span></div>",
@@ -94,7 +133,13 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<div style='max-height:1.5em;overflow-y:clip'><p>&nbsp;</p><p></p><p>&nbsp;<p>&nbsp;</p><p>secret</p></div>",
         "<div style='height:40px;overflow:hidden'><p style='margin-top:100px'>secret</p></div>",
         "<div style='height:40px;overflow:hidden'><div style='padding:50px 0'></div>secret</div>",
+        "<p style='margin-inline-start:-9999px'>secret</p>",
+        "<p style='left:calc(0px - 9999px);position:absolute'>secret</p>",
+        "<p style='position:fixed;left:1300px'>secret</p>",
+        "<p style='text-indent:100%;white-space:nowrap;overflow:hidden'>secret</p>",
         # by what it is
+        "<progress>secret</progress>",
+        "<div popover>secret</div>",
         "<iframe>secret</iframe>",
         "<noframes>secret</noframes>",
         "<dialog>secret</dialog>",
@@ -146,6 +191,32 @@ def test_hidden_text_is_dropped(part: str) -> None:
         "<p style='color:unheard-of(1)'>shown</p>",
         "<p style='color:lab(50% 0 0)'>shown</p>",
         "<dialog open>shown</dialog>",
+        "<label>shown</label>",
+        "<button>shown</button>",
+        "<figure><figcaption>shown</figcaption></figure>",
+        "<div style='color:#fff;font-size:0'><button>shown</button></div>",
+        # as mail is written
+        "<a style='background:#556270;color:#fff;mso-hide:all'>shown</a>",
+        "<div style='overflow:hidden;line-height:0'><div style='line-height:20px'>shown</div></div>",
+        "<table><tr><td style='max-width:0;width:100%;overflow:hidden'>shown</table>",
+        "<table><tr><td style='height:1px;overflow:hidden'>shown</table>",
+        "<span style='max-height:0;overflow:hidden'>shown</span>",
+        "<div style='width:1px;min-width:100%;overflow:hidden'>shown</div>",
+        "<div style='height:0;min-height:50px;overflow:hidden'>shown</div>",
+        "<div style='height:1%;overflow:hidden'>shown</div>",
+        "<div style='position:absolute;left:50%;margin-left:-500px;width:1000px'>shown</div>",
+        "<div style='margin:0 -5000px;padding:0 5000px'>shown</div>",
+        "<p style='color:#fff;background:#000;background:#fff\\9'>shown</p>",
+        "<p style='color:#fff;background:#000;background:-ms-linear-gradient(#fff,#fff)'>shown</p>",
+        "<p style='color:windowtext;background:window'>shown</p>",
+        "<div style='font-size:0'><font size=3>shown</font></div>",
+        "<div style='font-size:0'><p style='font-size:calc(12px + 2px)'>shown</p></div>",
+        "<div style='font-size:0'><p style='font:caption'>shown</p></div>",
+        "<style media='screen and (max-width:9px)'>.x{display:none}</style><p class=x>shown</p>",
+        "<style>@supports (-webkit-touch-callout:none){.x{display:none}}</style><p class=x>shown</p>",
+        "<style>@media print{</style><style>.b{background:#000}</style><a class=b style='color:#fff'>shown</a>",
+        "<style>.x, :foo(1){display:none}</style><p class=x>shown</p>",
+        "<div style='background:red;position:relative;z-index:0'><p style='position:relative;z-index:-1'>shown</p></div>",
         "<details><summary></summary>shown</details>",
     ],
 )
@@ -216,10 +287,38 @@ def test_any_string_is_a_sheet(sheet: str) -> None:
     html_to_text(f'<style>{sheet}</style><p class=a id=b style="{sheet}">x')
 
 
-def test_rules_come_weakest_first() -> None:
-    rules = parse_sheet("#a{color:red} p{color:red} .c, p.c{color:red} a{margin-top:0;border:0}", is_wanted)
+def test_the_more_specific_and_the_later_rule_is_the_stronger() -> None:
+    sheet = "#a{color:red} p{color:red} .c, p.c{color:red} a{margin-top:0;border:0}"
+    rules = sorted(parse_sheet(sheet, is_wanted), key=lambda rule: rule.weight)
     assert [rule.selector for rule in rules] == ["p", "a", ".c", "p.c", "#a"]
     assert [one.name for one in rules[1].declarations] == ["margin-top"]
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["height:9e999px", "height:90px;width:9e999px", "height:90px;font-size:9e999px", "height:90px;padding:9e999px 0"],
+)
+def test_numbers_beyond_all_bounds_are_numbers(style: str) -> None:
+    html_to_text(f"<div style='overflow:hidden;{style}'>text <b>more</b><br>x")
+
+
+def test_of_styles_that_take_too_long_nothing_is_shown_and_that_is_told() -> None:
+    """Else a sender need only write more of them for what they hide to be let through."""
+    rules = "".join(f"p ~ q{{color:#{n:06x}}}" for n in range(50))
+    text = html_to_text(f"<style>{rules} .x{{display:none}}</style>" + "<q></q>" * 40_000 + "<p class=x>secret")
+    assert "left out" in text
+    assert "secret" not in text
+
+
+def test_names_in_a_sheet_are_compared_as_a_browser_does() -> None:
+    part = "<style>.X{display:none}</style><p class=x>text</p>"
+    assert "text" in html_to_text(page(part))
+    assert "text" not in html_to_text(page(part, doctype=""))
+
+
+@pytest.mark.parametrize("opening", ["<html hidden>", "<html style='display:none'>", "<body hidden>"])
+def test_a_hidden_page_has_no_text(opening: str) -> None:
+    assert html_to_text(f"<!DOCTYPE html>{opening}secret") == ""
 
 
 @pytest.mark.parametrize(
@@ -271,6 +370,24 @@ def test_contrast_is_that_of_wcag() -> None:
         "".join(f"<p style='color:#{n:06x}'>x</p>" for n in range(50_000)),
         "<i>" * 50_000 + "<p style='color:#fff'>x</p>" * 20_000,
         "<p style='height:9px;overflow:hidden'>x<b>" * 10_000,
+        "<!-- a -->" * 50 + "<html><p style=color:red>x",
+        "<style>b{"
+        + "color:red;" * 3_000
+        + "}</style>"
+        + "".join(f"<b style='color:#{n:06x}'>x" for n in range(3_000)),
+        "<div style='height:900px;overflow:hidden'>" * 200 + "<b>x</b>" * 60_000,
+        "<style>" + "".join(f"p ~ q{{color:#{n:06x}}}" for n in range(50)) + "</style>" + "<q></q>" * 40_000,
+        "<style>" + "b i{color:red}" * 50 + "</style>" + "<i>" * 50_000,
+        "<style>" + "p:has(~ b){color:red}" * 20 + "</style>" + "<p>x</p>" * 40_000,
+        "<style>.x{"
+        + "".join(f"--a{n}:1;" for n in range(3_000))
+        + "}</style>"
+        + "".join(f"<b class=x style='--b{n}:1'>x</b>" for n in range(2_000)),
+        "<style>" + "a," * 500 + "a{" + "x{color:red}" * 1_000 + "}</style><a>",
+        "<style>" + ":is(" * 600 + "a" + ")" * 600 + "{color:red}</style><p>x",
+        "<style>" + "(" * 5_000 + ")" * 5_000 + "{color:red;b{color:red}}</style><p>x",
+        "<style>" + ("* " * 200 + "zz{color:red}") * 20 + "</style>" + "<i>" * 3_000 + "<zz>",
+        "<blockquote style='" + "border:" * 20_000 + "'>x</blockquote>",
     ],
 )
 def test_hostile_styles_take_seconds_at_most(html: str) -> None:

@@ -23,7 +23,6 @@ def test_blocks_break_lines_and_links_keep_their_text() -> None:
         "<span style='color:red; DISPLAY : none !important'>secret</span>",
         "<span style='visibility:hidden'>secret</span>",
         "<span style='font-size:0px;line-height:0'>secret</span>",
-        "<div style='mso-hide:all'><p>secret</p></div>",
         "<p hidden>secret</p>",
         "<p style='color:transparent'>secret</p>",
         "<p style='color: rgba(10, 20, 30, 0)'>secret</p>",

@@ -6,10 +6,10 @@ Rules in `@media` for other screens are left out, as sheets that would have to b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, Final, TypeAlias
 
 import cssselect2
@@ -26,13 +26,25 @@ _MOST_SELECTORS: Final = 5_000
 _DEEPEST: Final = 8
 _DEEPEST_VALUE: Final = 16
 _LONG_STYLE: Final = 1_000
+_LONGEST_SELECTOR: Final = 4_000
+_MOST_STEPS: Final = 100
 _PLAIN_VALUE: Final = r"[\w\s#%.,+-]*"
 _PLAIN: Final = re.compile(
     rf"\s*(-{{0,2}}[a-zA-Z][\w-]*)\s*:({_PLAIN_VALUE}(?:\({_PLAIN_VALUE}\){_PLAIN_VALUE})*)(!\s*important\s*)?",
     re.ASCII,
 )
 """A declaration without anything odd in it: a hundred times faster to take apart than by the library."""
+_ODD: Final = re.compile(r"[\s\x00-\x1f]")
+_ALIKE: Final = (
+    (re.compile(r":(?:defined|read-only|dir\(ltr\)|lang\([\w\s,\"'-]*\))"), ""),
+    (re.compile(r":(?:-webkit-any|-moz-any|matches)\("), ":is("),
+)
+"""What neither library knows, as something near that they do."""
 _NAMES: Final = re.compile(r"([.#])(-?[a-zA-Z_][\w-]*)")
+
+
+class TooMuchError(Exception):
+    """A sheet that nobody writes who wants to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,13 @@ class Rule:
 
 
 def parse_style(style: str) -> tuple[Declaration, ...]:
-    """The declarations of a `style` attribute, in order. Any string is accepted."""
+    """The declarations of a `style` attribute, in order. Any string is accepted.
+
+    Raises:
+        TooMuchError: it is longer than a sheet may be.
+    """
+    if len(style) > _MOST_CSS:
+        raise TooMuchError
     return _often(style) if len(style) < _LONG_STYLE else _parsed_style(style)
 
 
@@ -66,7 +84,7 @@ def _parsed_style(style: str) -> tuple[Declaration, ...]:
         if plain is not None:
             found.append(Declaration(plain[1].lower(), " ".join(plain[2].lower().split()), plain[3] is not None))
         elif part.strip():
-            return _declarations(tinycss2.parse_blocks_contents(style[:_MOST_CSS], skip_whitespace=True))
+            return _declarations(tinycss2.parse_blocks_contents(style, skip_whitespace=True))
     return tuple(found)
 
 
@@ -74,20 +92,33 @@ _often: Final = lru_cache(maxsize=4096)(_parsed_style)
 
 
 @lru_cache(maxsize=16)
-def parse_sheet(sheet: str, wanted: Callable[[str], bool]) -> tuple[Rule, ...]:
-    """Rules that apply, by ascending weight, with the declarations whose name is `wanted`."""
+def parse_sheet(sheet: str, wanted: Callable[[str], bool], quirks: bool = False) -> tuple[Rule, ...]:
+    """Rules that apply, in order, with the declarations whose name is `wanted`.
+
+    `quirks`: names of classes and ids are compared as small letters.
+
+    Raises:
+        TooMuchError: it is too large.
+    """
+    if len(sheet) > _MOST_CSS:
+        raise TooMuchError
     order = count()
     found: list[Rule] = []
-    nodes = tinycss2.parse_stylesheet(sheet[:_MOST_CSS], skip_whitespace=True)
-    for prelude, content in _applied(nodes, 0):
-        declarations, nested = _content(content, wanted)
-        found += _rules(prelude, declarations, order)
-        for inner, inner_content in nested:
-            inner_declarations, _ = _content(inner_content, wanted)
-            found += _rules(_within(prelude, inner), inner_declarations, order)
-        if len(found) > _MOST_SELECTORS:
-            break
-    return tuple(sorted(found[:_MOST_SELECTORS], key=lambda rule: rule.weight))
+    length = 0
+    for prelude, content in _applied(tinycss2.parse_stylesheet(sheet, skip_whitespace=True), 0):
+        for selector, declarations in _nested(_serialized(prelude), content, wanted, 0):
+            length += len(selector)
+            if length > _MOST_CSS or len(found) > _MOST_SELECTORS:
+                raise TooMuchError
+            found += _rules(selector, declarations, order, quirks)
+    return tuple(found)
+
+
+def sheet_applies(media: str, kind: str) -> bool:
+    """Of the attributes `media` and `type` of a `<style>`."""
+    if kind.strip().lower() not in ("", "text/css"):
+        return False
+    return not media.strip() or _media_holds(tinycss2.parse_component_value_list(media[:_LONGEST_SELECTOR]))
 
 
 def _declarations(nodes: Iterable[Token]) -> tuple[Declaration, ...]:
@@ -108,7 +139,7 @@ def _token_text(token: Token, depth: int) -> str:
         case "comment" | "whitespace":
             return " "
         case "ident":
-            return str(token.value)
+            return _ODD.sub("\ufffd", str(token.value))  # `none\9` is not none
         case "dimension":
             return f"{token.representation}{token.unit}"
         case "function":
@@ -130,35 +161,70 @@ def _applied(nodes: Iterable[Token], depth: int) -> Iterable[tuple[list[Token], 
             yield from _applied(inner, depth + 1)
 
 
-def _content(
-    content: list[Token], wanted: Callable[[str], bool]
-) -> tuple[tuple[Declaration, ...], list[tuple[list[Token], list[Token]]]]:
+def _nested(
+    selector: str, content: list[Token], wanted: Callable[[str], bool], depth: int
+) -> Iterable[tuple[str, tuple[Declaration, ...]]]:
+    """The declarations of a rule, and those of the rules in it (CSS Nesting)."""
     nodes = tinycss2.parse_blocks_contents(content, skip_whitespace=True)
-    declarations = tuple(one for one in _declarations(nodes) if wanted(one.name))
-    nested = [(node.prelude, node.content) for node in nodes if node.type == "qualified-rule"]
-    return declarations, nested
-
-
-def _within(outer: list[Token], inner: list[Token]) -> list[Token]:
-    """The selector of a rule nested in another."""
-    parent = f":is({tinycss2.serialize(outer)})"
-    text = tinycss2.serialize(inner).strip()
-    nested = text.replace("&", parent) if "&" in text else f"{parent} {text}"
-    return list(tinycss2.parse_component_value_list(nested))
-
-
-def _rules(prelude: list[Token], declarations: tuple[Declaration, ...], order: Iterable[int]) -> Iterable[Rule]:
-    if not declarations:
+    # a declaration said again is the same: a thousand of them cost as many for each element
+    last = {(one.name, one.value, one.important): one for one in reversed(_declarations(nodes)) if wanted(one.name)}
+    yield selector, tuple(reversed(last.values()))
+    if depth >= _DEEPEST:
         return
-    for tokens in _split(prelude):
+    for node in nodes:
+        if node.type == "qualified-rule":
+            yield from _nested(_within(selector, _serialized(node.prelude)), node.content, wanted, depth + 1)
+        elif node.type == "at-rule" and node.content is not None and _holds(node):
+            yield from _nested(selector, node.content, wanted, depth + 1)
+
+
+def _serialized(prelude: list[Token]) -> str:
+    """ "" where it is deeper or longer than anybody writes."""
+    if _depth(prelude) > _DEEPEST:
+        return ""
+    text = str(tinycss2.serialize(prelude)).strip()
+    return text if len(text) <= _LONGEST_SELECTOR else ""
+
+
+def _depth(tokens: list[Token]) -> int:
+    deepest, level = 0, tokens
+    while level and deepest <= _DEEPEST:
+        level = [
+            inner
+            for token in level
+            for inner in (getattr(token, "content", None) or getattr(token, "arguments", None) or ())
+        ]
+        deepest += 1
+    return deepest
+
+
+def _within(outer: str, inner: str) -> str:
+    """The selector of a rule nested in another."""
+    parent = f":is({outer})"
+    if not outer or not inner or len(inner) + inner.count("&") * len(parent) > _LONGEST_SELECTOR:
+        return ""
+    return inner.replace("&", parent) if "&" in inner else f"{parent} {inner}"
+
+
+def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int], quirks: bool) -> Iterable[Rule]:
+    """None of a list of selectors of which one is none: so says Selectors Level 4."""
+    if not declarations or not text or text.count(" ") + text.count(">") > _MOST_STEPS:
+        return []
+    for pattern, other in _ALIKE:
+        text = pattern.sub(other, text)
+    rules = []
+    for tokens in _split(tinycss2.parse_component_value_list(text)):
+        if any(one == ":" and after == ":" for one, after in pairwise(tokens)):
+            continue  # of a pseudo-element, whatever it is called
         try:
             (selector,) = cssselect2.compile_selector_list(tokens)
-        except (cssselect2.SelectorError, ValueError):
-            continue
+        except (cssselect2.SelectorError, ValueError, RecursionError, SyntaxError):
+            return []
         if selector.pseudo_element is None and not selector.never_matches:
-            text = tinycss2.serialize(tokens).strip()
-            weight = (*selector.specificity, next(iter(order)))
-            yield Rule(text, _needed_names(text), weight, declarations)
+            one = str(tinycss2.serialize(tokens)).strip()
+            one = one.lower() if quirks else one
+            rules.append(Rule(one, _needed_names(one), (*selector.specificity, next(order)), declarations))
+    return rules
 
 
 def _needed_names(selector: str) -> frozenset[str]:
@@ -181,18 +247,37 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
 def _holds(rule: Token) -> bool:
     match rule.lower_at_keyword:
         case "media":
-            return any(_query_holds(_text(part).lower().split()) for part in _split(rule.prelude))
+            return _media_holds(rule.prelude)
         case "supports":
-            return not _text(rule.prelude).lower().lstrip().startswith("not")
-        case "layer":
+            return _is_supported(_text(rule.prelude).lower().strip())
+        case "layer" | "scope" | "container":
             return True
     return False
 
 
+def _media_holds(queries: list[Token]) -> bool:
+    texts = (_text(part).lower() for part in _split(queries))
+    return any(_query_holds(one.split()) for text in texts for one in text.split(" or "))
+
+
+_SUPPORTED: Final = re.compile(
+    r"\(\s*(?:(?:min-|max-)?(?:width|height)|display|position|color|background(?:-[a-z]+)?|opacity|visibility|overflow"
+    r"|transform|margin|padding|font-size|float|grid(?:-[a-z-]+)?|flex(?:-[a-z]+)?|gap|object-fit|aspect-ratio)"
+    r"\s*:[^()]*\)"
+)
+
+
+def _is_supported(condition: str) -> bool:
+    """Of a browser of today, whose properties have no prefix."""
+    holds = _SUPPORTED.fullmatch(condition.removeprefix("not").strip()) is not None and ":foo" not in condition
+    return holds != condition.startswith("not")
+
+
 _FEATURE: Final = re.compile(r"\(\s*([a-z-]+)\s*(?::\s*([^)]*?)\s*)?\)")
 _COMPARED: Final = re.compile(r"\(\s*(width|height)\s*([<>]=?)\s*([^)<>]+?)\s*\)")
-_LENGTH: Final = re.compile(r"([\d.]+)(px|em|rem|dppx|dpi|x)?")
-_IN_PIXELS: Final = {"em": 16.0, "rem": 16.0, "dpi": 1 / 96}
+_BETWEEN: Final = re.compile(r"\(\s*([\d.a-z]+)\s*<=?\s*(width|height)\s*<=?\s*([\d.a-z]+)\s*\)")
+_LENGTH: Final = re.compile(r"([\d.]+)(px|em|rem|cm|mm|in|pt|dppx|dpi|x)?")
+_IN_PIXELS: Final = {"em": 16.0, "rem": 16.0, "dpi": 1 / 96, "cm": 37.8, "mm": 3.78, "in": 96.0, "pt": 4 / 3}
 _SCREEN: Final[dict[str, float]] = {
     "width": WIDTH,
     "height": HEIGHT,
@@ -211,6 +296,9 @@ _KEYWORDS: Final = {
     "pointer": "fine",
     "any-pointer": "fine",
     "scripting": "none",
+    "prefers-reduced-motion": "no-preference",
+    "prefers-contrast": "no-preference",
+    "display-mode": "browser",
 }
 
 
@@ -233,6 +321,13 @@ def _query_holds(words: list[str]) -> bool:
 
 
 def _feature_holds(text: str) -> bool | None:
+    if text.startswith("(not ") and text.endswith(")"):
+        inner = _feature_holds(text[5:-1].strip())
+        return None if inner is None else not inner
+    between = _BETWEEN.fullmatch(text)
+    if between is not None:
+        low, high = _number(between[1]), _number(between[3])
+        return None if low is None or high is None else low <= _SCREEN[between[2]] <= high
     compared = _COMPARED.fullmatch(text)
     if compared is not None:
         limit = _number(compared[3])

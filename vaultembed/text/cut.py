@@ -6,20 +6,27 @@ left out is not seen, and some of what is not seen stays.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from resiliparse.parse.html import ElementNode, Node, NodeType
 
-from vaultembed.text.css import WIDTH
+from vaultembed.text.css import WIDTH, TooMuchError
 from vaultembed.text.seen import Seen
 
-_NARROWEST: Final = 0.3
+_NARROWEST: Final = 0.25
 """Of the size of the font: the mean width of letters is 0.45 to 0.5 in those of mail."""
+_HALF: Final = 0.4
+"""Of the height of letters: if no more is seen of them, nobody reads them."""
 _LOWEST: Final = 0.8
 """Height of a line, likewise."""
 _SPACE: Final = " \t\n\r\f"  # and not that which is to stand there
+_NO_WIDTH: Final = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\u034f]+")
+_NOT_SHOWN: Final = frozenset({"style", "script", "title", "template", "select", "datalist", "head"})
+_MOST_LOOKED_AT: Final = 200_000
 _BLOCKS: Final = frozenset(
     {
         *("address", "article", "aside", "blockquote", "center", "dd", "div", "dl", "dt", "fieldset", "footer", "form"),
@@ -62,21 +69,35 @@ class _Pen:
         self.x = self.line = 0.0
 
 
-def drop_below_edge(box: ElementNode, style: Seen, style_of: Callable[[ElementNode], Seen | None]) -> None:
+class Budget:
+    """Of elements and texts looked at, for all boxes of a page together: they may stand in each other."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_LOOKED_AT
+
+
+def drop_below_edge(
+    box: ElementNode, style: Seen, style_of: Callable[[ElementNode], Seen | None], budget: Budget
+) -> None:
     """Take out of `box` what is below its edge. `style_of`: the style of an element that has one of its own."""
     height, pen = style.cut_px, _Pen()
-    if height is None:
+    if height is None or style.beside:
         return
     wide = style.wide_px or WIDTH
-    stack: list[tuple[Node, float, bool]] = [(box, style.font_px, False)]
+    stack: list[tuple[Node, Seen, bool]] = [(box, style, False)]
     while stack:
-        node, font_px, leaves = stack.pop()
+        node, seen, leaves = stack.pop()
+        budget.left -= 1
+        if budget.left < 0:
+            raise TooMuchError
         if not isinstance(node, ElementNode):
             if node.type == NodeType.TEXT:
-                _write(pen, node, font_px, wide, height)
+                _write(pen, node, seen, wide, height)
             continue
         if leaves:
             _leave(pen, node.tag)
+            continue
+        if node.tag in _NOT_SHOWN or node.hasattr("hidden"):
             continue
         own = style_of(node) if node is not box else None
         if own is not None:
@@ -84,28 +105,32 @@ def drop_below_edge(box: ElementNode, style: Seen, style_of: Callable[[ElementNo
                 continue
             if own.alone:
                 return
-            font_px = own.font_px
-        if node.tag == "table" and node.hasattr("align"):  # may float
+            seen = own
+        if node.tag in ("table", "img") and node.hasattr("align"):  # may float
             return
-        _enter(pen, node.tag, own.above_px if own is not None else 0.0, font_px)
-        stack.append((node, font_px, True))
+        _enter(pen, node.tag, own.above_px if own is not None else 0.0, seen.font_px)
+        stack.append((node, seen, True))
         child = node.last_child
         while child is not None:
-            stack.append((child, font_px, False))
+            stack.append((child, seen, False))
             child = child.prev
 
 
-def _write(pen: _Pen, node: Node, font_px: float, wide: float, height: float) -> None:
+def _write(pen: _Pen, node: Node, seen: Seen, wide: float, height: float) -> None:
     value = node.value or ""
-    if not value.strip(_SPACE):
+    shown = len(_NO_WIDTH.sub("", value).strip(_SPACE))
+    letter = _NARROWEST * seen.font_px
+    if not shown or not letter or seen.is_hidden:
         return
-    letter, line = _NARROWEST * font_px, _LOWEST * font_px
-    lines = -(-max(height - pen.y, 0.0) // line) if line else 0.0
-    room = int((lines * wide - pen.x) / letter) if letter else len(value)
-    if room < len(value):
-        node.value = value[: max(room, 0)]
+    said = seen.line_height
+    line = _LOWEST * seen.font_px if said is None else max(said, 1.0)
+    above = max(line - seen.font_px, 0.0) / 2  # letters stand in the middle of a line
+    lines = math.ceil(max(height - pen.y - above - _HALF * seen.font_px, 0.0) / line)
+    room = int(max(lines * wide - pen.x, 0.0) / letter)
+    if room < shown:
+        node.value = value[:room]
     pen.line = max(pen.line, line)
-    pen.x += len(value.strip(_SPACE)) * letter
+    pen.x += shown * letter
     pen.y += (pen.x // wide) * line
     pen.x %= wide
 

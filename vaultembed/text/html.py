@@ -9,6 +9,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from vaultembed.text.charsets import clean
+from vaultembed.text.css import TooMuchError
 from vaultembed.text.hidden import drop_hidden
 
 # Noncharacters mark where quotes begin and end: they pass through the extraction and mean nothing in mail.
@@ -21,11 +22,16 @@ _DEEPEST: Final = 12  # levels of "> " written out: more would let nesting squar
 
 _SKIPPED: Final = [
     *("[hidden]", "title", "template", "xml", "svg", "math", "object", "applet", "audio", "video", "canvas"),
-    *("iframe", "noframes", "noembed", "datalist", "dialog:not([open])"),
+    *("iframe", "noframes", "noembed", "datalist", "dialog:not([open])", "progress", "meter", "rp", "[popover]"),
 ]
 
+_NOT_TOLD: Final = "[HTML with styles too intricate to tell what of its text a reader sees: it was left out.]"
+_KEPT_BACK: Final = {"label": "span", "button": "span", "figure": "div", "figcaption": "div"}
+"""Elements whose text the extraction would not give, and what they are instead."""
+_MOST_OPENED: Final = 20_000
+
 _QUOTING_CLASS: Final = re.compile(r"(?i)quote|cite|reply")
-_BORDER: Final = re.compile(r"(?i)border(?:-left)?(?:-width)?\s*:\s*(?!none|0(?:px|pt)?\s*(?:;|$))[^;]*\d")
+_BORDER: Final = re.compile(r"(?i)border(?:-left)?(?:-width)?\s*:\s*(?!none|0(?:px|pt)?\s*(?:;|$))[^;:]{0,80}\d")
 _ATTRIBUTION_END: Final = re.compile(r"[:：]\s*$")
 _HAS_DATE_OR_ADDRESS: Final = re.compile(r"\d|@")
 
@@ -46,10 +52,25 @@ def html_to_text(html: str) -> str:
     body = tree.body
     if body is None:
         return ""
-    drop_hidden(tree, body, html)
+    try:
+        drop_hidden(tree, body, html)
+    except TooMuchError:
+        return _NOT_TOLD
+    _open_up(tree, body)
     _mark_quotes(tree, body)
     text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)
     return clean(_tidy(text))
+
+
+def _open_up(tree: HTMLTree, body: ElementNode) -> None:
+    for element in body.query_selector_all(", ".join(_KEPT_BACK))[:_MOST_OPENED]:
+        plain = tree.create_element(_KEPT_BACK[element.tag or "label"])
+        above = element.parent
+        if plain is None or above is None or element.hasattr("hidden"):
+            continue
+        above.replace_child(plain, element)
+        while (child := element.first_child) is not None:
+            plain.append_child(child)
 
 
 def _mark_quotes(tree: HTMLTree, body: ElementNode) -> None:

@@ -1,42 +1,95 @@
-"""What of a style decides whether text is seen: the computed style of an element, from that of its parent."""
+"""The computed style of an element, from that of its parent, as far as it decides whether text in it is seen."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from vaultembed.text.boxes import FAR_PX, OF_BOXES, cut_height, is_behind, is_gone, room_above, stands_alone, width
+from vaultembed.text.boxes import (
+    FAR_PX,
+    OF_BOXES,
+    cut_height,
+    cuts,
+    is_behind,
+    is_gone,
+    lies_beside,
+    room_above,
+    stands_alone,
+    width,
+)
 from vaultembed.text.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
 from vaultembed.text.css import Declaration
 from vaultembed.text.lengths import ROOT_PX, font_size, length, share
+from vaultembed.text.properties import longhands
 
 SMALLEST_PX: Final = 4.0
 """Text of less is no text to a reader. The small print of real mail begins at 8."""
 _FAINTEST: Final = 0.1
+_FLATTEST_LINE_PX: Final = 1.5
+_BLURRED_PX: Final = 4.0
 _LINE_PX: Final = 600.0
 """What a percentage of the width is taken of: the width of most newsletters."""
-_DEEPEST_VARIABLE: Final = 4
+_DEEPEST_VARIABLE: Final = 10
 _MOST_VALUE: Final = 2_000
-_MOST_VARIABLES: Final = 500
+_MOST_VARIABLES: Final = 300
 _MOST_STOPS: Final = 16
 
-_DIRECT: Final = frozenset(
+_INLINE: Final = frozenset(
     {
-        *("visibility", "opacity", "filter", "font", "font-size", "color", "background", "background-color"),
-        *("background-image", "background-clip", "-webkit-background-clip", "-webkit-text-fill-color", "text-shadow"),
-        *("text-indent", "letter-spacing"),
+        *(
+            "a",
+            "abbr",
+            "acronym",
+            "b",
+            "bdi",
+            "bdo",
+            "big",
+            "cite",
+            "code",
+            "del",
+            "dfn",
+            "em",
+            "font",
+            "i",
+            "ins",
+            "kbd",
+        ),
+        *(
+            "label",
+            "mark",
+            "nobr",
+            "q",
+            "s",
+            "samp",
+            "small",
+            "span",
+            "strike",
+            "strong",
+            "sub",
+            "sup",
+            "tt",
+            "u",
+            "var",
+        ),
     }
 )
-_WANTED: Final = _DIRECT | OF_BOXES
+_PARTS: Final = frozenset({"html", "body", "table", "caption", "thead", "tbody", "tfoot", "tr", "td", "th"})
+
+
+class Element(NamedTuple):
+    """What an element brings with it."""
+
+    tag: str
+    colour: Colour | None = None
+    """Where none is declared, as links have one; else that of the parent."""
+    quirks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The computed style of an element, as far as it decides whether its own text is seen."""
-
     gone: bool = False
     """With all that is in it, whatever that says: not displayed, placed outside the page, cut to nothing."""
     visible: bool = True
@@ -46,36 +99,49 @@ class Seen:
     colour: Colour = BLACK
     fill: Colour | None = None
     """`-webkit-text-fill-color`, which takes the place of the colour."""
-    shadow: bool = False
+    shadow: Colour | None = None
     behind: tuple[Colour, ...] = (WHITE,)
     """The colours, opaque, that text may stand on: several of a gradient."""
+    block_behind: tuple[Colour, ...] = (WHITE,)
+    """Likewise, for a block in it: an inline element has no background where a block breaks its lines."""
     indent_px: float = 0.0
     spacing_px: float = 0.0
+    line_px: float | None = None
+    line_factor: float | None = None
+    tight: bool = False
+    """In a box that is as high as its lines, and shows nothing beyond."""
     painted: bool = False
     """Whether an element around it hides what is behind the page's own layer."""
     cut_px: float | None = None
-    """The height of the element, if it shows no more of what is in it. This and the next three are its own."""
+    """The height of the element, if it shows no more of what is in it. This and the next four are its own."""
     above_px: float = 0.0
     """Empty room above its text."""
     wide_px: float | None = None
+    beside: bool = False
+    """Whether what is in it lies side by side."""
     alone: bool = False
     """Whether it does not stand below what is before it."""
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def line_height(self) -> float | None:
+        """In pixels; None where the font decides."""
+        return self.line_px if self.line_factor is None else self.line_factor * self.font_px
+
+    @property
     def is_hidden(self) -> bool:
         """Whether text that stands in the element itself is not seen."""
-        if self.gone or not self.visible or self.opacity < _FAINTEST:
+        if self.gone or not self.visible:
             return True
         if self.font_px * self.zoom < SMALLEST_PX or self.indent_px <= -FAR_PX:
             return True
         if self.spacing_px < -self.font_px * 0.7:
             return True
-        return not self.shadow and _is_faint(self.fill or self.colour, self.behind)
-
-
-def is_wanted(name: str) -> bool:
-    return name in _WANTED or name.startswith("--")
+        line = self.line_height
+        if self.tight and line is not None and line < _FLATTEST_LINE_PX:
+            return True
+        colours = [self.fill or self.colour] + ([self.shadow] if self.shadow else [])
+        return all(_is_faint(colour.faded(self.opacity), self.behind) for colour in colours)
 
 
 def _is_faint(colour: Colour, behind: tuple[Colour, ...]) -> bool:
@@ -84,92 +150,158 @@ def _is_faint(colour: Colour, behind: tuple[Colour, ...]) -> bool:
     return all(is_faint(colour.over(below), below) for below in behind)
 
 
-def compute(parent: Seen, declarations: Sequence[Declaration], own_colour: Colour | None = None) -> Seen:
-    """The style of an element with these declarations, the strongest last.
-
-    `own_colour`: what the element has where none is declared, as links do; else that of the parent.
-    """
+def compute(parent: Seen, declarations: Sequence[Declaration], element: Element) -> Seen:
+    """The style of an element with these declarations, the strongest last."""
     values: dict[str, str] = {}
     declared = {one.name: one.value[:_MOST_VALUE] for one in declarations if one.name.startswith("--")}
     variables = parent.variables
-    if declared:
-        variables = {**variables, **declared} if len(variables) < _MOST_VARIABLES else variables
+    if declared and len(variables) + len(declared) <= _MOST_VARIABLES:
+        variables = {**variables, **declared}
     for one in declarations:
         value = one.value[:_MOST_VALUE]
-        values |= _longhands(one.name, value if "var(" not in value else _substituted(value, variables))
-    return _computed(parent, values, variables, own_colour)
+        if "var(" in value:
+            value = " ".join(_substituted(value, variables).split())
+        values |= longhands(one.name, value, element.quirks)
+    return _computed(parent, values, variables, element)
 
 
-def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, str], own_colour: Colour | None) -> Seen:
+def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, str], element: Element) -> Seen:
     font_px = font_size(values["font-size"], parent.font_px) if "font-size" in values else parent.font_px
-    colour, fill, behind = _coloured(parent, values, own_colour)
+    visible = _visibility(values.get("visibility", ""), parent.visible)
     boxed = not OF_BOXES.isdisjoint(values)
-    return Seen(
-        gone=parent.gone or (boxed and (is_gone(values, font_px) or (parent.painted and is_behind(values)))),
-        visible=_visibility(values.get("visibility", ""), parent.visible),
+    is_inline, may_cut = _kind(element.tag, values)
+    line_px, line_factor = _line(values.get("line-height", ""), font_px, parent)
+    colour, fill = _colours(parent, values, element.colour)
+    behind = _behind(parent.behind if is_inline else parent.block_behind, values, colour, visible)
+    if values.get("background-clip") == "text" and values.get("background-image", "none") != "none":
+        # the picture is cut to the shape of the text, and is its colour; one that has to be loaded is none
+        stops = _stops(values["background-image"])
+        colour, fill = (stops[-1] if stops else CLEAR), None
+        behind = parent.behind
+    seen = replace(
+        parent,
+        gone=parent.gone or (boxed and (is_gone(values, font_px, may_cut) or (parent.painted and is_behind(values)))),
+        visible=visible,
         opacity=parent.opacity * _opacity(values),
         font_px=font_px,
-        zoom=parent.zoom * _zoom(values) if boxed else parent.zoom,
         colour=colour,
         fill=fill,
-        shadow=values["text-shadow"] not in ("none", "initial", "") if "text-shadow" in values else parent.shadow,
         behind=behind,
-        indent_px=_pixels(values.get("text-indent", ""), font_px, parent.indent_px),
-        spacing_px=_pixels(values.get("letter-spacing", ""), font_px, parent.spacing_px),
-        painted=parent.painted or behind is not parent.behind,
-        cut_px=cut_height(values, font_px) if boxed else None,
-        above_px=room_above(values, font_px) if boxed else 0.0,
-        wide_px=width(values, font_px) if boxed else None,
-        alone=boxed and stands_alone(values),
+        block_behind=parent.block_behind if is_inline else behind,
+        line_px=line_px,
+        line_factor=line_factor,
+        painted=element.tag != "body" and (parent.painted or behind is not parent.behind),
         variables=variables,
+        cut_px=None,
+        above_px=0.0,
+        wide_px=None,
+        beside=False,
+        alone=False,
+    )
+    if "text-shadow" in values:
+        seen = replace(seen, shadow=_shadow(values["text-shadow"], colour))
+    if "text-indent" in values or "letter-spacing" in values:
+        seen = _spaced(parent, seen, values)
+    if not boxed:
+        return seen
+    return replace(
+        seen,
+        zoom=parent.zoom * _zoom(values),
+        tight=parent.tight or (may_cut and cuts(values, "y") and "height" not in values and "min-height" not in values),
+        cut_px=cut_height(values, font_px) if may_cut else None,
+        above_px=room_above(values, font_px),
+        wide_px=width(values, font_px),
+        painted=seen.painted and not (values.get("position", "static") != "static" and "z-index" in values),
+        beside=lies_beside(values),
+        alone=stands_alone(values),
     )
 
 
-def _coloured(
-    parent: Seen, values: Mapping[str, str], own_colour: Colour | None
-) -> tuple[Colour, Colour | None, tuple[Colour, ...]]:
-    """Colour, fill and what is behind."""
-    colour = _colour(values.get("color", ""), parent.colour)
-    if colour is None:
-        colour = own_colour or parent.colour
+def _kind(tag: str, values: Mapping[str, str]) -> tuple[bool, bool]:
+    """(whether it is inline, whether it can hide what is larger than it)"""
+    display = values.get("display", "")
+    out_of_line = values.get("float", "none") != "none" or values.get("position") in ("absolute", "fixed")
+    is_inline = tag in _INLINE if not display else display in ("inline", "contents")
+    is_inline = is_inline and not out_of_line
+    return is_inline, not is_inline and tag not in _PARTS and not display.startswith("table")
+
+
+def _line(text: str, font_px: float, parent: Seen) -> tuple[float | None, float | None]:
+    if not text or text in ("inherit", "unset"):
+        return parent.line_px, parent.line_factor
+    found = length(text, font_px)
+    if found is None:
+        return None, None
+    if re.fullmatch(r"[\d.]+", text):
+        return None, found.pixels
+    return found.pixels or found.percent / 100 * font_px, None
+
+
+def _spaced(parent: Seen, seen: Seen, values: Mapping[str, str]) -> Seen:
+    indent = values.get("text-indent", "")
+    indent_px = _pixels(indent, seen.font_px, parent.indent_px)
+    if cuts(values, "x") and indent_px >= _LINE_PX:
+        indent_px = -FAR_PX  # beyond the right edge, which shows nothing
+    return replace(
+        seen, indent_px=indent_px, spacing_px=_pixels(values.get("letter-spacing", ""), seen.font_px, parent.spacing_px)
+    )
+
+
+def _colours(parent: Seen, values: Mapping[str, str], own: Colour | None) -> tuple[Colour, Colour | None]:
+    colour = _colour(values.get("color", ""), parent.colour, BLACK) or own or parent.colour
     fill = parent.fill
     if "-webkit-text-fill-color" in values:
         given = values["-webkit-text-fill-color"]
-        fill = None if given in ("currentcolor", "initial") else _colour(given, colour) or parent.fill
-    behind = parent.behind
-    background = _colour(values.get("background-color", ""), colour)
-    if background is not None and values["background-color"] != "inherit":
+        fill = None if given in ("currentcolor", "initial") else _colour(given, colour, colour) or parent.fill
+    return colour, fill
+
+
+def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour, visible: bool) -> tuple[Colour, ...]:
+    """What text in an element stands on; `below`: what the element stands on."""
+    flat = length(values.get("height", ""))
+    if not visible or values.get("display") == "contents":
+        return below
+    if flat is not None and flat.pixels < SMALLEST_PX and not flat.percent and "min-height" not in values:
+        return below  # the text hangs out of it
+    behind = below
+    background = _colour(values.get("background-color", ""), colour, CLEAR)
+    if background is not None and background.alpha and values["background-color"] != "inherit":
         faded = background.faded(_opacity(values))
-        behind = tuple(dict.fromkeys(faded.over(below) for below in parent.behind))
-        if faded.alpha == 1:
-            behind = (faded,)
+        behind = (faded,) if faded.alpha == 1 else tuple(dict.fromkeys(faded.over(one) for one in below))
     image = values.get("background-image", "none")
-    if "gradient(" in image:
-        behind = _gradient(image, behind)
-    if "text" in (values.get("background-clip"), values.get("-webkit-background-clip")) and image != "none":
-        # the picture is cut to the shape of the text: it is the colour, and the text has none
-        return BLACK, None, parent.behind
-    return colour, fill, behind
+    if "gradient(" in image and not values.get("background-size", "").startswith("0"):
+        found = dict.fromkeys(stop.over(under) for stop in _stops(image) for under in behind)
+        behind = tuple(found)[:_MOST_STOPS] or behind
+    return behind
 
 
-def _colour(text: str, inherited: Colour) -> Colour | None:
+def _colour(text: str, inherited: Colour, initial: Colour) -> Colour | None:
     """None where nothing is said."""
     match text:
-        case "":
+        case "" | "unset" | "revert" | "revert-layer":
             return None
         case "inherit" | "currentcolor":
             return inherited
+        case "initial":
+            return initial
         case "transparent":
             return CLEAR
     return css_colour(text)
 
 
 @lru_cache(maxsize=512)
-def _gradient(image: str, below: tuple[Colour, ...]) -> tuple[Colour, ...]:
+def _stops(image: str) -> tuple[Colour, ...]:
+    """The colours of the topmost gradient."""
     said = image.partition("gradient(")[2]
-    stops = [css_colour(part) for part in re.findall(r"#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+", said)]
-    found = dict.fromkeys(stop.over(under) for stop in stops if stop is not None for under in below)
-    return tuple(found)[:_MOST_STOPS] or below
+    found = [css_colour(part) for part in re.findall(r"#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+", said)]
+    return tuple(colour for colour in found if colour is not None)[:_MOST_STOPS]
+
+
+def _shadow(text: str, colour: Colour) -> Colour | None:
+    if text in ("none", "initial", "unset", ""):
+        return None
+    found = (css_colour(part) for part in re.findall(r"#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+(?![\w(])", text))
+    return next((one for one in found if one is not None), CLEAR if "transparent" in text else colour)
 
 
 def _visibility(text: str, inherited: bool) -> bool:
@@ -182,19 +314,23 @@ def _opacity(values: Mapping[str, str]) -> float:
     if "opacity" not in values and "filter" not in values:
         return 1.0
     found = share(values.get("opacity", "1"))
-    faded = re.search(r"\bopacity\(\s*([\d.]+%?)\s*\)", values.get("filter", ""))
+    filtered = values.get("filter", "")
+    faded = re.search(r"\bopacity\(\s*([\d.]+%?|calc\([^()]*\))\s*\)", filtered)
     by_filter = share(faded[1]) if faded else 1.0
+    blurred = re.search(r"\bblur\(\s*([\d.]+[a-z]*)\s*\)", filtered)
+    radius = length(blurred[1]) if blurred else None
+    if radius is not None and radius.pixels > _BLURRED_PX:
+        return 0.0
     return (1.0 if found is None else found) * (1.0 if by_filter is None else by_filter)
 
 
 def _zoom(values: Mapping[str, str]) -> float:
     zoom = share(values["zoom"]) if "zoom" in values else 1.0
     factor = 1.0 if zoom is None else zoom or 1.0  # 0 is no zoom
-    for name, text in values.items():
-        if name == "scale" or name.endswith("transform"):
-            for numbers in re.findall(r"scale[xy]?\(([^)]*)\)", text) if name != "scale" else [text]:
-                sizes = [share(part) for part in re.split(r"[\s,]+", numbers.strip())]
-                factor *= min((size for size in sizes if size is not None), default=1.0)
+    scales = re.findall(r"scale(?:3d|[xy])?\(([^)]*)\)", values.get("transform", ""))
+    for numbers in [*scales, values.get("scale", "")]:
+        sizes = [share(part) for part in re.split(r"[\s,]+", numbers.strip())]
+        factor *= min((size for size in sizes if size is not None), default=1.0)
     return factor
 
 
@@ -208,56 +344,9 @@ def _pixels(text: str, font_px: float, inherited: float) -> float:
 def _substituted(value: str, variables: Mapping[str, str]) -> str:
     """With `var(--name)` and `var(--name, other)` replaced."""
     for _ in range(_DEEPEST_VARIABLE):
-        found = re.search(r"var\(\s*(--[^\s,()]+)\s*(?:,((?:[^()]|\([^()]*\))*))?\)", value[:_MOST_VALUE])
+        found = re.search(r"var\(\s*(--[^\s,()]+)\s*(?:,((?:[^()]|\([^()]*\))*))?\)", value)
         if found is None:
             break
         put = variables.get(found[1], (found[2] or "").strip())
-        value = value[: found.start()] + put + value[found.end() :]
+        value = (value[: found.start()] + put + value[found.end() :])[:_MOST_VALUE]
     return value
-
-
-@lru_cache(maxsize=8192)
-def _longhands(name: str, value: str) -> Mapping[str, str]:
-    match name:
-        case "background":
-            return _background(value)
-        case "font":
-            size = next((part.partition("/")[0] for part in value.split() if _is_size(part)), None)
-            return {} if size is None else {"font-size": size}
-        case "overflow":
-            parts = value.split()
-            return {"overflow-x": parts[0], "overflow-y": parts[-1]} if parts else {}
-        case "margin" | "padding" | "inset":
-            top, right, bottom, left = _four_sides(value)
-            if name != "inset":
-                return {f"{name}-top": top, f"{name}-left": left}
-            return {"top": top, "right": right, "bottom": bottom, "left": left}
-    return {name: value}
-
-
-def _is_size(text: str) -> bool:
-    size = text.partition("/")[0]
-    found = length(size)
-    # a bare number is the weight
-    return found is not None and (not size.isdigit() or size == "0")
-
-
-def _four_sides(value: str) -> tuple[str, str, str, str]:
-    parts = value.split() or [""]
-    top = parts[0]
-    right = parts[1] if len(parts) > 1 else top
-    bottom = parts[2] if len(parts) > 2 else top
-    left = parts[3] if len(parts) > 3 else right
-    return top, right, bottom, left
-
-
-def _background(value: str) -> Mapping[str, str]:
-    """The shorthand sets colour and picture, also to nothing."""
-    image, colour = "none", "transparent"
-    for part in re.findall(r"[^\s(),]+(?:\((?:[^()]|\([^()]*\))*\))?", value):
-        if part.startswith(("url(", "image(")) or "gradient(" in part:
-            image = part if image == "none" else image
-        elif css_colour(part) is not None or part == "currentcolor":
-            colour = part
-    clip = {"background-clip": "text"} if re.search(r"\btext\b", value) else {}
-    return {"background-image": image, "background-color": colour, **clip}
