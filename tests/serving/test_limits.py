@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -265,6 +266,63 @@ def test_work_that_cannot_be_interrupted_keeps_its_place_and_nobody_waiting() ->
                     continue  # the first has not come to its end yet
 
     asyncio.run(ask())
+
+
+def test_what_a_call_raises_in_the_moment_in_which_it_is_cancelled_is_not_logged() -> None:
+    logged = []
+
+    def fail() -> None:
+        raise ValueError("Dear Ann")
+
+    def is_at_work() -> bool:
+        return any(getattr(task.get_coro(), "__qualname__", "") == "Calls._work" for task in asyncio.all_tasks())
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+        asking = asyncio.create_task(Calls(at_once=1).run(fail))
+        while not is_at_work():
+            await asyncio.sleep(0)
+        while is_at_work():
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        del asking
+        gc.collect()
+
+    asyncio.run(ask())
+    assert logged == []
+
+
+_FAILING_TASK = """
+import asyncio, gc, sys
+from pathlib import Path
+from vaultembed.serving.embedders import KeptEmbedders
+from vaultembed.serving.server import make_server
+
+make_server(Path("none.db"), KeptEmbedders())
+
+async def fail(text):
+    raise ValueError(text)
+
+async def main():
+    task = asyncio.create_task(fail("Dear Ann"))
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    asyncio.get_running_loop().call_soon(lambda text: [][0], "Dear Ben")
+    await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_an_error_that_asyncio_logs_is_named_without_its_text() -> None:
+    done = subprocess.run([sys.executable, "-c", _FAILING_TASK], capture_output=True, text=True, check=True)
+    first, second = done.stderr.splitlines()
+    assert first.endswith("ERROR asyncio: Task exception was never retrieved ValueError")
+    assert second.endswith("ERROR asyncio: Exception in callback main. IndexError")
+    assert "Dear" not in done.stderr
 
 
 def test_what_comes_after_the_limit_does_not_begin(tmp_path: Path) -> None:
