@@ -228,7 +228,7 @@ def is_answered(connection: socket.socket) -> bool:
         return False
 
 
-def test_a_model_that_hangs_is_ended_and_the_next_search_has_another(answering: Path, tmp_path: Path) -> None:
+def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answering: Path, tmp_path: Path) -> None:
     with assistant(answering, "--time-limit", "8", errors=tmp_path / "err") as connected:
         found = connected.call("search_messages", query="burst pipe", mode="vector")
         pid = server_of(answering)
@@ -239,8 +239,34 @@ def test_a_model_that_hangs_is_ended_and_the_next_search_has_another(answering: 
         assert refused.value.code == "timed_out"
         again = connected.call("search_messages", query="burst pipe", mode="vector")
         assert [one["id"] for one in again["results"]] == [one["id"] for one in found["results"]]
+        os.kill(model, signal.SIGCONT)
+        assert connected.call("search_messages", query="a plumber", mode="vector")["results"]
         assert connected.call("search_messages", query="animals for children", mode="vector")["results"]
-        assert model not in children_of(pid)
+        assert children_of(pid) == {model}
+
+
+def test_searches_that_are_cancelled_while_the_model_is_at_work_give_their_places_back(
+    answering: Path, tmp_path: Path
+) -> None:
+    with assistant(answering, "--time-limit", "3600", errors=tmp_path / "err") as connected:
+        connected.call("search_messages", query="burst pipe", mode="vector")
+        (model,) = children_of(server_of(answering))
+        os.kill(model, signal.SIGSTOP)
+
+        async def ask_and_cancel() -> None:
+            async with anyio.create_task_group() as asking:
+                for number in range(SEARCHES_AT_ONCE):
+                    asking.start_soon(connected.client.call_tool, "search_messages", {"query": f"pipe {number}"})
+                await anyio.sleep(1)
+                asking.cancel_scope.cancel()
+            with anyio.fail_after(PATIENCE):
+                found = await connected.client.call_tool("search_messages", {"query": "pipe", "mode": "text"})
+            assert not found.is_error
+
+        try:
+            connected.do(ask_and_cancel)
+        finally:
+            os.kill(model, signal.SIGCONT)  # stopped, it would not notice the end of its server
 
 
 def children_of(pid: int) -> set[int]:
