@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
 
 from vaultembed.errors import TimedOutError
+
+_SLICE_SECONDS: Final = 0.05
+"""So often who waits looks whether anybody still waits for the answer: a lock and a pipe tell nothing of that."""
 
 
 class Limit:
@@ -42,6 +46,15 @@ class Limit:
         """
         if self.is_over:
             raise self.error()
+
+    def wait(self, happens: Callable[[float], object]) -> None:
+        """Until it has happened: `happens` waits for it, so many seconds at the most, and says whether it has.
+
+        Raises:
+            TimedOutError: it is over, and it has not.
+        """
+        while not happens(min(_SLICE_SECONDS, self.seconds_left)):
+            self.check()
 
     def error(self) -> TimedOutError:
         return TimedOutError(
@@ -98,6 +111,16 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         yield
 
 
+def check_limit() -> None:
+    """
+    Raises:
+        TimedOutError: this call is over.
+    """
+    limit = _current.get()
+    if limit is not None:
+        limit.check()
+
+
 def at_most(seconds: float) -> float:
     """So many, or what is left of the call's time where that is less."""
     limit = _current.get()
@@ -109,14 +132,15 @@ def held(lock: threading.Lock) -> Iterator[None]:
     """The lock.
 
     Raises:
-        TimedOutError: it did not become free in time.
+        TimedOutError: it did not become free before the call was over.
     """
     limit = _current.get()
     if limit is None:
         lock.acquire()
-    elif not lock.acquire(timeout=limit.seconds_left):
-        raise limit.error()
+    else:
+        limit.wait(lambda seconds: lock.acquire(timeout=seconds))
     try:
+        check_limit()
         yield
     finally:
         lock.release()

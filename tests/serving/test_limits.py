@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -227,7 +228,7 @@ def is_answered(connection: socket.socket) -> bool:
         return False
 
 
-def test_a_model_that_hangs_is_ended_and_the_next_search_has_another(answering: Path, tmp_path: Path) -> None:
+def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answering: Path, tmp_path: Path) -> None:
     with assistant(answering, "--time-limit", "8", errors=tmp_path / "err") as connected:
         found = connected.call("search_messages", query="burst pipe", mode="vector")
         pid = server_of(answering)
@@ -238,8 +239,34 @@ def test_a_model_that_hangs_is_ended_and_the_next_search_has_another(answering: 
         assert refused.value.code == "timed_out"
         again = connected.call("search_messages", query="burst pipe", mode="vector")
         assert [one["id"] for one in again["results"]] == [one["id"] for one in found["results"]]
+        os.kill(model, signal.SIGCONT)
+        assert connected.call("search_messages", query="a plumber", mode="vector")["results"]
         assert connected.call("search_messages", query="animals for children", mode="vector")["results"]
-        assert model not in children_of(pid)
+        assert children_of(pid) == {model}
+
+
+def test_searches_that_are_cancelled_while_the_model_is_at_work_give_their_places_back(
+    answering: Path, tmp_path: Path
+) -> None:
+    with assistant(answering, "--time-limit", "3600", errors=tmp_path / "err") as connected:
+        connected.call("search_messages", query="burst pipe", mode="vector")
+        (model,) = children_of(server_of(answering))
+        os.kill(model, signal.SIGSTOP)
+
+        async def ask_and_cancel() -> None:
+            async with anyio.create_task_group() as asking:
+                for number in range(SEARCHES_AT_ONCE):
+                    asking.start_soon(connected.client.call_tool, "search_messages", {"query": f"pipe {number}"})
+                await anyio.sleep(1)
+                asking.cancel_scope.cancel()
+            with anyio.fail_after(PATIENCE):
+                found = await connected.client.call_tool("search_messages", {"query": "pipe", "mode": "text"})
+            assert not found.is_error
+
+        try:
+            connected.do(ask_and_cancel)
+        finally:
+            os.kill(model, signal.SIGCONT)  # stopped, it would not notice the end of its server
 
 
 def children_of(pid: int) -> set[int]:
@@ -265,6 +292,63 @@ def test_work_that_cannot_be_interrupted_keeps_its_place_and_nobody_waiting() ->
                     continue  # the first has not come to its end yet
 
     asyncio.run(ask())
+
+
+def test_what_a_call_raises_in_the_moment_in_which_it_is_cancelled_is_not_logged() -> None:
+    logged = []
+
+    def fail() -> None:
+        raise ValueError("Dear Ann")
+
+    def is_at_work() -> bool:
+        return any(getattr(task.get_coro(), "__qualname__", "") == "Calls._work" for task in asyncio.all_tasks())
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+        asking = asyncio.create_task(Calls(at_once=1).run(fail))
+        while not is_at_work():
+            await asyncio.sleep(0)
+        while is_at_work():
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        del asking
+        gc.collect()
+
+    asyncio.run(ask())
+    assert logged == []
+
+
+_FAILING_TASK = """
+import asyncio, gc, sys
+from pathlib import Path
+from vaultembed.serving.embedders import KeptEmbedders
+from vaultembed.serving.server import make_server
+
+make_server(Path("none.db"), KeptEmbedders())
+
+async def fail(text):
+    raise ValueError(text)
+
+async def main():
+    task = asyncio.create_task(fail("Dear Ann"))
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    asyncio.get_running_loop().call_soon(lambda text: [][0], "Dear Ben")
+    await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_an_error_that_asyncio_logs_is_named_without_its_text() -> None:
+    done = subprocess.run([sys.executable, "-c", _FAILING_TASK], capture_output=True, text=True, check=True)
+    first, second = done.stderr.splitlines()
+    assert first.endswith("ERROR asyncio: Task exception was never retrieved ValueError")
+    assert second.endswith("ERROR asyncio: Exception in callback main. IndexError")
+    assert "Dear" not in done.stderr
 
 
 def test_what_comes_after_the_limit_does_not_begin(tmp_path: Path) -> None:

@@ -51,11 +51,11 @@ class Archive:
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        self._check_limit()
+        self.check_limit()
         return self.db.execute(sql, tuple(bindings)).fetchall()
 
     def row(self, sql: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        self._check_limit()
+        self.check_limit()
         return self.db.execute(sql, tuple(bindings)).fetchone()
 
     def scalar(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
@@ -63,8 +63,12 @@ class Archive:
         found = self.row(sql, bindings)
         return None if found is None else found[0]
 
-    def _check_limit(self) -> None:
-        """An interruption ends what runs, and not what comes after it."""
+    def check_limit(self) -> None:
+        """An interruption ends what runs, and not what comes after it: to be called before and between long reads.
+
+        Raises:
+            TimedOutError: the call that opened the archive is over.
+        """
         if self._limit is not None:
             self._limit.check()
 

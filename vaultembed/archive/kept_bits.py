@@ -189,6 +189,7 @@ def _follow(archive: Archive, generation: Generation, old: _Bits | None, seen: _
     for block, of_size, validity, rowids in archive.db.execute(
         f"SELECT chunk_id, size, CAST(validity AS BLOB), CAST(rowids AS BLOB) FROM {name}_chunks"
     ):
+        archive.check_limit()
         if (of_size, len(validity), len(rowids)) != (size, size // 8, 8 * size):
             raise DamageError("its parts do not fit together")
         ids: Ids = np.frombuffer(rowids, "<i8")

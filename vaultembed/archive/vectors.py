@@ -262,6 +262,7 @@ def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, l
     )
     best: list[Neighbour] = []
     while block := list(itertools.islice(rows, _BLOCK)):
+        archive.check_limit()
         scores = _scores([row[4] for row in block], query)
         order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] > _NO_NEIGHBOUR]
         of_block = _best_of_messages((_neighbour(block[i], float(scores[i])) for i in order), limit)

@@ -9,11 +9,14 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
-from vaultembed.errors import ModelError
-from vaultembed.limits import current_limit
+from vaultembed.errors import ModelError, TimedOutError
+from vaultembed.limits import check_limit, current_limit
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.frames import Kind, pack_model, pack_texts, read_frame, unpack_embedded, write_frame
 from vaultembed.models.model_file import ModelFile
@@ -24,6 +27,9 @@ from vaultembed.models.vocabulary import Vocabulary, open_vocabulary
 _PATIENCE: Final = 10.0
 """Seconds that a child is given to end by itself once its input has: it may be in the middle of a batch."""
 
+HUNG_SECONDS: Final = 600.0
+"""A child that has not answered for so long will not. A large model on a slow disk takes minutes to load."""
+
 _LAST_WORDS: Final = 2000
 """Bytes of a dead child's standard error that are looked at."""
 
@@ -32,14 +38,19 @@ class ChildEmbedder:
     """Implements `Embedder`. The child starts with the first call, and again with the call after a crash.
 
     Beside `embed` there is the same in two steps, `submit` and `result`, to do something else while the model works.
+
+    A call that is over leaves the child at its work: it may be loading its model, for the calls to come. They wait for
+    the answer that it owes before they ask for theirs. `close` may be called from another thread.
     """
 
-    def __init__(self, model: ModelFile, share: int = 1) -> None:
+    def __init__(self, model: ModelFile, share: int = 1, hung_seconds: float = HUNG_SECONDS) -> None:
+        """`hung_seconds`: a child that owes an answer for longer is ended by the next call that cannot wait for it."""
         self._model = model
         self._share = share
+        self._hung_seconds = hung_seconds
         self._vocabulary: Vocabulary | None = None
         self._child: _Child | None = None
-        self._waiting = False
+        self._asked: _Asked | None = None
 
     @property
     def facts(self) -> ModelFacts:
@@ -58,12 +69,16 @@ class ChildEmbedder:
 
     def start(self) -> None:
         """Starts the child, without waiting until its model is loaded."""
-        if self._child is None:
-            self._child = _Child(self._model, self._share)
+        self._started()
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
-        self.submit(texts, role)
-        return self.result()
+        """As `Embedder.embed`, and as `result`."""
+        late = self._asked
+        if late is not None and late.is_late:
+            if late.is_for(texts, role) and not self._is_hung(late):
+                return self._collect(late)
+            self._settle(late)
+        return self._collect(self._ask(texts, role))
 
     def submit(self, texts: Sequence[str], role: Role = "document") -> None:
         """Hands texts to the model and returns; `result` must follow before the next call.
@@ -72,58 +87,108 @@ class ChildEmbedder:
             EmbedderCrashedError: the child is dead; the next call starts a new one.
             RuntimeError: a result is still to be collected: a mistake in the calling code.
         """
-        if self._waiting:
-            raise RuntimeError("ChildEmbedder.submit was called again before result")
-        self.start()
-        with self._exchange() as child:
-            child.send(Kind.EMBED, pack_texts(texts, role))
-        self._waiting = True
+        self._ask(texts, role)
 
     def result(self) -> Embedded:
         """What became of the texts last submitted; waits for it.
 
         Raises:
             BadTextError, EmbedderCrashedError: as `Embedder.embed`.
-            TimedOutError: there is a limit, and it did not come in time; the next call starts a new child.
-            ModelError: the child cannot load the model, or llama.cpp reported a failure.
+            TimedOutError: there is a limit, and it did not come in time; the child goes on, and `result` may be called
+                again.
+            ModelError: the child cannot load the model, or llama.cpp reported a failure, be it over the texts of an
+                earlier call that did not wait for the answer.
             RuntimeError: nothing was submitted: a mistake in the calling code.
         """
-        if not self._waiting:
+        if self._asked is None:
             raise RuntimeError("ChildEmbedder.result was called without submit")
-        self._waiting = False
-        with self._exchange() as child:
-            kind, content = child.receive()
-            if kind is Kind.ERROR:
-                raise ModelError(*json.loads(content))
-        if kind is Kind.BAD_TEXT:
-            raise BadTextError(*json.loads(content))
-        return unpack_embedded(content)
+        return self._collect(self._asked)
 
     def close(self) -> None:
         """Ends the child, at once where a result is still to come. May be called twice; a later call starts anew."""
         child, self._child = self._child, None
-        waiting, self._waiting = self._waiting, False
+        asked, self._asked = self._asked, None
         if child is not None:
-            child.end(0 if waiting else _PATIENCE)
+            child.end(_PATIENCE if asked is None else 0)
 
-    @contextlib.contextmanager
-    def _exchange(self) -> Iterator[_Child]:
-        """The child, for one step. Whatever interrupts the step, Ctrl-C included, leaves half a frame in a pipe, or
-        an answer that the next call would take for its own: so that child is ended, and the next call starts another.
-        """
-        child = cast(_Child, self._child)
+    def _started(self) -> _Child:
+        child = self._child
+        if child is None:
+            child = self._child = _Child(self._model, self._share)
+        return child
+
+    def _ask(self, texts: Sequence[str], role: Role) -> _Asked:
+        if self._asked is not None:
+            raise RuntimeError("ChildEmbedder.submit was called again before result")
+        child = self._started()
+        asked = self._asked = _Asked(child, tuple(texts), role, time.monotonic())
         try:
-            yield child
-        except BaseException:
-            self._child = None
-            child.end(0)
+            child.send(Kind.EMBED, pack_texts(texts, role))
+        except BaseException:  # Ctrl-C, too, leaves half a frame in the pipe
+            self._end(child)
             raise
+        return asked
+
+    def _collect(self, asked: _Asked) -> Embedded:
+        try:
+            kind, content = asked.child.receive()
+            if kind is Kind.ERROR:
+                raise ModelError(*json.loads(content))
+        except TimedOutError:
+            asked.is_late = True
+            if self._is_hung(asked):
+                self._end(asked.child)
+            raise
+        except BaseException:  # Ctrl-C, too, leaves an answer that the next call would take for its own
+            self._end(asked.child)
+            raise
+        if self._asked is asked:
+            self._asked = None
+        if kind is Kind.BAD_TEXT:
+            raise BadTextError(*json.loads(content))
+        return unpack_embedded(content)
+
+    def _settle(self, late: _Asked) -> None:
+        """The child is ready for a question, or ended. What it says of the texts is of no use to anybody any more."""
+        if self._is_hung(late):
+            self._end(late.child)
+            return
+        with contextlib.suppress(BadTextError):
+            self._collect(late)
+        check_limit()
+
+    def _is_hung(self, asked: _Asked) -> bool:
+        return time.monotonic() - asked.since >= self._hung_seconds
+
+    def _end(self, child: _Child) -> None:
+        if self._child is child:
+            self._child = self._asked = None
+        child.end(0)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a child is to answer."""
+
+    child: _Child
+    texts: tuple[str, ...]
+    role: Role
+    since: float
+    """By `time.monotonic`."""
+    is_late: bool = False
+    """Whoever asked has given up waiting."""
+
+    def is_for(self, texts: Sequence[str], role: Role) -> bool:
+        return (self.texts, self.role) == (tuple(texts), role)
 
 
 class _Child:
-    """One process and the pipes to it."""
+    """One process and the pipes to it. One thread asks; another may end it meanwhile."""
 
     def __init__(self, model: ModelFile, share: int) -> None:
+        self._in_use = threading.Lock()
+        """Held while the pipes are written, read or closed: a number of a closed one may soon be another file's."""
+        self._is_ended = False
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `end`)
         self._process = subprocess.Popen(
             python_command("vaultembed.models.child"),
@@ -143,39 +208,57 @@ class _Child:
         return self._process.pid
 
     def send(self, kind: Kind, content: bytes) -> None:
-        try:
-            write_frame(self._requests, kind, content)
-        except OSError:
-            raise self._crash() from None
+        """
+        Raises:
+            EmbedderCrashedError: it is dead.
+        """
+        with self._in_use:
+            self._check_is_there()
+            try:
+                write_frame(self._requests, kind, content)
+            except OSError:
+                raise self._crash() from None
 
     def receive(self) -> tuple[Kind, bytes]:
         """
         Raises:
             EmbedderCrashedError: it is dead.
-            TimedOutError: the call's time is over, and it has not answered.
+            TimedOutError: the call is over, and it has not begun to answer.
         """
-        limit = current_limit()
-        if limit is not None:
-            answered = select.poll()
-            answered.register(self._answers, select.POLLIN)
-            if not answered.poll(1000 * limit.seconds_left):
-                raise limit.error()
-        frame = read_frame(self._answers)
-        if frame is None:
-            raise self._crash()
-        return frame
+        with self._in_use:
+            self._check_is_there()
+            limit = current_limit()
+            if limit is not None:
+                answered = select.poll()
+                answered.register(self._answers, select.POLLIN)
+                limit.wait(lambda seconds: answered.poll(1000 * seconds))
+            frame = read_frame(self._answers)
+            if frame is None:
+                raise self._crash()
+            return frame
 
     def end(self, patience: float) -> None:
-        """`patience`: seconds until it is killed. Reaps it and closes the pipes."""
-        with contextlib.suppress(OSError):
-            self._requests.close()
-        if patience:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
+        """`patience`: seconds until it is killed, where nobody waits for it. Reaps it and closes the pipes."""
+        if patience and self._in_use.acquire(blocking=False):
+            try:
+                with contextlib.suppress(OSError):
+                    self._requests.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(patience)
+            finally:
+                self._in_use.release()
         self._process.kill()
-        self._process.wait()
-        self._answers.close()
-        self._words.close()
+        with self._in_use:  # who waits for its answer comes to the end of the pipe
+            self._is_ended = True
+            self._process.wait()
+            with contextlib.suppress(OSError):
+                self._requests.close()
+            self._answers.close()
+            self._words.close()
+
+    def _check_is_there(self) -> None:
+        if self._is_ended:
+            raise EmbedderCrashedError("The process that runs the embedding model has been ended")
 
     def _crash(self) -> EmbedderCrashedError:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -41,6 +41,7 @@ class Calls:
         """
         limit = Limit(self._seconds)
         work = asyncio.create_task(self._work(function, limit))
+        work.add_done_callback(_forget)
         try:
             await asyncio.wait({work}, timeout=limit.seconds_left)  # does not cancel it, which would stop no thread
             await _interrupt(work, limit, _GRACE_SECONDS)
@@ -51,7 +52,6 @@ class Calls:
             if not work.done():
                 limit.give_up()
                 limit.interrupt()  # at the end of the server nothing begun here comes to run
-                work.add_done_callback(_forget)
                 ending = asyncio.create_task(_interrupt(work, limit, math.inf))
                 self._unfinished.add(ending)
                 ending.add_done_callback(self._unfinished.discard)
@@ -75,6 +75,7 @@ async def _interrupt(work: asyncio.Task[Any], limit: Limit, seconds: float) -> N
 
 
 def _forget(work: asyncio.Task[Any]) -> None:
-    """What an interrupted call has raised, there is nobody to tell."""
+    """What a call has raised that was given up, maybe in the moment in which it ended, there is nobody to tell. asyncio
+    would write it to the log."""
     if not work.cancelled():
         work.exception()

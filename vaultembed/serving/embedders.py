@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.generations import Generation
+from vaultembed.errors import ModelError
 from vaultembed.limits import Limit, held, limited
 from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
 from vaultembed.service.model_of import open_model_of
@@ -31,27 +32,33 @@ class KeptEmbedders:
 
     _MOST: Final = 2
 
-    def __init__(self) -> None:
+    def __init__(self, open_model: Callable[[Generation], Embedder] = open_model_of) -> None:
+        self._open_model = open_model
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._is_closed = False
 
     def open(self, generation: Generation) -> Embedder:
         """An `Opener`. What it returns is not ended by its `close`.
 
         Raises:
-            ModelError: the model is not here, or is another one.
+            ModelError: the model is not here, or is another one; or `close` has been called.
             TimedOutError: the call's time is over.
         """
         key = (generation.space, generation.model.weights_sha256)
+        oldest = None
         with held(self._lock):
+            if self._is_closed:
+                raise _closed()
             kept = self._kept.get(key)
             if kept is None:
-                kept = self._kept[key] = _Kept(open_model_of(generation))
-                while len(self._kept) > self._MOST:
+                kept = self._kept[key] = _Kept(self._open_model(generation))
+                if len(self._kept) > self._MOST:
                     _, oldest = self._kept.popitem(last=False)
-                    oldest.end()
             self._kept.move_to_end(key)
-            return kept
+        if oldest is not None:
+            oldest.end()
+        return kept
 
     def warm(self, archive_path: Path) -> None:
         """Begin to load what the first query will need, and return. What stands against it, that query will be told."""
@@ -64,10 +71,17 @@ class KeptEmbedders:
                 self.open(generation).embed([_ANY_TEXT], "query")
 
     def close(self) -> None:
+        """No model is opened after this."""
         with self._lock:
-            for kept in self._kept.values():
-                kept.end()
+            self._is_closed = True
+            ending = list(self._kept.values())
             self._kept.clear()
+        for kept in ending:
+            kept.end()
+
+
+def _closed() -> ModelError:
+    return ModelError("the embedding model was closed before this was asked of it", "Ask again.")
 
 
 class _Kept:
@@ -76,6 +90,9 @@ class _Kept:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        """Not the other: tokens are counted in this process, while the model is busy in its own."""
+        self._is_closed = False
         self._remembered: OrderedDict[tuple[Role, tuple[str, ...]], Embedded] = OrderedDict()
 
     @property
@@ -83,25 +100,41 @@ class _Kept:
         return self._embedder.facts
 
     def count_tokens(self, text: str) -> int:
-        with self._lock:
+        with held(self._counting):
             return self._embedder.count_tokens(text)
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+        """As `Embedder.embed`.
+
+        Raises:
+            ModelError: `end` has been called.
+            TimedOutError: the call is over.
+        """
         key = (role, tuple(texts))
         with held(self._lock):
             found = self._remembered.get(key)
             if found is None:
-                found = self._remembered[key] = self._embedder.embed(texts, role)
+                found = self._remembered[key] = self._ask(texts, role)
                 if len(self._remembered) > _REMEMBERED:
                     self._remembered.popitem(last=False)
             self._remembered.move_to_end(key)
             return found
 
+    def _ask(self, texts: Sequence[str], role: Role) -> Embedded:
+        if self._is_closed:
+            raise _closed()
+        try:
+            return self._embedder.embed(texts, role)
+        finally:
+            if self._is_closed:  # `end` did not wait for this, which may have started the model again
+                self._embedder.close()
+
     def close(self) -> None:
         """Only a query ends here; the model stays open."""
 
     def end(self) -> None:
-        """Whoever still waits for the model is told that it has died."""
+        """Whoever still waits for an answer of the model is told that it has died, and no other question reaches it."""
+        self._is_closed = True
         is_free = self._lock.acquire(timeout=_END_SECONDS)
         try:
             self._embedder.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,9 @@ def _keep_logs_plain() -> None:
     root.setLevel(logging.WARNING)
 
 
+_WITHOUT_VALUES: Final = re.compile(r"[^(<:'\"\n]*")
+
+
 class _Lines(logging.Formatter):
     def formatException(self, ei: object) -> str:  # noqa: N802 (of logging)
         """A traceback shows the values that an error was raised with."""
@@ -78,4 +82,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.stack_info = None
+        if record.name == "asyncio":  # shows tasks, callbacks and errors with the values they hold
+            found = _WITHOUT_VALUES.match(record.getMessage())
+            record.msg, record.args = found[0].strip() if found else "", None
         return super().format(record).replace("\n", " ")
