@@ -216,7 +216,7 @@ def test_hidden_text_is_dropped(part: str) -> None:
         "<style>@supports (-webkit-touch-callout:none){.x{display:none}}</style><p class=x>shown</p>",
         "<style>@media print{</style><style>.b{background:#000}</style><a class=b style='color:#fff'>shown</a>",
         "<style>.x, :foo(1){display:none}</style><p class=x>shown</p>",
-        "<div style='background:red;position:relative;z-index:0'><p style='position:relative;z-index:-1'>shown</p></div>",
+        "<p style='background:red;position:relative;z-index:0'><b style='position:relative;z-index:-1'>shown</b></p>",
         "<details><summary></summary>shown</details>",
     ],
 )
