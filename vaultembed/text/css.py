@@ -26,7 +26,7 @@ _MOST_SELECTORS: Final = 5_000
 _DEEPEST: Final = 8
 _DEEPEST_VALUE: Final = 16
 _LONG_STYLE: Final = 1_000
-_LONGEST_SELECTOR: Final = 4_000
+_LONGEST_SELECTOR: Final = 20_000
 _MOST_STEPS: Final = 100
 _PLAIN_VALUE: Final = r"[\w\s#%.,+-]*"
 _PLAIN: Final = re.compile(
@@ -115,10 +115,16 @@ def parse_sheet(sheet: str, wanted: Callable[[str], bool], quirks: bool = False)
 
 
 def sheet_applies(media: str, kind: str) -> bool:
-    """Of the attributes `media` and `type` of a `<style>`."""
+    """Of the attributes `media` and `type` of a `<style>`.
+
+    Raises:
+        TooMuchError: as `parse_sheet`.
+    """
+    if len(media) > _LONGEST_SELECTOR:
+        raise TooMuchError
     if kind.strip().lower() not in ("", "text/css"):
         return False
-    return not media.strip() or _media_holds(tinycss2.parse_component_value_list(media[:_LONGEST_SELECTOR]))
+    return not media.strip() or _media_holds(tinycss2.parse_component_value_list(media))
 
 
 def _declarations(nodes: Iterable[Token]) -> tuple[Declaration, ...]:
@@ -130,8 +136,10 @@ def _declarations(nodes: Iterable[Token]) -> tuple[Declaration, ...]:
 
 
 def _text(tokens: Iterable[Token], depth: int = 0) -> str:
-    """Without comments, and escapes read: `d\\69splay` is display. What nests deeper than people write is left out."""
-    return "".join(_token_text(token, depth) for token in tokens) if depth <= _DEEPEST_VALUE else ""
+    """Without comments, and escapes read: `d\\69splay` is display."""
+    if depth > _DEEPEST_VALUE:
+        raise TooMuchError
+    return "".join(_token_text(token, depth) for token in tokens)
 
 
 def _token_text(token: Token, depth: int) -> str:
@@ -156,7 +164,9 @@ def _applied(nodes: Iterable[Token], depth: int) -> Iterable[tuple[list[Token], 
     for node in nodes:
         if node.type == "qualified-rule":
             yield node.prelude, node.content
-        elif node.type == "at-rule" and node.content is not None and depth < _DEEPEST and _holds(node):
+        elif node.type == "at-rule" and node.content is not None and _holds(node):
+            if depth >= _DEEPEST:
+                raise TooMuchError
             inner = tinycss2.parse_rule_list(node.content, skip_whitespace=True)
             yield from _applied(inner, depth + 1)
 
@@ -169,9 +179,9 @@ def _nested(
     # a declaration said again is the same: a thousand of them cost as many for each element
     last = {(one.name, one.value, one.important): one for one in reversed(_declarations(nodes)) if wanted(one.name)}
     yield selector, tuple(reversed(last.values()))
-    if depth >= _DEEPEST:
-        return
     for node in nodes:
+        if depth >= _DEEPEST and node.type in ("qualified-rule", "at-rule"):
+            raise TooMuchError
         if node.type == "qualified-rule":
             yield from _nested(_within(selector, _serialized(node.prelude)), node.content, wanted, depth + 1)
         elif node.type == "at-rule" and node.content is not None and _holds(node):
@@ -179,11 +189,9 @@ def _nested(
 
 
 def _serialized(prelude: list[Token]) -> str:
-    """ "" where it is deeper or longer than anybody writes."""
     if _depth(prelude) > _DEEPEST:
-        return ""
-    text = str(tinycss2.serialize(prelude)).strip()
-    return text if len(text) <= _LONGEST_SELECTOR else ""
+        raise TooMuchError
+    return str(tinycss2.serialize(prelude)).strip()
 
 
 def _depth(tokens: list[Token]) -> int:
@@ -201,14 +209,14 @@ def _depth(tokens: list[Token]) -> int:
 def _within(outer: str, inner: str) -> str:
     """The selector of a rule nested in another."""
     parent = f":is({outer})"
-    if not outer or not inner or len(inner) + inner.count("&") * len(parent) > _LONGEST_SELECTOR:
-        return ""
+    if len(inner) + (inner.count("&") + 1) * len(parent) > _LONGEST_SELECTOR:
+        raise TooMuchError
     return inner.replace("&", parent) if "&" in inner else f"{parent} {inner}"
 
 
 def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int], quirks: bool) -> Iterable[Rule]:
     """None of a list of selectors of which one is none: so says Selectors Level 4."""
-    if not declarations or not text or text.count(" ") + text.count(">") > _MOST_STEPS:
+    if not declarations:
         return []
     for pattern, other in _ALIKE:
         text = pattern.sub(other, text)
@@ -216,10 +224,14 @@ def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int
     for tokens in _split(tinycss2.parse_component_value_list(text)):
         if any(one == ":" and after == ":" for one, after in pairwise(tokens)):
             continue  # of a pseudo-element, whatever it is called
+        if sum(token.type == "whitespace" or token in (">", "+", "~") for token in tokens) > _MOST_STEPS:
+            raise TooMuchError
         try:
             (selector,) = cssselect2.compile_selector_list(tokens)
-        except (cssselect2.SelectorError, ValueError, RecursionError, SyntaxError):
+        except (cssselect2.SelectorError, ValueError):
             return []
+        except (RecursionError, SyntaxError, MemoryError) as error:  # it makes Python of them, and evaluates that
+            raise TooMuchError from error
         if selector.pseudo_element is None and not selector.never_matches:
             one = str(tinycss2.serialize(tokens)).strip()
             one = one.lower() if quirks else one

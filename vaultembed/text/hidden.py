@@ -22,7 +22,7 @@ from vaultembed.text.seen import Element, Seen, compute
 
 _STYLED: Final = re.compile(r"(?i)style|color\s*=|\btext\s*=|\bhidden\b")
 _DOCTYPE: Final = re.compile(r"(?i)<!doctype\s+html(?:\s*>|\s+(?:system|public)[^>]{0,400}http)")
-_BEFORE_DOCTYPE: Final = re.compile(r"(?s)\s+|<!--.*?-->|<\?[^>]*>")
+_BEFORE_DOCTYPE: Final = re.compile(r"(?s)[\s\ufeff]+|<!--.*?-->|<\?[^>]*>")
 _FONT_SIZES: Final = ("10px", "13px", "16px", "18px", "24px", "32px", "48px")
 _MOST_SHEETS: Final = 200
 _MOST_MATCHED: Final = 200_000

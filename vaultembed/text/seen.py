@@ -21,7 +21,7 @@ from vaultembed.text.boxes import (
     width,
 )
 from vaultembed.text.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
-from vaultembed.text.css import Declaration
+from vaultembed.text.css import Declaration, TooMuchError
 from vaultembed.text.lengths import ROOT_PX, font_size, length, share
 from vaultembed.text.properties import longhands
 
@@ -34,7 +34,7 @@ _LINE_PX: Final = 600.0
 """What a percentage of the width is taken of: the width of most newsletters."""
 _DEEPEST_VARIABLE: Final = 10
 _MOST_VALUE: Final = 2_000
-_MOST_VARIABLES: Final = 300
+_MOST_VARIABLES: Final = 500
 _MOST_STOPS: Final = 16
 
 _INLINE: Final = frozenset(
@@ -151,12 +151,18 @@ def _is_faint(colour: Colour, behind: tuple[Colour, ...]) -> bool:
 
 
 def compute(parent: Seen, declarations: Sequence[Declaration], element: Element) -> Seen:
-    """The style of an element with these declarations, the strongest last."""
+    """The style of an element with these declarations, the strongest last.
+
+    Raises:
+        TooMuchError: it has more variables than anybody writes.
+    """
     values: dict[str, str] = {}
     declared = {one.name: one.value[:_MOST_VALUE] for one in declarations if one.name.startswith("--")}
     variables = parent.variables
-    if declared and len(variables) + len(declared) <= _MOST_VARIABLES:
+    if declared:
         variables = {**variables, **declared}
+        if len(variables) > _MOST_VARIABLES:
+            raise TooMuchError
     for one in declarations:
         value = one.value[:_MOST_VALUE]
         if "var(" in value:
@@ -291,10 +297,20 @@ def _colour(text: str, inherited: Colour, initial: Colour) -> Colour | None:
 
 @lru_cache(maxsize=512)
 def _stops(image: str) -> tuple[Colour, ...]:
-    """The colours of the topmost gradient."""
+    """The colours of the topmost gradient, as far as they are in what is seen of it."""
     said = image.partition("gradient(")[2]
-    found = [css_colour(part) for part in re.findall(r"#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+", said)]
-    return tuple(colour for colour in found if colour is not None)[:_MOST_STOPS]
+    found: list[Colour] = []
+    for part, position in re.findall(r"(#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+)(?:\s+(-?[\d.]+(?:%|[a-z]+)?))?", said):
+        colour = css_colour(part)
+        if colour is None:
+            continue
+        at = length(position) if position else None
+        if at is not None and found and at.percent <= 0 and at.pixels <= 0:
+            found.clear()
+        found.append(colour)
+        if at is not None and (at.percent >= 100 or at.pixels >= _LINE_PX):
+            break
+    return tuple(found)[:_MOST_STOPS]
 
 
 def _shadow(text: str, colour: Colour) -> Colour | None:
