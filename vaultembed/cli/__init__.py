@@ -10,10 +10,11 @@ from typing import NoReturn
 def main() -> None:
     """Entry point of `vaultembed`. No traceback ever reaches a person, unless VAULTEMBED_DEBUG is set."""
     from vaultembed.cli.app import app
-    from vaultembed.cli.output import tell
     from vaultembed.errors import StorageError, VaultembedError
 
     def end(error: VaultembedError) -> NoReturn:
+        from vaultembed.cli.output import tell  # loads what --help does without
+
         command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "vaultembed")
         tell(command, "--json" in sys.argv, error)
         sys.exit(error.exit_code)
