@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -229,9 +230,10 @@ def is_answered(connection: socket.socket) -> bool:
 
 
 def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answering: Path, tmp_path: Path) -> None:
-    with assistant(answering, "--time-limit", "8", errors=tmp_path / "err") as connected:
+    archive = Path(shutil.copyfile(answering, tmp_path / "a.db"))  # of which this is the only server
+    with assistant(archive, "--time-limit", "8", errors=tmp_path / "err") as connected:
         found = connected.call("search_messages", query="burst pipe", mode="vector")
-        pid = server_of(answering)
+        pid = server_of(archive)
         (model,) = children_of(pid)
         os.kill(model, signal.SIGSTOP)
         with pytest.raises(RefusedError) as refused:
@@ -248,9 +250,10 @@ def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answer
 def test_searches_that_are_cancelled_while_the_model_is_at_work_give_their_places_back(
     answering: Path, tmp_path: Path
 ) -> None:
-    with assistant(answering, "--time-limit", "3600", errors=tmp_path / "err") as connected:
+    archive = Path(shutil.copyfile(answering, tmp_path / "a.db"))
+    with assistant(archive, "--time-limit", "3600", errors=tmp_path / "err") as connected:
         connected.call("search_messages", query="burst pipe", mode="vector")
-        (model,) = children_of(server_of(answering))
+        (model,) = children_of(server_of(archive))
         os.kill(model, signal.SIGSTOP)
 
         async def ask_and_cancel() -> None:
