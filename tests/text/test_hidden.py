@@ -46,6 +46,7 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<style>.x{@media screen{display:none}}</style><p class=x>secret</p>",
         "<style>.x::-webkit-scrollbar, .x{display:none}</style><p class=x>secret</p>",
         "<style>.x:defined{display:none}</style><p class=x>secret</p>",
+        "<style>a:visited, .x{display:none}</style><p class=x>secret</p>",
         # by what comes after it and is nothing
         "<p style='display:none;display:foo'>secret</p>",
         "<p style='display:none;display:inline-block\\9'>secret</p>",

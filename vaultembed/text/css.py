@@ -12,8 +12,9 @@ from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any, Final, TypeAlias
 
-import cssselect2
 import tinycss2
+from cssselect2 import parser
+from resiliparse.parse.html import HTMLTree
 
 Token: TypeAlias = Any
 """A node of tinycss2, which has no types."""
@@ -34,6 +35,8 @@ _PLAIN: Final = re.compile(
     re.ASCII,
 )
 """A declaration without anything odd in it: a hundred times faster to take apart than by the library."""
+_ANYTHING: Final = HTMLTree.parse("<p>")
+"""To ask whether a selector is one."""
 _ODD: Final = re.compile(r"[\s\x00-\x1f]")
 _ALIKE: Final = (
     (re.compile(r":(?:defined|read-only|dir\(ltr\)|lang\([\w\s,\"'-]*\))"), ""),
@@ -226,17 +229,34 @@ def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int
             continue  # of a pseudo-element, whatever it is called
         if sum(token.type == "whitespace" or token in (">", "+", "~") for token in tokens) > _MOST_STEPS:
             raise TooMuchError
+        one = str(tinycss2.serialize(tokens)).strip()
         try:
-            (selector,) = cssselect2.compile_selector_list(tokens)
-        except (cssselect2.SelectorError, ValueError):
+            # parsed alone: to match, the library would make Python of what strangers write, and evaluate that
+            (selector,) = parser.parse(tokens)
+            is_known = _is_known(one)
+        except (parser.SelectorError, ValueError):
             return []
-        except (RecursionError, SyntaxError, MemoryError) as error:  # it makes Python of them, and evaluates that
-            raise TooMuchError from error
-        if selector.pseudo_element is None and not selector.never_matches:
-            one = str(tinycss2.serialize(tokens)).strip()
+        if is_known and selector.pseudo_element is None:
             one = one.lower() if quirks else one
             rules.append(Rule(one, _needed_names(one), (*selector.specificity, next(order)), declarations))
     return rules
+
+
+def _is_known(selector: str) -> bool:
+    """False of one that browsers know and the tree does not, as `a:visited`: alone of its list it matches nothing here.
+
+    Raises:
+        ValueError: it is none.
+    """
+    document = _ANYTHING.document
+    try:
+        if document is not None:
+            document.query_selector(selector)
+    except ValueError as error:
+        if "Not supported" in str(error):
+            return False
+        raise
+    return True
 
 
 def _needed_names(selector: str) -> frozenset[str]:
