@@ -13,6 +13,7 @@ from vaultembed.cli.confirming import confirmed
 from vaultembed.cli.output import Stop, finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.words import count, duration, size
+from vaultembed.paths import full_path
 from vaultembed.service.backup import (
     BackupView,
     CheckView,
@@ -26,7 +27,7 @@ from vaultembed.service.backup import (
     would_replace,
 )
 from vaultembed.service.migration import MigrationView, migrate, plan_migration
-from vaultembed.service.places import archive_path, full_path
+from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

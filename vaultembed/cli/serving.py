@@ -12,8 +12,9 @@ import typer
 
 from vaultembed.cli.output import told_errors
 from vaultembed.errors import NotReadyError
+from vaultembed.paths import full_path
 from vaultembed.service.mcp_clients import missing_package
-from vaultembed.service.places import archive_path, full_path
+from vaultembed.service.places import archive_path
 
 if TYPE_CHECKING:
     from vaultembed.serving.embedders import KeptEmbedders

@@ -21,6 +21,7 @@ from vaultembed.errors import ModelError
 from vaultembed.models.convert import CONVERTER
 from vaultembed.models.model_file import file_sha256
 from vaultembed.models.registry import RegistryModel
+from vaultembed.paths import full_path
 
 FOLDER_VARIABLE: Final = "VAULTEMBED_MODELS"
 
@@ -29,22 +30,10 @@ def models_folder() -> Path:
     """`VAULTEMBED_MODELS`, else the user's cache folder. Need not exist.
 
     Raises:
-        ModelError: as `in_full`.
+        UsageError: as `full_path`.
     """
     chosen = os.environ.get(FOLDER_VARIABLE)
-    return in_full(Path(chosen)) if chosen else platformdirs.user_cache_path("vaultembed") / "models"
-
-
-def in_full(path: Path) -> Path:
-    """With the home of whoever "~" or "~name" stands for.
-
-    Raises:
-        ModelError: that has no home here.
-    """
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ModelError(f"{path}: there is no home {path.parts[0]}", "Write the path in full.") from error
+    return full_path(Path(chosen)) if chosen else platformdirs.user_cache_path("vaultembed") / "models"
 
 
 def pull_command(model: RegistryModel) -> str:

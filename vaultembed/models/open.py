@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultembed.errors import ModelError
-from vaultembed.models.cache import cached_file, in_full, pull_command, remembered_sha256
+from vaultembed.models.cache import cached_file, pull_command, remembered_sha256
 from vaultembed.models.convert import CONVERTER
 from vaultembed.models.inspection import facts_of_file, inspect_file
 from vaultembed.models.model_file import ModelFile, verify
 from vaultembed.models.registry import DEFAULT_MODEL, find_model
+from vaultembed.paths import full_path
 
 if TYPE_CHECKING:
     from vaultembed.models.fetch import Report
@@ -33,10 +34,11 @@ def resolve_model(
     Prefixes of None: the registry's, or none for a model given by path.
 
     Raises:
+        UsageError: the path has a home that is not here.
         ModelError: no such model, not fetched yet, or its file is unusable; the hint says what to type.
     """
     if _is_path(name_or_path):
-        return _resolve_path(in_full(Path(name_or_path)), document_prefix or "", query_prefix or "")
+        return _resolve_path(full_path(Path(name_or_path)), document_prefix or "", query_prefix or "")
     model = find_model(name_or_path)
     found = cached_file(model)
     if found is None:
