@@ -22,7 +22,7 @@ from tests.kit.embedded import content, embedded_archive
 from tests.kit.processes import environment
 from vaultembed.archive.backup import Stopped, copy_archive, taking_place
 from vaultembed.archive.database import open_archive, open_archive_readonly, open_older_readonly
-from vaultembed.archive.restore import check_copy, restore_copy
+from vaultembed.archive.upkeep.restore import check_copy, restore_copy
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 
 COPY = """
@@ -281,7 +281,7 @@ def test_a_log_left_beside_does_not_get_into_the_restored_archive(archive: Path,
 def test_a_restore_is_refused_while_another_process_has_the_archive_open(
     archive: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaultembed.archive.restore._LOCK_MS", 100)
+    monkeypatch.setattr("vaultembed.archive.upkeep.restore._LOCK_MS", 100)
     copy(archive, tmp_path / "b.db")
     other = apsw.Connection(str(archive))
     other.execute({"reading": "BEGIN", "writing": "BEGIN IMMEDIATE", "idle": "SELECT 1"}[how])

@@ -5,9 +5,9 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive import backstop
-from vaultembed.archive.backstop import Backstop, is_due
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import backstop
+from vaultembed.archive.generations.backstop import Backstop, is_due
 
 
 def lose(archive: Archive, message_id: int) -> None:

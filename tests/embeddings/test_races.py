@@ -17,7 +17,7 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.truth import check_surfaced, surfaced
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.failpoints import action_at
 
 Edit = Callable[[apsw.Connection, int], None]
@@ -336,7 +336,7 @@ def test_twin_with_a_remembered_watermark_an_edit_during_the_batch_is_lost(
 ) -> None:
     """The watermark as the end of what was scanned, instead of what has no more work below it. Of a new message, whose
     stamp is NULL already, as well."""
-    from vaultembed.archive import outcomes
+    from vaultembed.archive.generations import outcomes
 
     def remembered(archive: Archive, generation_id: int) -> None:
         archive.db.execute("UPDATE embed_watermark SET watermark_id = (SELECT max(id) FROM messages)")

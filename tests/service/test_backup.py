@@ -22,7 +22,7 @@ from tests.kit.faulty_vfs import run_faulty
 from tests.kit.mail import many, mbox
 from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.restore import check_copy
+from vaultembed.archive.upkeep.restore import check_copy
 from vaultembed.cli.backup import run_restore
 from vaultembed.errors import UsageError
 from vaultembed.service.backup import back_up, migration_notes, would_replace

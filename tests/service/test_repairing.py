@@ -14,10 +14,10 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive import adoption
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
+from vaultembed.msgvault import adoption
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.repair_runs import repair_runs, undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding

@@ -9,13 +9,13 @@ import pytest
 from tests.kit.archives import add
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive import vectors
 from vaultembed.archive.database import open_archive
-from vaultembed.archive.kept_bits import KeptBits
+from vaultembed.archive.vectors import nearest
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NoGenerationError, NotEmbeddedError
-from vaultembed.search.conditions import Filters
+from vaultembed.search.filters import Filters
 from vaultembed.service.similar import similar_messages
 
 BODIES = ["red boat harbour", "green boat harbour", "tax form letter", "tax letter again", "red harbour wall"]
@@ -87,7 +87,7 @@ def test_what_has_no_vectors_is_told_with_the_reason(path: Path) -> None:
 
 
 def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "CANDIDATES", 0)  # or so few chunks are all looked at
+    monkeypatch.setattr(nearest, "CANDIDATES", 0)  # or so few chunks are all looked at
     kept = KeptBits()
 
     def compare(limit: int, message_ids: range) -> None:

@@ -26,11 +26,11 @@ from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_ov
 from tests.kit.processes import COMMAND, environment
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.database import explained_errors, open_archive, open_archive_readonly
-from vaultembed.archive.statistics import count_archive
+from vaultembed.archive.mail.statistics import count_archive
+from vaultembed.deadline import Limit, limited
 from vaultembed.errors import TimedOutError
-from vaultembed.limits import Limit, limited
-from vaultembed.serving.calls import Calls
-from vaultembed.serving.server import SEARCHES_AT_ONCE
+from vaultembed.serving.mcp.server import SEARCHES_AT_ONCE
+from vaultembed.serving.time_limited import Calls
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
