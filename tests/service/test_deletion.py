@@ -143,7 +143,7 @@ def test_prune_says_how_much_it_freed_and_needs_no_agreement_where_nothing_is_wh
 def test_what_a_reader_keeps_in_the_log_is_told_and_goes_with_the_next_prune(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaultembed.archive.database.BUSY_TIMEOUT_MS", 3_000)
+    monkeypatch.setattr("vaultembed.archive.engine.opening.BUSY_TIMEOUT_MS", 3_000)
 
     def is_held() -> bool:
         files = (archive, archive.with_name("a.db-wal"))

@@ -6,9 +6,8 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
@@ -17,7 +16,6 @@ from vaultembed.archive.generations.records import (
     UNKNOWN_WEIGHTS,
     Generation,
     ModelRecord,
-    generation_in_state,
     generation_to_fill,
     generation_with_id,
     model_id_of,
@@ -27,11 +25,6 @@ from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.archive.vectors.nearest import to_bits
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
-
-ADOPTED_RECIPE: Final = "msgvault"
-"""Beginning of the recipe of an outcome that was adopted."""
-STEP: Final = "msgvault_backfill_"
-"""Beginning of the step's name in the ledger; the id of the generation follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,53 +169,6 @@ def standing(archive: Archive, generation_id: int | None, message_id: int, conte
     if row[1]:
         return "covered"
     return "edited here" if row[2] else "open"
-
-
-def steps(archive: Archive) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Backfills that have not run, the one of a generation being built first: where a message is done in both, that is
-    the one its stamp tells of."""
-    for (generation_id,) in archive.rows(
-        "SELECT generation_id FROM adopted_generations WHERE NOT EXISTS (SELECT 1 FROM applied_steps s"
-        f" WHERE s.name = '{STEP}' || generation_id) ORDER BY state <> 'building', generation_id"
-    ):
-        yield f"{STEP}{generation_id}", partial(backfill, archive, generation_id)
-
-
-def backfill(archive: Archive, generation_id: int) -> str:
-    """Put an adopted generation into the state it had, and stamp what it covers. In the transaction of the ledger.
-
-    Where that place is taken, it stays out of service, and what it covers is not stamped.
-    """
-    state = archive.scalar("SELECT state FROM adopted_generations WHERE generation_id = ?", (generation_id,))
-    archive.db.execute(
-        "UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL"
-        " AND embed_gen NOT IN (SELECT id FROM generations)"
-    )
-    cleared = archive.db.changes()
-    failpoint("backfill.step")
-    stamped = 0
-    taken = generation_in_state(archive, state)
-    if taken is None:
-        archive.db.execute(
-            "UPDATE generations SET state = ?1, retired_at = NULL,"
-            " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() END WHERE id = ?2",
-            (state, generation_id),
-        )
-        failpoint("backfill.step")
-        archive.db.execute(
-            "UPDATE messages SET embed_gen = ?1 WHERE embed_gen IS NULL AND id IN (SELECT o.message_id"
-            " FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
-            " WHERE o.generation_id = ?1)",
-            (generation_id,),
-        )
-        stamped = archive.db.changes()
-    failpoint("backfill.step")
-    parts = [f"generation {generation_id} is {state}, {stamped} messages stamped"]
-    if taken is not None:
-        parts = [f"generation {generation_id} stays retired: generation {taken.id} is {state}"]
-    if cleared:
-        parts.append(f"{cleared} stamps of generations that do not exist cleared")
-    return "; ".join(parts)
 
 
 def bind_model(

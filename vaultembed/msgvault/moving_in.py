@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import backfill
 from vaultembed.archive.generations.outcomes import MessageOutcome
 from vaultembed.archive.generations.records import Generation, generation_with_id
 from vaultembed.archive.generations.work import read_work
@@ -30,7 +31,7 @@ from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.adoption import adopt, find_by_origin, standing, steps, write_adopted
+from vaultembed.msgvault.adoption import adopt, find_by_origin, standing, write_adopted
 from vaultembed.msgvault.batches import Tally, UnreadableMessage, batches, origin_of, outcome_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
@@ -138,7 +139,7 @@ class MsgvaultImport:
                 self._finish(database, sources, is_whole=is_whole)
         if not self._should_stop():
             failpoint("import.before_backfill")
-            run_steps(self._archive, (steps,))
+            run_steps(self._archive, backfill.steps(self._archive))
         return self._view(vectors, len(sources), len(ids))
 
     def _open_vectors(self, opened: ForeignDatabase | None, messages: ForeignDatabase) -> TheirVectors | None:

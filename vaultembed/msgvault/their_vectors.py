@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vaultembed.msgvault.adoption import ADOPTED_RECIPE
+from vaultembed.archive.generations.records import ADOPTED_RECIPE
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text

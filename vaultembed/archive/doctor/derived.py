@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.findings import EXAMPLES, Check, Finding, OnStep, Severity, from_rows
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.processes import Process, is_gone
 
 

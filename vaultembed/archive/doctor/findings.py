@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import apsw
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 Severity = Literal["damage", "wrong", "leftover", "model"]
 """damage: stored data is gone or altered. wrong: a derived part says what is not so. leftover: harmless, and collected

@@ -11,7 +11,6 @@ from typing import Final
 import apsw
 
 from vaultembed.archive.backup import Stopped
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import (
     MEMBERS_MISSING,
     MEMBERS_TOO_MANY,
@@ -28,6 +27,7 @@ from vaultembed.archive.doctor.derived import (
 from vaultembed.archive.doctor.findings import Finding, OnStep
 from vaultembed.archive.doctor.stored import altered_objects
 from vaultembed.archive.doctor.vectors import bad_vectors
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
 from vaultembed.archive.vectors.coarse_table import rebuild

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import STRAYS
 from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.migrations import migrate_up
 from vaultembed.archive.schema_files import read_migrations
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import vec_tables, whole_generations
 from vaultembed.archive.doctor.findings import EXAMPLES, TELL_EVERY, UNREADABLE, Check, Finding, OnStep, from_rows
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.vectors.nearest import is_well_formed, to_bits
 
 _BAD: Final = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.work import watermark_of, work_ids
 
 WINDOW: Final = 20_000

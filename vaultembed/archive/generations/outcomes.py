@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import Worker, advance, held_by
 from vaultembed.archive.generations.records import Generation, generation_to_fill
 from vaultembed.archive.generations.runs import RunCounts, note_progress

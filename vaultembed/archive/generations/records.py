@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import DamageError, UsageError
@@ -15,6 +15,8 @@ State = Literal["building", "active", "retired", "discarded"]
 
 UNKNOWN_WEIGHTS: Final = ""
 """In place of a sha256: another program made the vectors, and kept only the model's name."""
+ADOPTED_RECIPE: Final = "msgvault"
+"""Beginning of the recipe of an outcome that was adopted."""
 
 
 @dataclass(frozen=True, slots=True)

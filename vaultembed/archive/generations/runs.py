@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 RunOutcome = Literal["complete", "limited", "interrupted", "stopped"]
 """`limited`: it came to the end of the messages that it was given, with more to do. In the table that is NULL beside

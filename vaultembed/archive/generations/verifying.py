@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
-from vaultembed.msgvault.adoption import ADOPTED_RECIPE
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.generations.records import ADOPTED_RECIPE
 
 
 @dataclass(frozen=True, slots=True)

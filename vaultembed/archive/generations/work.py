@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.upkeep.pruning import remove_orphans
 from vaultembed.archive.upkeep.shrinking import empty_log

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 # Scripts written without spaces between words: each character is a token, and a word of a query a phrase of them.
 _UNSPACED: Final = re.compile(

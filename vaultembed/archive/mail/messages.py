@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, write_references
 from vaultembed.message import ParsedMessage, Person, Problem

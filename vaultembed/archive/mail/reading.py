@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 
 @dataclass(frozen=True, slots=True)

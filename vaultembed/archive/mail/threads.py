@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.message import ParsedMessage
 
 SUBJECT_WINDOW_SECONDS: Final = 30 * 86400

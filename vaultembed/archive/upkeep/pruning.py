@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Generation, generation_with_id, list_generations
 from vaultembed.archive.generations.transitions import restamp
 from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table

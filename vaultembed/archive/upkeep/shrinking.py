@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import apsw
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.records import list_generations
 from vaultembed.archive.vectors.coarse_table import has_vec_table, is_misplaced, rebuild

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Generation, coverage_of
 
 BYTES_PER_CHUNK: Final = 300

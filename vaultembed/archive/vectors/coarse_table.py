@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.archive.vectors.nearest import to_bits
 from vaultembed.failpoints import failpoint
