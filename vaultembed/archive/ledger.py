@@ -26,5 +26,5 @@ def run_once(archive: Archive, name: str, step: Callable[[], str]) -> list[str]:
         if archive.scalar("SELECT 1 FROM applied_steps WHERE name = ?", (name,)):
             return []
         detail = step()
-        archive.db.execute("INSERT INTO applied_steps VALUES (?, unixepoch(), ?)", (name, detail))
+        archive.execute("INSERT INTO applied_steps VALUES (?, unixepoch(), ?)", (name, detail))
     return [detail]

@@ -103,19 +103,18 @@ def adopt(archive: Archive, origin: Origin) -> Generation:
         licence="unknown",
         path=None,
     )
-    archive.db.execute(
+    generation_id = archive.insert(
         "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, retired_at)"
-        " VALUES (?, ?, ?, ?, 'retired', ?, unixepoch())",
+        " VALUES (?, ?, ?, ?, 'retired', ?, unixepoch()) RETURNING id",
         (model_id_of(archive, model), origin.dimension, _space(origin), origin.recipe, origin.started_at),
     )
-    generation_id = archive.db.last_insert_rowid()
-    archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
-    archive.db.execute(
+    archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+    archive.execute(
         "INSERT INTO adopted_generations(generation_id, origin, origin_generation, model, fingerprint, started_at,"
         " state) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (generation_id, origin.path, origin.id, origin.model, origin.fingerprint, origin.started_at, origin.state),
     )
-    archive.db.execute(vec_table_sql(generation_id, origin.dimension))
+    archive.execute(vec_table_sql(generation_id, origin.dimension))
     return generation_with_id(archive, generation_id)
 
 
@@ -136,13 +135,13 @@ def write_adopted(archive: Archive, generation: Generation, recipe: str, outcome
     for outcome in outcomes:
         if outcome.text is None:
             # what an earlier text of it was is not what these offsets are into
-            archive.db.execute(
+            archive.execute(
                 "DELETE FROM message_texts WHERE message_id = ? AND preparation = ?",
                 (outcome.message_id, recipe.partition(":")[0]),
             )
         write_outcome(archive, generation, recipe, outcome, stamped=False)
         if serves:
-            archive.db.execute(
+            archive.execute(
                 "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ? AND embed_gen IS NULL",
                 (generation.id, outcome.message_id, outcome.content_rev),
             )
@@ -189,11 +188,11 @@ def bind_model(
                 )
             return present
         failpoint("adopt.bind")
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET model_id = ?, space = ?, recipe = ?, canary = ? WHERE id = ?",
             (model_id_of(archive, model), space, recipe, canary, generation.id),
         )
-        archive.db.execute(
+        archive.execute(
             "UPDATE adopted_generations SET checked_at = unixepoch(), median_cosine = ?, least_cosine = ?, sampled = ?"
             " WHERE generation_id = ?",
             (found.median_cosine, found.least_cosine, found.sampled, generation.id),

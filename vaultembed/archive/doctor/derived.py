@@ -55,7 +55,7 @@ def check_strays(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     for table, column, parent, key, words in STRAYS:
         severity: Severity = "leftover" if table in ("vec_orphans", "fulltext_stale") else "wrong"
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 f"SELECT t.{column} FROM {table} t"
                 f" WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = t.{column})"
             ),
@@ -92,7 +92,7 @@ def check_stamps(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """A stamp stands for a current outcome in a generation that is there."""
     fix = "clear them: the next build looks at these messages"
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m WHERE m.embed_gen IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM generations g WHERE g.id = m.embed_gen)"
         ),
@@ -102,7 +102,7 @@ def check_stamps(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         fix=fix,
     )
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m JOIN generations g ON g.id = m.embed_gen WHERE NOT EXISTS (SELECT 1 FROM"
             " embed_outcomes o WHERE o.generation_id = m.embed_gen AND o.message_id = m.id"
             " AND o.content_rev = m.content_rev)"
@@ -120,7 +120,7 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         key = (generation.id,)
         fix = "forget them: the next build embeds these messages"
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT o.message_id FROM embed_outcomes o WHERE o.generation_id = ?1 AND o.outcome = 'embedded' AND"
                 " NOT EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = ?1 AND c.message_id = o.message_id)",
                 key,
@@ -132,7 +132,7 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             fix=fix,
         )
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT c.message_id, c.id FROM chunks c WHERE c.generation_id = ?1 AND NOT EXISTS (SELECT 1 FROM"
                 " embed_outcomes o WHERE o.generation_id = ?1 AND o.message_id = c.message_id"
                 " AND o.outcome = 'embedded')",
@@ -146,7 +146,7 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             fix="delete them",
         )
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT c.message_id, c.id FROM chunks c WHERE c.generation_id = ? AND NOT EXISTS (SELECT 1 FROM"
                 " vectors v WHERE v.chunk_id = c.id)",
                 key,
@@ -170,7 +170,7 @@ def check_scopes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             (f"messages count as in the scope of generation {generation.id} and are not", MEMBERS_TOO_MANY),
         ):
             yield from from_rows(
-                archive.db.execute(query, (generation.id,)),
+                archive.stream(query, (generation.id,)),
                 "scope",
                 "wrong",
                 what,
@@ -259,7 +259,7 @@ def check_watermark(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         return
     scoped = "AND EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?1 AND s.message_id = m.id)"
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m JOIN embed_watermark w ON w.generation_id = ?1 AND m.id <= w.watermark_id"
             f" WHERE m.deleted_at IS NULL AND m.embed_gen IS NOT ?1 {scoped if filled.is_scoped else ''}",
             (filled.id,),
@@ -328,7 +328,7 @@ def vec_tables(archive: Archive) -> set[int]:
 def check_deleted(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """What is left of deleted messages; search never shows it."""
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT d.id FROM messages d INDEXED BY messages_deleted WHERE d.deleted_at IS NOT NULL"
             " AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = d.id)"
             " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = d.id))"
@@ -346,7 +346,7 @@ def check_deleted(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
 def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Every message is in the text index, or noted as to be indexed; and nothing else is."""
     yield from from_rows(
-        archive.db.execute("SELECT message_id FROM fulltext_stale"),
+        archive.stream("SELECT message_id FROM fulltext_stale"),
         "text_stale",
         "leftover",
         "messages wait to be indexed for search by words; the next import or build does it",
@@ -354,14 +354,14 @@ def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     )
     # of a contentless table this one has a row a message
     yield from from_rows(
-        archive.db.execute(TEXT_MISSING),
+        archive.stream(TEXT_MISSING),
         "text_missing",
         "wrong",
         "messages are missing from the text index",
         fix="index them",
     )
     yield from from_rows(
-        archive.db.execute(TEXT_GONE),
+        archive.stream(TEXT_GONE),
         "text_gone",
         "leftover",
         "entries of the text index are of messages that are gone",

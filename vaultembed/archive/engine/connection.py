@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ class Archive:
     def __init__(self, path: Path, db: apsw.Connection, *, writable: bool) -> None:
         self.path = path
         self.db = db
+        """SQLite's own, for what has SQLite itself for its subject. Everybody else says it by the methods below."""
         self.writable = writable
         self.migrated: Migrated | None = None
         """Set where opening brought an older schema up to date."""
@@ -42,6 +43,24 @@ class Archive:
         """First column of the first row; None where there is no row."""
         found = self.row(sql, bindings)
         return None if found is None else found[0]
+
+    def stream(self, sql: str, bindings: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """As `rows`, one at a time, for what need not fit into memory."""
+        self.check_limit()
+        return self.db.execute(sql, tuple(bindings))
+
+    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> int:
+        """For what changes something; returns how many rows an INSERT, UPDATE or DELETE has changed."""
+        self.db.execute(sql, tuple(bindings))
+        return self.db.changes()
+
+    def execute_many(self, sql: str, bindings: Iterable[Sequence[Any]]) -> None:
+        self.db.executemany(sql, bindings)
+
+    def insert(self, sql: str, bindings: Sequence[Any] = ()) -> int:
+        """`INSERT … RETURNING id`, of one row; returns the id."""
+        rows: list[tuple[Any, ...]] = self.db.execute(sql, tuple(bindings)).fetchall()
+        return int(rows[0][0])
 
     def check_limit(self) -> None:
         """An interruption ends what runs, and not what comes after it: to be called before and between long reads.

@@ -31,28 +31,26 @@ def backfill(archive: Archive, generation_id: int) -> str:
     Where that place is taken, it stays out of service, and what it covers is not stamped.
     """
     state = archive.scalar("SELECT state FROM adopted_generations WHERE generation_id = ?", (generation_id,))
-    archive.db.execute(
+    cleared = archive.execute(
         "UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL"
         " AND embed_gen NOT IN (SELECT id FROM generations)"
     )
-    cleared = archive.db.changes()
     failpoint("backfill.step")
     stamped = 0
     taken = generation_in_state(archive, state)
     if taken is None:
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET state = ?1, retired_at = NULL,"
             " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() END WHERE id = ?2",
             (state, generation_id),
         )
         failpoint("backfill.step")
-        archive.db.execute(
+        stamped = archive.execute(
             "UPDATE messages SET embed_gen = ?1 WHERE embed_gen IS NULL AND id IN (SELECT o.message_id"
             " FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
             " WHERE o.generation_id = ?1)",
             (generation_id,),
         )
-        stamped = archive.db.changes()
     failpoint("backfill.step")
     parts = [f"generation {generation_id} is {state}, {stamped} messages stamped"]
     if taken is not None:

@@ -159,9 +159,9 @@ def create_generation(
             and (active.space, active.recipe, active.scope) == (space, recipe, scope.tag)
         ):
             return active  # finished by another process since the caller looked
-        archive.db.execute(
+        generation_id = archive.insert(
             "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
-            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?)",
+            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?) RETURNING id",
             (
                 model_id_of(archive, model),
                 model.dimension,
@@ -173,8 +173,7 @@ def create_generation(
                 canary,
             ),
         )
-        generation_id = archive.db.last_insert_rowid()
-        archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+        archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
         write_scope(archive, generation_id, scope)
         if scope.tag and not coverage_of(archive, generation_id).live:
             # it would be complete with nothing in it, and builds would go on filling it for ever
@@ -182,7 +181,7 @@ def create_generation(
                 f"there is no message in the scope {scope.tag}",
                 "What there is: vaultembed stats. No generation was made.",
             )
-        archive.db.execute(vec_table_sql(generation_id, model.dimension))
+        archive.execute(vec_table_sql(generation_id, model.dimension))
         created = generation_in_state(archive, "building")
     if created is None:
         raise DamageError(f"{archive.path} lost the generation it was just given")
@@ -191,7 +190,7 @@ def create_generation(
 
 def model_id_of(archive: Archive, model: ModelRecord) -> int:
     """The model's row, made if new."""
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
         " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
         " ON CONFLICT DO UPDATE SET path = excluded.path",
@@ -220,7 +219,7 @@ def model_id_of(archive: Archive, model: ModelRecord) -> int:
 
 def set_model_path(archive: Archive, generation: Generation, path: str | None) -> None:
     """The same model, byte for byte, lies elsewhere now."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE models SET path = ?1 WHERE id = (SELECT model_id FROM generations WHERE id = ?2) AND path IS NOT ?1",
         (path, generation.id),
     )
@@ -228,14 +227,12 @@ def set_model_path(archive: Archive, generation: Generation, path: str | None) -
 
 def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
     """For a generation that was begun before canaries were kept."""
-    archive.db.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
+    archive.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
 
 
 def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
     """Texts are cut by another recipe from now on; the outcomes there are keep theirs."""
-    archive.db.execute(
-        "UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe)
-    )
+    archive.execute("UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe))
 
 
 def recipe_mix(archive: Archive, generation_id: int) -> dict[str, int]:

@@ -32,16 +32,15 @@ class RunCounts:
 
 
 def start_run(archive: Archive, generation_id: int) -> int:
-    archive.db.execute(
-        "INSERT INTO embed_runs(generation_id, started_at, host, pid) VALUES (?, unixepoch(), ?, ?)",
+    return archive.insert(
+        "INSERT INTO embed_runs(generation_id, started_at, host, pid) VALUES (?, unixepoch(), ?, ?) RETURNING id",
         (generation_id, platform.node(), os.getpid()),
     )
-    return archive.db.last_insert_rowid()
 
 
 def note_progress(archive: Archive, run_id: int | None, counts: RunCounts) -> None:
     """What the run has done so far, in the transaction that does it: so that it is true after a kill, too."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_runs SET embedded = ?, blank = ?, failed = ?, chunks = ?, tokens = ?, seconds = ? WHERE id = ?",
         (counts.embedded, counts.blank, counts.failed, counts.chunks, counts.tokens, counts.seconds, run_id),
     )
@@ -49,7 +48,7 @@ def note_progress(archive: Archive, run_id: int | None, counts: RunCounts) -> No
 
 def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcome) -> None:
     note_progress(archive, run_id, counts)
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_runs SET ended_at = unixepoch(), recovered = ?, outcome = ? WHERE id = ?",
         (counts.recovered, None if outcome == "limited" else outcome, run_id),
     )

@@ -59,11 +59,11 @@ def write_scope(archive: Archive, generation_id: int, scope: Scope) -> None:
     """Record the scope of a new generation and its members; triggers keep those from then on. In the caller's
     transaction."""
     for source_id in scope.sources:
-        archive.db.execute("INSERT INTO generation_sources VALUES (?, ?)", (generation_id, source_id))
+        archive.execute("INSERT INTO generation_sources VALUES (?, ?)", (generation_id, source_id))
     for message_type in scope.types:
-        archive.db.execute("INSERT INTO generation_types VALUES (?, ?)", (generation_id, message_type))
+        archive.execute("INSERT INTO generation_types VALUES (?, ?)", (generation_id, message_type))
     if scope.tag:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO scope_members SELECT * FROM messages_in_scope WHERE generation_id = ? ON CONFLICT DO NOTHING",
             (generation_id,),
         )

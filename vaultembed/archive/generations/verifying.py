@@ -19,7 +19,7 @@ class StoredVector:
 
 def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[StoredVector]:
     """Every vector, in the order of ids; streams."""
-    for row in archive.db.execute(
+    for row in archive.stream(
         "SELECT v.chunk_id, v.embedding, v.checksum FROM vectors v CROSS JOIN chunks c ON c.id = v.chunk_id"
         " WHERE c.generation_id = ? ORDER BY v.chunk_id",
         (generation_id,),
@@ -100,7 +100,7 @@ def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.R
     generations left between them, and give the one chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
     places = set(pick.sample(range(stored), min(most, stored)))
-    rows = archive.db.execute(
+    rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
     )
     picked = [int(row[0]) for place, row in enumerate(rows) if place in places]

@@ -40,7 +40,7 @@ def work_ids(
     for stamp in stamps:
         found += (
             row[0]
-            for row in archive.db.execute(
+            for row in archive.stream(
                 "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS ? AND id > ? AND id <= ?"
                 f"{condition} ORDER BY id LIMIT ?",
                 (stamp, after, 2**63 - 1 if last is None else last, *bindings, -1 if limit is None else limit),
@@ -91,7 +91,7 @@ def sweep(archive: Archive, generation_id: int) -> None:
     leased = archive.scalar("SELECT min(first_id) FROM embed_leases WHERE generation_id = ?", (generation_id,))
     highest = int(archive.scalar("SELECT coalesce(max(id), 0) FROM messages"))
     swept = min([highest, *(i - 1 for i in first), *([] if leased is None else [leased - 1])])
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, ?)"
         " ON CONFLICT DO UPDATE SET watermark_id = excluded.watermark_id",
         (generation_id, swept),
@@ -111,9 +111,8 @@ def settle(archive: Archive, generation_id: int) -> None:
 def retry_failed(archive: Archive, generation_id: int) -> int:
     """Make the messages that failed in a generation work again; returns how many. Their failure stands until then."""
     with archive.transaction():
-        archive.db.execute(
+        return archive.execute(
             "UPDATE messages SET embed_gen = NULL WHERE deleted_at IS NULL AND id IN"
             " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'failed')",
             (generation_id,),
         )
-        return archive.db.changes()

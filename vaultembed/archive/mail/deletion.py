@@ -103,10 +103,9 @@ def _mark(archive: Archive, message_ids: Sequence[int], value: str, was: str, sh
             break
         with archive.transaction():
             for message_id in message_ids[start : start + _SOFT_BATCH]:
-                archive.db.execute(
+                marked += archive.execute(
                     f"UPDATE messages SET deleted_at = {value} WHERE id = ? AND deleted_at IS {was}", (message_id,)
                 )
-                marked += archive.db.changes()
             failpoint("delete.step")
         failpoint("delete.step")
     return marked
@@ -160,9 +159,9 @@ def _remove(archive: Archive, message_id: int) -> int:
             for row in archive.rows("SELECT participant_id FROM message_recipients WHERE message_id = ?", (message_id,))
         ),
     } - {None}
-    archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+    archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
     # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
-    archive.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    archive.execute("DELETE FROM messages WHERE id = ?", (message_id,))
     for person in people:
         remove_unused_participant(archive, person)
     if conversation_id is not None:
@@ -172,7 +171,7 @@ def _remove(archive: Archive, message_id: int) -> int:
 
 def remove_unused_participant(archive: Archive, participant_id: int) -> None:
     """An address of which there is no mail any more, in the caller's transaction."""
-    archive.db.execute(
+    archive.execute(
         "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
         " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
         (participant_id,),
@@ -187,8 +186,8 @@ def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:
         "SELECT 1 FROM message_references r JOIN thread_ids t ON t.id = r.thread_id WHERE t.conversation_id = ? LIMIT 1"
     )
     if archive.scalar(referred, (conversation_id,)) is None:
-        archive.db.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
-        archive.db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+        archive.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
+        archive.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
 
 def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> None:
@@ -198,7 +197,7 @@ def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> No
     while not should_stop():
         before = archive.db.total_changes()
         with archive.transaction():
-            archive.db.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('merge', ?)", (pages,))
+            archive.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('merge', ?)", (pages,))
             failpoint("delete.step")
         if archive.db.total_changes() - before < 2:  # as FTS5 says that there was nothing left to merge
             break

@@ -35,8 +35,8 @@ def phrase(words: str) -> str | None:
 def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
     """(Re-)index messages as they now stand, in the caller's transaction."""
     for message_id in message_ids:
-        archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
-        archive.db.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
+        archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+        archive.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
         found = archive.row(
             # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
             "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
@@ -54,7 +54,7 @@ def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
         files = archive.rows(
             "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
         )
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
             (
                 message_id,

@@ -30,7 +30,7 @@ def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
     import apsw.fts5
 
     tokenize = archive.db.fts5_tokenizer(*_TOKENIZER)
-    archive.db.execute(
+    archive.execute(
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
     )
     most = max(COMMON * int(archive.scalar("SELECT count(*) FROM messages")), _NEVER_COMMON)

@@ -257,9 +257,7 @@ def _scores(embeddings: Sequence[bytes], query: Floats) -> Floats:
 
 def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, limit: int) -> list[Neighbour]:
     """The best chunk of each of the best messages, best first."""
-    rows = archive.db.execute(
-        f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings)
-    )
+    rows = archive.stream(f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings))
     best: list[Neighbour] = []
     while block := list(itertools.islice(rows, _BLOCK)):
         archive.check_limit()
