@@ -11,9 +11,10 @@ from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import coverage_of
-from vaultembed.archive.mail.deletion import delete_forever, delete_softly, matching_ids, undelete
+from vaultembed.archive.mail.deletion import delete_softly, matching_ids, undelete
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.archive.upkeep.shrinking import shrink
 from vaultembed.message import Person

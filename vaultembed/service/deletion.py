@@ -12,7 +12,6 @@ from vaultembed.archive.generations.records import coverage_of, generation_to_fi
 from vaultembed.archive.mail.deletion import (
     Doomed,
     count_deleted,
-    delete_forever,
     delete_softly,
     ids_of_deleted,
     list_deleted,
@@ -21,6 +20,7 @@ from vaultembed.archive.mail.deletion import (
     undelete,
 )
 from vaultembed.archive.mail.fulltext import count_stale, phrase, refresh_stale
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
 from vaultembed.search.query import parse_query
 from vaultembed.service.backup import migration_notes

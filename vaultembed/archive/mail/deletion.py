@@ -1,7 +1,5 @@
-"""Deletes messages: softly, so that they can be brought back, or for ever, with all that is known of them.
-
-Either way a message is out of every search result in the same transaction.
-"""
+"""Deletes messages so that they can be brought back, and says which are deleted. Each is out of every search result in
+the same transaction. (For ever: `upkeep.erasing`.)"""
 
 from __future__ import annotations
 
@@ -11,14 +9,9 @@ from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.upkeep.pruning import remove_orphans
-from vaultembed.archive.upkeep.shrinking import empty_log
 from vaultembed.failpoints import failpoint
 
 _SOFT_BATCH: Final = 2_000
-_FOREVER_BATCH: Final = 100
-_MERGED_PAGES: Final = 500
-"""Of the text index, written in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,46 +104,12 @@ def _mark(archive: Archive, message_ids: Sequence[int], value: str, was: str, sh
     return marked
 
 
-def delete_forever(
-    archive: Archive,
-    message_ids: Sequence[int],
-    should_stop: Callable[[], bool] = lambda: False,
-    on_messages: Callable[[int], None] = lambda _: None,
-    on_log_held: Callable[[], None] = lambda: None,
-) -> int:
-    """Remove messages with all that is theirs; returns how many. Needs `load_vec`.
-
-    What they leave free in the file is overwritten with zeros. `on_messages` is told how many are done. `on_log_held`
-    is called where a reader keeps that from being so: the file as it was, and the log beside it, hold them still.
-    """
-    removed = 0
-    archive.db.pragma("secure_delete", True)
-    try:
-        for start in range(0, len(message_ids), _FOREVER_BATCH):
-            if should_stop():
-                break
-            with archive.transaction():
-                for message_id in message_ids[start : start + _FOREVER_BATCH]:
-                    removed += _remove(archive, message_id)
-                    failpoint("delete.step")
-                remove_orphans(archive)
-                failpoint("delete.step")
-            failpoint("delete.step")
-            on_messages(removed)
-        if removed:
-            _rewrite_text_index(archive, should_stop)
-            # else the log beside the archive would go on holding what was removed
-            if not empty_log(archive):
-                on_log_held()
-    finally:
-        archive.db.pragma("secure_delete", False)
-    return removed
-
-
-def _remove(archive: Archive, message_id: int) -> int:
+def remove_message(archive: Archive, message_id: int) -> bool:
+    """With all that is its own, in the caller's transaction, which must also remove the orphans of its vectors. False:
+    it is not there."""
     found = archive.row("SELECT conversation_id, sender_id FROM messages WHERE id = ?", (message_id,))
     if found is None:
-        return 0
+        return False
     conversation_id, sender_id = found
     people = {
         sender_id,
@@ -166,7 +125,7 @@ def _remove(archive: Archive, message_id: int) -> int:
         remove_unused_participant(archive, person)
     if conversation_id is not None:
         _remove_empty_conversation(archive, conversation_id)
-    return 1
+    return True
 
 
 def remove_unused_participant(archive: Archive, participant_id: int) -> None:
@@ -188,17 +147,3 @@ def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:
     if archive.scalar(referred, (conversation_id,)) is None:
         archive.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
         archive.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
-
-
-def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> None:
-    """Merge the text index into one part, some pages at a time: until then, the words of what was removed stay in it,
-    although no search finds anything by them."""
-    pages = -_MERGED_PAGES  # negative: take everything into the merge
-    while not should_stop():
-        before = archive.db.total_changes()
-        with archive.transaction():
-            archive.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('merge', ?)", (pages,))
-            failpoint("delete.step")
-        if archive.db.total_changes() - before < 2:  # as FTS5 says that there was nothing left to merge
-            break
-        pages = _MERGED_PAGES
