@@ -27,7 +27,7 @@ from vaultembed.archive.generations.leases import claim
 from vaultembed.archive.generations.records import coverage_of
 from vaultembed.archive.generations.work import work_ids
 from vaultembed.archive.ledger import run_once
-from vaultembed.archive.vectors.nearest import to_bits
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.embeddings import resilient
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits, new_worker

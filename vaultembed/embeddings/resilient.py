@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.vectors.nearest import to_rows
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.errors import ModelError
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.protocol import Embedder, Vectors

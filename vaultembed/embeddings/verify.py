@@ -17,7 +17,7 @@ from vaultembed.archive.generations.verifying import (
     read_sample,
     vectors_of_generation,
 )
-from vaultembed.archive.vectors.nearest import is_well_formed
+from vaultembed.archive.vector_format import is_well_formed
 from vaultembed.embeddings.resilient import LEAST_COSINE, embed_texts
 from vaultembed.models.protocol import Embedder
 

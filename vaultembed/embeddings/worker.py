@@ -19,7 +19,7 @@ from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, co
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.runs import RunCounts, RunOutcome
 from vaultembed.archive.generations.work import watermark_of, work_ids
-from vaultembed.archive.vectors.nearest import to_bits, to_rows
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.embeddings.ahead import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
 from vaultembed.embeddings.recipe import Recipe
 from vaultembed.embeddings.resilient import embed_texts
@@ -253,5 +253,5 @@ def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | str]) -> Messag
         embedding = rows[digest]
         if isinstance(embedding, str):
             return replace(found, outcome="failed", reason=embedding)
-        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, digest, embedding, to_bits(embedding)))
+        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, digest, embedding))
     return replace(found, outcome="embedded", chunks=tuple(chunks)) if chunks else found

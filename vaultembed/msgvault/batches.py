@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from vaultembed.archive.generations.adopted import Origin, Standing
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
-from vaultembed.archive.vectors.nearest import to_bits, to_rows
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.embeddings.ahead import text_hash
-from vaultembed.msgvault.adoption import Origin, Standing
 from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.msgvault.entries import texts_of
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
@@ -133,7 +133,6 @@ def outcome_of(
                 # what cannot be told is equal to no other text
                 text_hash(text[chunk.char_start : chunk.char_end] if text else f"\0{chunk.embedding_id}"),
                 row,
-                to_bits(row),
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),

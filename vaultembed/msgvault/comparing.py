@@ -10,15 +10,14 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.adopted import AdoptedChunk, Checked, bind_model, read_adopted_sample
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.generations.verifying import AdoptedChunk, read_adopted_sample
 from vaultembed.archive.generations.work import read_work
 from vaultembed.embeddings.ahead import text_hash
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.resilient import check_model, embed_texts, make_canary
 from vaultembed.models.protocol import Embedder
-from vaultembed.msgvault.adoption import Checked, bind_model
 from vaultembed.msgvault.embedded_text import candidates
 
 SAMPLE: Final = 48

@@ -12,6 +12,7 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import backfill
+from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, write_adopted
 from vaultembed.archive.generations.outcomes import MessageOutcome
 from vaultembed.archive.generations.records import Generation, generation_with_id
 from vaultembed.archive.generations.work import read_work
@@ -31,7 +32,6 @@ from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.adoption import adopt, find_by_origin, standing, write_adopted
 from vaultembed.msgvault.batches import Tally, UnreadableMessage, batches, origin_of, outcome_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take

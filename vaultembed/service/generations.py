@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.generations.adopted import find_adopted
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.outcomes import Failure, list_failures
 from vaultembed.archive.generations.records import (
@@ -21,7 +22,6 @@ from vaultembed.archive.generations.records import (
 )
 from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
 from vaultembed.errors import DamageError, IncompleteError, NotReadyError
-from vaultembed.msgvault.adoption import find_adopted
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 

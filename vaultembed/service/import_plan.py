@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.generations.adopted import Standing, find_by_origin, standing
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.mail.messages import NewMessage, content_rev_of, find_by_hash, has_text
 from vaultembed.archive.mail.places import Known, find_source, known_messages
 from vaultembed.errors import UsageError
 from vaultembed.importing.paths import ImportProgress
-from vaultembed.msgvault.adoption import Standing, find_by_origin, standing
 from vaultembed.msgvault.batches import Tally, batches, origin_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, take

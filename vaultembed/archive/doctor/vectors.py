@@ -14,7 +14,7 @@ import numpy as np
 from vaultembed.archive.doctor.derived import vec_tables, whole_generations
 from vaultembed.archive.doctor.findings import EXAMPLES, TELL_EVERY, UNREADABLE, Check, Finding, OnStep, from_rows
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.vectors.nearest import is_well_formed, to_bits
+from vaultembed.archive.vector_format import is_well_formed, to_bits
 
 _BAD: Final = {
     "vector_altered": "do not match their checksum",

@@ -12,6 +12,7 @@ from vaultembed.archive.generations.leases import Worker, advance, held_by
 from vaultembed.archive.generations.records import Generation, generation_to_fill
 from vaultembed.archive.generations.runs import RunCounts, note_progress
 from vaultembed.archive.generations.work import sweep
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
 
@@ -28,8 +29,6 @@ class ChunkRow:
     text_hash: bytes
     embedding: bytes
     """float16, normalised."""
-    bits: bytes
-    """The signs of the embedding, packed little-endian: what vec0 holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def write_outcome(
         )
         archive.execute(
             f"INSERT INTO vec_{generation.id}(rowid, embedding) VALUES (?, vec_bit(?))",
-            (chunk_id, chunk.bits),
+            (chunk_id, to_bits(chunk.embedding)),
         )
     archive.execute(
         "INSERT INTO embed_outcomes(generation_id, message_id, content_rev, recipe, outcome, reason, at)"

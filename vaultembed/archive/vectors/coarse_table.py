@@ -14,7 +14,7 @@ import numpy as np
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.archive.vectors.nearest import to_bits
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.failpoints import failpoint
 
 TOLERATED: Final = 0.5

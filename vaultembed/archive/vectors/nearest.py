@@ -1,4 +1,4 @@
-"""Vectors in the file: how they are written, and how the nearest are found.
+"""Finds the nearest vectors in the file.
 
 Two representations of the same normalised vectors: float16 rows in `vectors` (the truth) and one bit a dimension in
 `vec_<generation>` (the coarse index). A search takes as candidates the chunks within a Hamming distance of the query,
@@ -22,10 +22,10 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
 from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
+from vaultembed.archive.vector_format import NORM_TOLERANCE, Floats
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.errors import DamageError, NotReadyError
 
-_NORM_TOLERANCE: Final = 0.01
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 CANDIDATES: Final = 2_000
@@ -38,8 +38,6 @@ _BLOCK: Final = 8_192
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
 _NO_NEIGHBOUR: Final = -2.0
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -49,24 +47,6 @@ class Neighbour:
     char_end: int
     score: float
     """Cosine similarity."""
-
-
-def to_rows(vectors: Floats) -> list[bytes]:
-    """(n, dimension) normalised float32 → float16 bytes, as stored."""
-    return [row.tobytes() for row in vectors.astype("<f2")]
-
-
-def is_well_formed(embedding: bytes, dimension: int) -> bool:
-    """Of the dimension, finite, and of length 1: a float16 vector of 384 dimensions is within 0.001 of it."""
-    if len(embedding) != 2 * dimension:
-        return False
-    norm = float(np.linalg.norm(np.frombuffer(embedding, "<f2").astype(np.float32)))
-    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
-
-
-def to_bits(embedding: bytes) -> bytes:
-    """The signs of a stored embedding."""
-    return np.packbits(np.frombuffer(embedding, "<f2") > 0, bitorder="little").tobytes()
 
 
 # I5: only what is true now. A chunk counts while its message is live and its outcome is of the message's present text.
@@ -159,7 +139,7 @@ def vector_of_message(archive: Archive, generation: Generation, message_id: int)
         return None
     mean = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1).astype(np.float32).mean(axis=0)
     norm = float(np.linalg.norm(mean))
-    if not np.isfinite(norm) or norm < _NORM_TOLERANCE:
+    if not np.isfinite(norm) or norm < NORM_TOLERANCE:
         return None
     normalised: Floats = (mean / norm).astype(np.float32)
     return normalised
