@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vaultembed.archive.conditions import All, Words, compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
@@ -133,17 +134,16 @@ def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Select
 
 def _matching(archive: Archive, text: str, among_deleted: bool) -> list[int]:
     query = parse_query(text)
-    parts = []
-    for words in (*query.words, *query.phrases):
-        found = phrase(words)
-        if found is None:  # left out, it would make the query match more than was asked for
+    every = (*query.words, *query.phrases)
+    for words in every:
+        if phrase(words) is None:
             raise UsageError(f"there is no word in {words!r} to look for")
-        parts.append(found)
-    if not parts and query.only.is_empty:
+    if not every and query.only.is_empty:
         raise UsageError(
             "what is to be deleted?", "Name ids or a query: vaultembed delete 17 18, vaultembed delete from:shop sale"
         )
-    return matching_ids(archive, " AND ".join(parts) or None, query.only, deleted=among_deleted)
+    only = All((Words(every), query.condition)) if every else query.condition
+    return matching_ids(archive, compile_condition(only), deleted=among_deleted)
 
 
 def _selection(archive: Archive, ids: Sequence[int]) -> Selection:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vaultembed.archive.conditions import All
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Generation, coverage_of
@@ -15,7 +16,7 @@ from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
 from vaultembed.search.answering import Answering, Opener, answer, find_serving, open_model_of
-from vaultembed.search.filters import Filters, all_of
+from vaultembed.search.filters import Filters
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
 from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
@@ -102,7 +103,7 @@ def search_archive(
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
     query = parse_query(text)
-    query = replace(query, only=all_of([query.only, filters.condition()]))
+    query = replace(query, condition=All((query.condition, filters.condition())))
     if not query.text and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:

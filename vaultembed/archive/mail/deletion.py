@@ -57,23 +57,13 @@ def ids_of_deleted(archive: Archive) -> list[int]:
     return [row[0] for row in archive.rows("SELECT id FROM messages WHERE deleted_at IS NOT NULL ORDER BY id")]
 
 
-def matching_ids(archive: Archive, match: str | None, only: Filter, *, deleted: bool) -> list[int]:
-    """Ids of all messages that pass a filter and match an FTS5 expression, where there is one: all live ones, or all
-    deleted ones."""
-    words = ""
-    bindings: tuple[str, ...] = ()
-    if match is not None:
-        words = (
-            " AND m.id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
-            " AND m.id NOT IN (SELECT message_id FROM fulltext_stale)"
-        )
-        bindings = (match,)
+def matching_ids(archive: Archive, only: Filter, *, deleted: bool) -> list[int]:
+    """Ids of all live messages that pass a filter, or of all deleted ones."""
     state = "NOT NULL" if deleted else "NULL"
     return [
         row[0]
         for row in archive.rows(
-            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}){words} ORDER BY m.id",
-            (*only.bindings, *bindings),
+            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}) ORDER BY m.id", only.bindings
         )
     ]
 

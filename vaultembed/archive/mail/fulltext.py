@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
@@ -30,6 +30,11 @@ def phrase(words: str) -> str | None:
     letters = (c if c.isalnum() or unicodedata.category(c) in _MARKS else " " for c in fulltext(words))
     folded = " ".join("".join(letters).split())
     return f'"{folded}"' if folded else None
+
+
+def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:
+    """FTS5's for every one of some phrases and any of others; None where there are none."""
+    return " AND ".join([*every, *([f"({' OR '.join(any_of)})"] if any_of else [])]) or None
 
 
 def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
