@@ -42,7 +42,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class Answerer:
     """A generation that answers a query."""
 
     generation: Generation
@@ -56,14 +56,14 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    voices: tuple[Voice, ...]
+    answerers: tuple[Answerer, ...]
     not_covered: NotCovered
-    silent: tuple[tuple[Generation, NotReadyError], ...]
+    unavailable: tuple[tuple[Generation, NotReadyError], ...]
     """What should have answered and could not, with the reason."""
 
     @property
     def shares(self) -> Mapping[int, float]:
-        return {voice.generation.id: voice.share for voice in self.voices}
+        return {answerer.generation.id: answerer.share for answerer in self.answerers}
 
 
 def find_serving(archive: Archive) -> Serving | None:
@@ -93,26 +93,26 @@ def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener)
     if not vectors:
         raise errors[serving.main.id]
     answering = [generation for generation in asked if generation.id in vectors]
-    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
-    return answering_with(archive, answering, vectors, silent)
+    unavailable = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
+    return answering_with(archive, answering, vectors, unavailable)
 
 
 def answering_with(
     archive: Archive,
     generations: Sequence[Generation],
     vectors: Mapping[int, Vectors],
-    silent: tuple[tuple[Generation, NotReadyError], ...] = (),
+    unavailable: tuple[tuple[Generation, NotReadyError], ...] = (),
 ) -> Answering:
     """`generations`: those that answer, the newer first; `vectors`: by generation, what each is asked for."""
     left_out = not_covered(archive, generations)
     live = coverage_of(archive, None).live
-    rest, voices, heard = None, [], 0
+    rest, answerers, answered = None, [], 0
     for generation in generations:
         older = generations[generations.index(generation) + 1 :]
-        speaks = speaks_for(archive, generation) if older else live - left_out.total - heard
-        voices.append(Voice(generation, vectors[generation.id], rest, share=max(speaks, 1) / max(live, 1)))
-        rest, heard = rest_beside(archive, generation), speaks
-    return Answering(tuple(voices), left_out, silent)
+        covered = speaks_for(archive, generation) if older else live - left_out.total - answered
+        answerers.append(Answerer(generation, vectors[generation.id], rest, share=max(covered, 1) / max(live, 1)))
+        rest, answered = rest_beside(archive, generation), covered
+    return Answering(tuple(answerers), left_out, unavailable)
 
 
 def _asked(archive: Archive, serving: Serving) -> list[Generation]:
@@ -236,7 +236,7 @@ def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
     )
 
 
-def voices_like(archive: Archive, serving: Serving, message_id: int) -> Answering | None:
+def answerers_like(archive: Archive, serving: Serving, message_id: int) -> Answering | None:
     """What the generations that have embedded the message answer with; None where none has its present text.
 
     The newer generation speaks for what it has embedded, the older for the rest, as for any query. Where the message

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
     from vaultembed.archive.vectors.nearest import Neighbour
     from vaultembed.models.protocol import Vectors
-    from vaultembed.search.answering import Voice
+    from vaultembed.search.answering import Answerer
 
 Mode = Literal["hybrid", "vector", "text"]
 
@@ -62,16 +62,16 @@ class Hit:
 def by_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
     """Best first by bm25. Newest first where the query is only filters."""
     if query.text:
-        match = query.match_telling(archive) or query.match_any()
+        match = query.match_distinctive(archive) or query.match_any()
         return _ranked(archive, match, query, limit)
     found = newest(archive, limit, query.only)
     return [Hit(message_id, 0.0, None, None, None) for message_id in found]
 
 
-def by_telling_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
+def by_distinctive_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
     """Best first by bm25, where the query has words that tell messages apart: what has only the others is no evidence
     to be fused with that of another ranking."""
-    return _ranked(archive, query.match_telling(archive), query, limit)
+    return _ranked(archive, query.match_distinctive(archive), query, limit)
 
 
 def _ranked(archive: Archive, match: str | None, query: Query, limit: int) -> list[Hit]:
@@ -115,10 +115,10 @@ def by_meaning(
     return [hit(rank, found) for rank, found in enumerate(others, 1)]
 
 
-def by_voices(
+def by_answerers(
     archive: Archive,
     query: Query,
-    voices: Sequence[Voice],
+    answerers: Sequence[Answerer],
     limit: int,
     on_damage: Callable[[int, str], None],
     kept_bits: KeptBits | None = None,
@@ -127,13 +127,15 @@ def by_voices(
     """The rankings of all generations that answer, one after the other: no message is in two of them. `fuse` makes one
     ranking of them. `kept_bits`, `without`: as `by_meaning`."""
     hits: list[Hit] = []
-    for voice in voices:
-        generation = voice.generation
+    for answerer in answerers:
+        generation = answerer.generation
 
         def damaged(reason: str, generation_id: int = generation.id) -> None:
             on_damage(generation_id, reason)
 
-        hits += by_meaning(archive, query, generation, voice.vector, limit, voice.rest, damaged, kept_bits, without)
+        hits += by_meaning(
+            archive, query, generation, answerer.vector, limit, answerer.rest, damaged, kept_bits, without
+        )
     return hits
 
 

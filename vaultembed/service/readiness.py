@@ -11,7 +11,7 @@ from vaultembed.errors import IndexBuildingError, NoGenerationError, NotReadyErr
 from vaultembed.search.answering import Serving, find_serving, model_unknown
 
 
-def why_silent(archive: Archive, serving: Serving | None) -> NotReadyError | None:
+def why_unavailable(archive: Archive, serving: Serving | None) -> NotReadyError | None:
     """None where a generation can answer (its model, this does not look at)."""
     if serving is None:
         if any(generation.state == "retired" for generation in list_generations(archive)):
@@ -34,4 +34,4 @@ def generation_that_answers(archive_path: Path) -> Generation | None:
     """
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         serving = find_serving(archive)
-        return None if serving is None or why_silent(archive, serving) else serving.main
+        return None if serving is None or why_unavailable(archive, serving) else serving.main

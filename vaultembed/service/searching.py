@@ -18,8 +18,8 @@ from vaultembed.search.answering import Answering, Opener, answer, find_serving,
 from vaultembed.search.filters import Filters, all_of
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
-from vaultembed.service.readiness import why_silent
+from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.service.readiness import why_unavailable
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy
@@ -108,18 +108,18 @@ def search_archive(
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
-    meant = mode != "text" and bool(query.text)
+    by_meaning = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
     mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
     with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
-        serving = find_serving(archive) if meant else None
-        silent = why_silent(archive, serving) if meant else None
+        serving = find_serving(archive) if by_meaning else None
+        unavailable = why_unavailable(archive, serving) if by_meaning else None
         answering = None
-        if silent is not None:
+        if unavailable is not None:
             if mode == "vector":
-                raise silent
-            notes.append(f"By words only: {silent.message}. {silent.hint}")
+                raise unavailable
+            notes.append(f"By words only: {unavailable.message}. {unavailable.hint}")
         elif serving is not None:
             answering = answer(archive, serving, query.text, open_embedder)
         main = serving.main if serving else None
@@ -133,7 +133,7 @@ def search_archive(
             generation=main.id if main else None,
             coverage=coverage_view(coverage_of(archive, main.id if main else None)),
             building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
-            not_covered=(answering.not_covered.total if answering else live) if meant else None,
+            not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
             results=found,
             more=len(hits) > offset + limit,
         )
@@ -165,16 +165,16 @@ def _hits(
         )
 
     depth = limit if mode == "vector" else max(DEPTH, limit)
-    meaning = by_voices(archive, query, answering.voices, depth, on_damage, kept_bits)
+    meaning = by_answerers(archive, query, answering.answerers, depth, on_damage, kept_bits)
     if mode == "vector":
         # of one generation, the similarities themselves; of two, they cannot be compared
-        return meaning if len(answering.voices) == 1 else fuse([], meaning, limit, answering.shares)
-    return fuse(by_telling_words(archive, query, depth), meaning, limit, answering.shares)
+        return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
+    return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
 
 
 def _notes(answering: Answering, live: int) -> list[str]:
     notes = []
-    for generation, error in answering.silent:
+    for generation, error in answering.unavailable:
         way_out = (error.hint or "").partition("\n")[0].removeprefix(f"Generation {generation.id} needs it. ")
         notes.append(
             f"Generation {generation.id} does not answer: {error.message.rstrip('.')}."
@@ -183,7 +183,7 @@ def _notes(answering: Answering, live: int) -> list[str]:
     left_out = answering.not_covered
     if not left_out.total:
         return notes
-    filled = answering.voices[0].generation
+    filled = answering.answerers[0].generation
     counts = {"missing": left_out.missing, "failed": left_out.failed, _outside(filled): left_out.outside}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     what = f"Not covered by meaning: {_list(parts)} of {live:,} messages."

@@ -18,7 +18,7 @@ from vaultembed.errors import ModelError, VaultembedError
 from vaultembed.search.answering import Serving, find_serving
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.generations import WorkerView, workers_of
-from vaultembed.service.readiness import why_silent
+from vaultembed.service.readiness import why_unavailable
 from vaultembed.service.result import Result, iso
 
 
@@ -135,9 +135,9 @@ def problem_view(error: VaultembedError) -> ProblemView:
 
 
 def _problem(archive: Archive, serving: Serving | None) -> ProblemView | None:
-    silent = why_silent(archive, serving)
-    if silent is not None:
-        return problem_view(silent)
+    unavailable = why_unavailable(archive, serving)
+    if unavailable is not None:
+        return problem_view(unavailable)
     if serving is None:
         return None
     problems = []
