@@ -16,7 +16,7 @@ from vaultembed.archive.damage import check_coarse_indexes, damage_behind
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
 from vaultembed.archive.schema_files import read_migrations
-from vaultembed.deadline import at_most, current_limit, interruptible
+from vaultembed.deadline import at_most, current_deadline, interruptible
 from vaultembed.errors import (
     ArchiveMissingError,
     ArchiveOutdatedError,
@@ -46,7 +46,7 @@ class Archive:
         self.steps_taken: list[str] = []
         """What opening did of what an earlier command had left to be done once."""
         self._has_vec = False
-        self._limit = current_limit()
+        self._limit = current_deadline()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
 
@@ -169,10 +169,10 @@ def _told_in_time() -> Iterator[None]:
     except VaultembedError:
         raise
     except Exception as error:
-        limit = current_limit()
-        if limit is None or not limit.is_over:
+        deadline = current_deadline()
+        if deadline is None or not deadline.is_over:
             raise
-        raise limit.error() from error
+        raise deadline.error() from error
 
 
 def _was_migrated(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.generations.records import Generation
-from vaultembed.deadline import Limit, held, limited
+from vaultembed.deadline import Deadline, held, within
 from vaultembed.errors import ModelError
 from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
 from vaultembed.search.model_of import open_model_of
@@ -65,7 +65,7 @@ class KeptEmbedders:
         threading.Thread(target=self._warm, args=(archive_path,), daemon=True).start()
 
     def _warm(self, archive_path: Path) -> None:
-        with suppress(Exception), limited(Limit(_WARM_SECONDS)):
+        with suppress(Exception), within(Deadline(_WARM_SECONDS)):
             generation = generation_that_answers(archive_path)
             if generation is not None:
                 self.open(generation).embed([_ANY_TEXT], "query")
