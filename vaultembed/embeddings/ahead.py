@@ -149,7 +149,7 @@ class Scan:
         return prepare_message(work, self._tokenizer, self._recipe)
 
 
-class Ahead:
+class PrepareAhead:
     """Runs a `Scan` in a thread with its own connection, a few batches ahead. `close` stops it early.
 
     Another thread keeps the worker's leases alive meanwhile, also while the model takes long over one batch.

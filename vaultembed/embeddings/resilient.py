@@ -20,14 +20,14 @@ _GROUP: Final = 128
 
 
 @dataclass(slots=True)
-class Batch:
+class EmbeddedTexts:
     """What became of the texts of a batch: for each a vector (dimension,), or the reason why there is none."""
 
     results: list[Vectors | str]
     tokens: int = 0
 
 
-def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Batch:
+def embed_texts(embedder: Embedder, texts: Sequence[str]) -> EmbeddedTexts:
     """Embed documents.
 
     Raises:
@@ -58,7 +58,7 @@ def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Batch:
         else:
             tokens += embedded.tokens
             results.update((index, vector) for (index, _), vector in zip(group, embedded.vectors, strict=True))
-    return Batch([results[i] for i in range(len(texts))], tokens)
+    return EmbeddedTexts([results[i] for i in range(len(texts))], tokens)
 
 
 def check_model(embedder: Embedder) -> None:

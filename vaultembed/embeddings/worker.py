@@ -20,7 +20,7 @@ from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.runs import RunCounts, RunOutcome
 from vaultembed.archive.generations.work import watermark_of, work_ids
 from vaultembed.archive.vectors.nearest import to_bits, to_rows
-from vaultembed.embeddings.ahead import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
+from vaultembed.embeddings.ahead import BATCH_MESSAGES, Batch, PrepareAhead, PreparedMessage, ScanLimits, text_hash
 from vaultembed.embeddings.recipe import Recipe
 from vaultembed.embeddings.resilient import embed_texts
 from vaultembed.failpoints import failpoint
@@ -131,7 +131,9 @@ class Filler:
             # half a second of it at once
             batch_messages=BATCH_MESSAGES if rate is None else max(1, min(int(rate / 2), BATCH_MESSAGES)),
         )
-        ahead = Ahead(self._archive.path, self._generation.id, self._embedder, self._recipe, self._worker, limits)
+        ahead = PrepareAhead(
+            self._archive.path, self._generation.id, self._embedder, self._recipe, self._worker, limits
+        )
         running: Future[_Embedded] | None = None
         try:
             while True:

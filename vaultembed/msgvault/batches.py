@@ -110,7 +110,7 @@ class Tally:
         return Counter(self._open.values())
 
 
-def outcome_of(
+def adopted_outcome(
     message: TheirMessage, chunks: Sequence[TheirChunk], message_id: int, content_rev: int
 ) -> MessageOutcome:
     """What msgvault made of a message, as an outcome here: embedded, or blank without chunks. Its text is told by its

@@ -56,10 +56,10 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     if embedder.facts.dimension != generation.dimension:
         return Comparison(Checked(0.0, 0.0, 0), 0.0)
     sample = read_adopted_sample(archive, generation.id, 4 * SAMPLE, random.Random(generation.id))  # noqa: S311
-    told = [chunk for chunk in sample if _is_told(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
-    cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in told]
-    if len(told) < _ENOUGH:
-        for chunk in [chunk for chunk in sample if not _is_told(chunk)][:SAMPLE]:
+    known = [chunk for chunk in sample if _is_known(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
+    cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in known]
+    if len(known) < _ENOUGH:
+        for chunk in [chunk for chunk in sample if not _is_known(chunk)][:SAMPLE]:
             texts = [
                 t for work in read_work(archive, [chunk.message_id]) for t in candidates(work.subject, work.body_text)
             ]
@@ -71,7 +71,7 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     return Comparison(checked, round(sorted(found)[len(found) // 10], 5))
 
 
-def _is_told(chunk: AdoptedChunk) -> bool:
+def _is_known(chunk: AdoptedChunk) -> bool:
     return chunk.text is not None and text_hash(chunk.text) == chunk.text_hash
 
 

@@ -12,13 +12,13 @@ from vaultembed.archive.mail.places import Place
 from vaultembed.importing.writing import Entry, Raw, decode_mime, new_message
 from vaultembed.message import ParsedMessage, Problem, RawMessage
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
-from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_raw
+from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_mime
 from vaultembed.sources.base import printable
 from vaultembed.text.charsets import clean, guess
 from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.dates import is_plausible
 from vaultembed.text.mime.identity import content_hash
-from vaultembed.text.mime.mime import read_labels
+from vaultembed.text.mime.mime import labels_in_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def take(
     problems: tuple[Problem, ...] = ()
     mime = None
     try:
-        mime = read_raw(database, message.id)
+        mime = read_mime(database, message.id)
     except (ValueError, ForeignDamageError) as error:
         reason = error.message if isinstance(error, ForeignDamageError) else str(error)
         problems = (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
@@ -65,7 +65,7 @@ def take(
             content_hash(mime),
             delivered_at=message.received_at or message.sent_at,
         )
-        in_header = tuple(read_labels(mime))
+        in_header = tuple(labels_in_header(mime))
 
         def decode() -> NewMessage | Problem:
             new = decode_mime(raw, keep)

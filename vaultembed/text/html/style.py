@@ -14,10 +14,10 @@ from vaultembed.text.html.boxes import (
     cut_height,
     cuts,
     is_behind,
-    is_gone,
+    is_unseen,
     lies_beside,
+    may_stand_elsewhere,
     room_above,
-    stands_alone,
     width,
 )
 from vaultembed.text.html.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
@@ -186,7 +186,7 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         behind = parent.behind
     seen = replace(
         parent,
-        gone=parent.gone or (boxed and (is_gone(values, font_px, may_cut) or (parent.painted and is_behind(values)))),
+        gone=parent.gone or (boxed and (is_unseen(values, font_px, may_cut) or (parent.painted and is_behind(values)))),
         visible=visible,
         opacity=parent.opacity * _opacity(values),
         font_px=font_px,
@@ -219,7 +219,7 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         wide_px=width(values, font_px),
         painted=seen.painted and not (values.get("position", "static") != "static" and "z-index" in values),
         beside=lies_beside(values),
-        alone=stands_alone(values),
+        alone=may_stand_elsewhere(values),
     )
 
 
