@@ -20,7 +20,7 @@ from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecke
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.msgvault.moving_in import MsgvaultImport, MsgvaultPaths, find_vectors
 from vaultembed.msgvault.views import MsgvaultView
-from vaultembed.search.answering import model_unknown
+from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.result import Result

@@ -14,16 +14,18 @@ from vaultembed.archive.generations.records import Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
-from vaultembed.search.answering import Answering, Opener, answer, find_serving, open_model_of
+from vaultembed.search.answering import Answering, Opener, answer, find_serving, why_unavailable
 from vaultembed.search.filters import Filters, all_of
+from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
 from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_answerers, by_distinctive_words, by_words, fuse
-from vaultembed.service.readiness import why_unavailable
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+
+__all__ = ["Filters", "Found", "FoundPassage", "Kept", "Mode", "SearchView", "Signal", "found_view", "search_archive"]
 
 _NO_SUBJECT: Final = "Subject: \n\n"
 """As msgvault begins the text of a chat message."""
@@ -81,6 +83,23 @@ class SearchView:
     """There are further results."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a process that stays has open between searches. A command opens its model, and reads the file."""
+
+    open_embedder: Opener = open_for_query
+    """Opens the model of a generation."""
+    bits: KeptBits | None = None
+    """The coarse indexes of this archive."""
+
+    @property
+    def mmap_bytes(self) -> int:
+        return READER_MMAP if self.bits is None else 0  # then few rows are read
+
+
+NOTHING_KEPT: Final = Kept()
+
+
 def search_archive(
     archive_path: Path,
     text: str,
@@ -89,11 +108,9 @@ def search_archive(
     filters: Filters = NO_FILTERS,
     limit: int = 10,
     offset: int = 0,
-    open_embedder: Opener = open_model_of,
-    kept_bits: KeptBits | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> Result[SearchView]:
-    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation;
-    `kept_bits` are the coarse indexes of this archive, where a process keeps them.
+    """The best `limit` messages for a query, after the `offset` best.
 
     A query of filters alone, in the text or beside it, gives the newest messages that pass them.
 
@@ -110,8 +127,7 @@ def search_archive(
     notes: list[str] = []
     by_meaning = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
-    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
-    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if by_meaning else None
         unavailable = why_unavailable(archive, serving) if by_meaning else None
@@ -121,10 +137,10 @@ def search_archive(
                 raise unavailable
             notes.append(f"By words only: {unavailable.message}. {unavailable.hint}")
         elif serving is not None:
-            answering = answer(archive, serving, query.text, open_embedder)
+            answering = answer(archive, serving, query.text, kept.open_embedder)
         main = serving.main if serving else None
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes, kept_bits)
+        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes, kept.bits)
         found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
         stale = count_stale(archive)
         view = SearchView(

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.outcomes import outcome_of
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.mail.reading import read_summary
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
-from vaultembed.search.answering import Serving, answerers_like, find_serving
+from vaultembed.search.answering import Serving, answerers_like, find_serving, why_unavailable
 from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
 from vaultembed.search.ranking import by_answerers, fuse
-from vaultembed.service.readiness import why_unavailable
 from vaultembed.service.result import Result
-from vaultembed.service.searching import NO_FILTERS, Found, found_view
-
-if TYPE_CHECKING:
-    from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, found_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +37,9 @@ def similar_messages(
     filters: Filters = NO_FILTERS,
     limit: int = 10,
     offset: int = 0,
-    kept_bits: KeptBits | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> Result[SimilarView]:
     """The `limit` messages most like one, after the `offset` best. Needs no model: its vectors are stored.
-    `kept_bits`: as `search_archive`.
 
     Raises:
         MessageMissingError: there is none with that id.
@@ -62,8 +56,7 @@ def similar_messages(
             " which is slow. Next: vaultembed doctor --fix"
         )
 
-    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
-    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
             raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
         serving = find_serving(archive)
@@ -74,7 +67,7 @@ def similar_messages(
         if answering is None:
             raise _no_vectors(archive, serving, message_id)
         # a filter that leaves out one message would have to be counted, to see that it leaves out no more
-        hits = by_answerers(archive, query, answering.answerers, offset + limit + 1, on_damage, kept_bits, message_id)
+        hits = by_answerers(archive, query, answering.answerers, offset + limit + 1, on_damage, kept.bits, message_id)
         if len(answering.answerers) > 1:
             hits = fuse([], hits, offset + limit + 1, answering.shares)
         view = SimilarView(

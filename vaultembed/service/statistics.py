@@ -15,10 +15,9 @@ from vaultembed.archive.generations.runs import last_run
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.statistics import Counts, TypeCount, count_archive, count_sources, count_types
 from vaultembed.errors import ModelError, VaultembedError
-from vaultembed.search.answering import Serving, find_serving
+from vaultembed.search.answering import Serving, find_serving, why_unavailable
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.generations import WorkerView, workers_of
-from vaultembed.service.readiness import why_unavailable
 from vaultembed.service.result import Result, iso
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from vaultembed.archive.mail.listing import Position
-from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.errors import UsageError
+from vaultembed.text.display import Fence, one_line
+from vaultembed.service.keeping import keep
 from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
 from vaultembed.service.searching import search_archive
@@ -46,7 +47,6 @@ from vaultembed.serving.mcp.cursors import make_cursor, read_cursor
 from vaultembed.serving.mcp.tool_base import ArchiveTool, archive_tool
 from vaultembed.serving.model_pool import KeptEmbedders
 from vaultembed.serving.time_limited import Calls
-from vaultembed.text.display import Fence, one_line
 
 THREAD_CHARACTERS: Final = 40_000
 """Of all messages of one answer."""
@@ -99,8 +99,7 @@ class Tools:
 
     def __init__(self, archive: Path, embedders: KeptEmbedders) -> None:
         self._archive = archive
-        self._embedders = embedders
-        self._kept_bits = KeptBits()
+        self._kept = keep(embedders.open)
 
     def search_messages(self, given: SearchArguments) -> SearchAnswer:
         asked = given.asked()
@@ -113,8 +112,7 @@ class Tools:
             filters=given.filters(),
             limit=limit,
             offset=offset,
-            open_embedder=self._embedders.open,
-            kept_bits=self._kept_bits,
+            kept=self._kept,
         )
         fence = Fence()
         view = found.data
@@ -136,7 +134,7 @@ class Tools:
             filters=given.filters(),
             limit=limit,
             offset=offset,
-            kept_bits=self._kept_bits,
+            kept=self._kept,
         )
         fence = Fence()
         view = found.data
