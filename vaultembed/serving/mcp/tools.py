@@ -9,11 +9,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from vaultembed.archive.mail.listing import Position
 from vaultembed.errors import UsageError
-from vaultembed.text.display import Fence, one_line
+from vaultembed.service.display import Fence, one_line
 from vaultembed.service.keeping import keep
-from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
+from vaultembed.service.listing import Position, count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
 from vaultembed.service.searching import search_archive
 from vaultembed.service.similar import similar_messages
