@@ -326,8 +326,8 @@ def test_what_a_call_raises_in_the_moment_in_which_it_is_cancelled_is_not_logged
 _FAILING_TASK = """
 import asyncio, gc, sys
 from pathlib import Path
-from vaultembed.serving.embedders import KeptEmbedders
-from vaultembed.serving.server import make_server
+from vaultembed.serving.model_pool import KeptEmbedders
+from vaultembed.serving.mcp.server import make_server
 
 make_server(Path("none.db"), KeptEmbedders())
 
