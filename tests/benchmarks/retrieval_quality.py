@@ -22,6 +22,7 @@ from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import generation_in_state
 from vaultembed.embeddings.recipe import MAX_TOKENS
 from vaultembed.models.open import open_in_process, resolve_model
+from vaultembed.search.answering import Answerer
 from vaultembed.search.query import plain_query
 from vaultembed.search.query_vector import embed_query
 from vaultembed.search.ranking import DEPTH, Hit, by_distinctive_words, by_meaning, by_words, fuse
@@ -86,7 +87,7 @@ def main(folder: Path, archive_path: Path) -> None:
             text = by_words(archive, query, DEPTH)
             middle = time.perf_counter()
             vector = embed_query(embedder, query.text, MAX_TOKENS)
-            meaning = by_meaning(archive, query, generation, vector, DEPTH)
+            meaning = by_meaning(archive, query, Answerer(generation, vector, rest=None, share=1.0), DEPTH)
             ended = time.perf_counter()
             rankings: dict[str, tuple[list[Hit], float]] = {
                 "text": (text, middle - started),

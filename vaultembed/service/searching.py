@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from vaultembed.archive.generations.records import Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
-from vaultembed.search.answering import Answering, Opener, answer, find_serving, why_unavailable
+from vaultembed.search.answering import Answering, Opener, Serving, answer, find_serving, why_unavailable
 from vaultembed.search.filters import Filters, all_of
 from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
@@ -130,27 +130,22 @@ def search_archive(
     with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if by_meaning else None
-        unavailable = why_unavailable(archive, serving) if by_meaning else None
-        answering = None
-        if unavailable is not None:
-            if mode == "vector":
-                raise unavailable
-            notes.append(f"By words only: {unavailable.message}. {unavailable.hint}")
-        elif serving is not None:
-            answering = answer(archive, serving, query.text, kept.open_embedder)
-        main = serving.main if serving else None
+        answering = _ask(archive, query, mode, serving, kept, notes) if by_meaning else None
+        if answering is None:
+            hits = by_words(archive, query, offset + limit + 1)
+        else:
+            hits = _hits(archive, query, mode, answering, offset + limit + 1, kept, notes)
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes, kept.bits)
-        found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
+        main_id = serving.main.id if serving else None
         stale = count_stale(archive)
         view = SearchView(
             query=text,
             mode=mode,
-            generation=main.id if main else None,
-            coverage=coverage_view(coverage_of(archive, main.id if main else None)),
+            generation=main_id,
+            coverage=coverage_view(coverage_of(archive, main_id)),
             building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
             not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
-            results=found,
+            results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,
         )
     if answering is not None:
@@ -162,30 +157,45 @@ def search_archive(
     return Result("search", view, tuple(notes))
 
 
-def _hits(
-    archive: Archive,
-    query: Query,
-    mode: Mode,
-    answering: Answering | None,
-    limit: int,
-    notes: list[str],
-    kept_bits: KeptBits | None,
-) -> list[Hit]:
-    if answering is None:
-        return by_words(archive, query, limit)
+def _ask(
+    archive: Archive, query: Query, mode: Mode, serving: Serving | None, kept: Kept, notes: list[str]
+) -> Answering | None:
+    """None where there is nothing to ask, and words do: a note says so.
 
+    Raises:
+        NotReadyError: there is nothing to ask, and words do not.
+    """
+    unavailable = why_unavailable(archive, serving)
+    if unavailable is None and serving is not None:
+        return answer(archive, serving, query.text, kept.open_embedder)
+    if unavailable is not None:
+        if mode == "vector":
+            raise unavailable
+        notes.append(f"By words only: {unavailable.message}. {unavailable.hint}")
+    return None
+
+
+def _hits(
+    archive: Archive, query: Query, mode: Mode, answering: Answering, limit: int, kept: Kept, notes: list[str]
+) -> list[Hit]:
+    depth = limit if mode == "vector" else max(DEPTH, limit)
+    meaning = by_answerers(
+        archive, query, answering.answerers, depth, on_damage=damage_noted_in(notes), kept_bits=kept.bits
+    )
+    if mode == "vector":
+        # of one generation, the similarities themselves; of two, they cannot be compared
+        return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
+    return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
+
+
+def damage_noted_in(notes: list[str]) -> Callable[[int, str], None]:
     def on_damage(generation_id: int, reason: str) -> None:
         notes.append(
             f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
             " which is slow. Next: vaultembed doctor --fix"
         )
 
-    depth = limit if mode == "vector" else max(DEPTH, limit)
-    meaning = by_answerers(archive, query, answering.answerers, depth, on_damage, kept_bits)
-    if mode == "vector":
-        # of one generation, the similarities themselves; of two, they cannot be compared
-        return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
-    return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
+    return on_damage
 
 
 def _notes(answering: Answering, live: int) -> list[str]:

@@ -15,7 +15,7 @@ from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
 from vaultembed.search.ranking import by_answerers, fuse
 from vaultembed.service.result import Result
-from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, found_view
+from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, damage_noted_in, found_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,6 @@ def similar_messages(
     """
     query = Query("", (), (), filters.condition())
     notes: list[str] = []
-
-    def on_damage(generation_id: int, reason: str) -> None:
-        notes.append(
-            f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
-            " which is slow. Next: vaultembed doctor --fix"
-        )
-
     with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
             raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
@@ -67,7 +60,15 @@ def similar_messages(
         if answering is None:
             raise _no_vectors(archive, serving, message_id)
         # a filter that leaves out one message would have to be counted, to see that it leaves out no more
-        hits = by_answerers(archive, query, answering.answerers, offset + limit + 1, on_damage, kept.bits, message_id)
+        hits = by_answerers(
+            archive,
+            query,
+            answering.answerers,
+            offset + limit + 1,
+            on_damage=damage_noted_in(notes),
+            kept_bits=kept.bits,
+            without=message_id,
+        )
         if len(answering.answerers) > 1:
             hits = fuse([], hits, offset + limit + 1, answering.shares)
         view = SimilarView(
