@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
@@ -16,7 +15,7 @@ from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker,
 from vaultembed.archive.generations.work import Work, read_work, watermark_of
 from vaultembed.embeddings.recipe import Recipe
 from vaultembed.failpoints import failpoint
-from vaultembed.text.embeddable.chunking import Chunk, chunk_text
+from vaultembed.text.embeddable.chunking import Chunk, chunk_text, text_hash
 from vaultembed.text.embeddable.prepare import prepare_text
 from vaultembed.text.embeddable.tokenizer import Tokenizer
 
@@ -29,16 +28,22 @@ HEARTBEAT_SECONDS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedChunk:
+    char_start: int
+    char_end: int
+    text: str
+    digest: bytes
+    """`text_hash` of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedMessage:
     work: Work
     text: str | None
     """None where it could not be prepared."""
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[PreparedChunk, ...]
     failure: str | None = None
     """Why it could not be cut into chunks."""
-
-    def chunk_texts(self) -> list[str]:
-        return [(self.text or "")[chunk.char_start : chunk.char_end] for chunk in self.chunks]
 
 
 @dataclass(slots=True)
@@ -62,11 +67,6 @@ class ScanLimits:
     batch_messages: int = BATCH_MESSAGES
 
 
-def text_hash(text: str) -> bytes:
-    """16 bytes; equal texts in a generation are embedded once."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> PreparedMessage:
     text = None
     try:
@@ -75,7 +75,12 @@ def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> Prepare
     except Exception as error:
         # whatever it is, it is this message's: raised, it would end this build and every one after it
         return PreparedMessage(work, text, (), failure=f"it cannot be prepared: {type(error).__name__}: {error}")
-    return PreparedMessage(work, text, tuple(chunks))
+    return PreparedMessage(work, text, tuple(_prepared(text or "", chunk) for chunk in chunks))
+
+
+def _prepared(text: str, chunk: Chunk) -> PreparedChunk:
+    own = text[chunk.char_start : chunk.char_end]
+    return PreparedChunk(chunk.char_start, chunk.char_end, own, text_hash(own))
 
 
 class Scan:

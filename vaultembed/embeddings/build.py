@@ -42,6 +42,7 @@ BACKSTOP_HOURS: Final = 24.0
 _SAMPLE_MESSAGES: Final = 400
 _SAMPLE_CHUNKS: Final = 24
 _WORTH_SAMPLING: Final = 200
+_PAGE: Final = 10_000
 _BYTES_PER_CHUNK: Final = 300
 """Rows and indexes of a chunk besides its vector, measured on real mail."""
 
@@ -284,11 +285,10 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
     generation = job.generation
     if messages < _WORTH_SAMPLING:
         return Plan(generation, messages, None, None, None)
-    ids = work_ids(archive, generation.id, watermark_of(archive, generation.id), limit=1_000_000)
-    picked = random.Random(0).sample(ids, min(_SAMPLE_MESSAGES, len(ids)))  # noqa: S311 (a sample, not a secret)
+    picked = _sample(archive, generation, messages)
     texts: list[str] = []
     for work in read_work(archive, picked):
-        texts += prepare_message(work, embedder, job.recipe).chunk_texts()
+        texts += [chunk.text for chunk in prepare_message(work, embedder, job.recipe).chunks]
     if not texts:
         return Plan(generation, messages, None, None, None)
     scale = messages / len(picked)
@@ -305,6 +305,17 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
         about_seconds=tokens / rate,
         about_bytes=round(scale * sum(row + len(text) for text in texts)),
     )
+
+
+def _sample(archive: Archive, generation: Generation, messages: int) -> list[int]:
+    """Some ids of the work, each as likely as another; read in pages, for there may be millions."""
+    chosen = set(random.Random(0).sample(range(messages), min(_SAMPLE_MESSAGES, messages)))  # noqa: S311 (no secret)
+    found: list[int] = []
+    after, seen = watermark_of(archive, generation.id), 0
+    while ids := work_ids(archive, generation.id, after, limit=_PAGE):
+        found += [message_id for place, message_id in enumerate(ids, seen) if place in chosen]
+        after, seen = ids[-1], seen + len(ids)
+    return found
 
 
 def model_record(facts: ModelFacts, path: str | None) -> ModelRecord:

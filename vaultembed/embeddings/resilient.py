@@ -19,11 +19,19 @@ _GROUP: Final = 128
 """Texts of one call: what a bad one among them makes to be embedded again."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoVector:
+    """A text that the model cannot embed."""
+
+    reason: str
+
+
 @dataclass(slots=True)
 class EmbeddedTexts:
-    """What became of the texts of a batch: for each a vector (dimension,), or the reason why there is none."""
+    """What became of the texts of a batch."""
 
-    results: list[Vectors | str]
+    results: list[Vectors | NoVector]
+    """For each a vector, (dimension,), or why there is none."""
     tokens: int = 0
 
 
@@ -33,7 +41,7 @@ def embed_texts(embedder: Embedder, texts: Sequence[str]) -> EmbeddedTexts:
     Raises:
         ModelError: the model fails on a text that is known to be good. Nothing was found out about the batch.
     """
-    results: dict[int, Vectors | str] = {}
+    results: dict[int, Vectors | NoVector] = {}
     tokens = 0
     numbered = list(enumerate(texts))
     groups = [numbered[start : start + _GROUP] for start in range(0, len(numbered), _GROUP)]
@@ -45,13 +53,13 @@ def embed_texts(embedder: Embedder, texts: Sequence[str]) -> EmbeddedTexts:
             embedded = embedder.embed([text for _, text in group])
         except BadTextError as error:
             check_model(embedder)
-            results[group[error.index][0]] = error.reason
+            results[group[error.index][0]] = NoVector(error.reason)
             groups.append(group[: error.index] + group[error.index + 1 :])
         except EmbedderCrashedError as error:
             # an abort in native code takes the whole group along and does not say which text it was
             check_model(embedder)
             if len(group) == 1:
-                results[group[0][0]] = error.message
+                results[group[0][0]] = NoVector(error.message)
             else:
                 half = len(group) // 2
                 groups += [group[:half], group[half:]]

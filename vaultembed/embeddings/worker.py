@@ -20,9 +20,9 @@ from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.runs import RunCounts, RunOutcome
 from vaultembed.archive.generations.work import watermark_of, work_ids
 from vaultembed.archive.vectors.nearest import to_bits, to_rows
-from vaultembed.embeddings.ahead import BATCH_MESSAGES, Batch, PrepareAhead, PreparedMessage, ScanLimits, text_hash
+from vaultembed.embeddings.ahead import BATCH_MESSAGES, Batch, PrepareAhead, PreparedMessage, ScanLimits
 from vaultembed.embeddings.recipe import Recipe
-from vaultembed.embeddings.resilient import embed_texts
+from vaultembed.embeddings.resilient import NoVector, embed_texts
 from vaultembed.failpoints import failpoint
 from vaultembed.models.protocol import Embedder
 from vaultembed.processes import this_process
@@ -200,11 +200,10 @@ class Filler:
     def _known_vectors(self, batch: Batch) -> dict[bytes, bytes]:
         known = {}
         for message in batch.messages:
-            for text in message.chunk_texts():
-                digest = text_hash(text)
-                embedding = embedding_of_text(self._archive, self._generation.id, digest)
+            for chunk in message.chunks:
+                embedding = embedding_of_text(self._archive, self._generation.id, chunk.digest)
                 if embedding is not None:
-                    known[digest] = embedding
+                    known[chunk.digest] = embedding
         return known
 
     def _write(self, done: _Embedded) -> None:
@@ -231,29 +230,25 @@ class Filler:
 
 
 def _embed(embedder: Embedder, batch: Batch, known: dict[bytes, bytes]) -> _Embedded:
-    texts: dict[bytes, str] = {}
-    for message in batch.messages:
-        for text in message.chunk_texts():
-            digest = text_hash(text)
-            if digest not in known:
-                texts.setdefault(digest, text)
+    texts = {
+        chunk.digest: chunk.text for message in batch.messages for chunk in message.chunks if chunk.digest not in known
+    }
     result = embed_texts(embedder, list(texts.values()))
-    rows: dict[bytes, bytes | str] = dict(known)
+    rows: dict[bytes, bytes | NoVector] = dict(known)
     for digest, vector in zip(texts, result.results, strict=True):
-        rows[digest] = vector if isinstance(vector, str) else to_rows(np.asarray(vector)[None])[0]
+        rows[digest] = vector if isinstance(vector, NoVector) else to_rows(np.asarray(vector)[None])[0]
     failpoint("build.after_embedding")
     return _Embedded([_outcome(message, rows) for message in batch.messages], batch.leases, result.tokens)
 
 
-def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | str]) -> MessageOutcome:
+def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | NoVector]) -> MessageOutcome:
     found = MessageOutcome(message.work.message_id, message.work.content_rev, "blank", None, message.text, ())
     if message.failure is not None:
         return replace(found, outcome="failed", reason=message.failure)
     chunks = []
-    for chunk, text in zip(message.chunks, message.chunk_texts(), strict=True):
-        digest = text_hash(text)
-        embedding = rows[digest]
-        if isinstance(embedding, str):
-            return replace(found, outcome="failed", reason=embedding)
-        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, digest, embedding, to_bits(embedding)))
+    for chunk in message.chunks:
+        embedding = rows[chunk.digest]
+        if isinstance(embedding, NoVector):
+            return replace(found, outcome="failed", reason=embedding.reason)
+        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, chunk.digest, embedding, to_bits(embedding)))
     return replace(found, outcome="embedded", chunks=tuple(chunks)) if chunks else found

@@ -11,13 +11,13 @@ import numpy as np
 
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
 from vaultembed.archive.vectors.nearest import to_bits, to_rows
-from vaultembed.embeddings.ahead import text_hash
 from vaultembed.msgvault.adoption import Origin, Standing
 from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.msgvault.entries import texts_of
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, read_messages
 from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.text.embeddable.chunking import text_hash
 
 BATCH_MESSAGES: Final = 400
 _BATCH_RAW_BYTES: Final = 8 * 1024 * 1024

@@ -13,13 +13,13 @@ from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.verifying import AdoptedChunk, read_adopted_sample
 from vaultembed.archive.generations.work import read_work
-from vaultembed.embeddings.ahead import text_hash
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.recipe import recipe_for
-from vaultembed.embeddings.resilient import check_model, embed_texts, make_canary
+from vaultembed.embeddings.resilient import NoVector, check_model, embed_texts, make_canary
 from vaultembed.models.protocol import Embedder
 from vaultembed.msgvault.adoption import Checked, bind_model
 from vaultembed.msgvault.embedded_text import candidates
+from vaultembed.text.embeddable.chunking import text_hash
 
 SAMPLE: Final = 48
 _ENOUGH: Final = 8
@@ -78,7 +78,7 @@ def _is_known(chunk: AdoptedChunk) -> bool:
 def _best(embedder: Embedder, texts: Sequence[str], chunk: AdoptedChunk) -> float | None:
     """The highest cosine of a text's vector with the one adopted; None where none can be embedded."""
     stored = np.frombuffer(chunk.embedding, "<f2").astype(np.float32)
-    vectors = [vector for vector in embed_texts(embedder, texts).results if not isinstance(vector, str)]
+    vectors = [vector for vector in embed_texts(embedder, texts).results if not isinstance(vector, NoVector)]
     return max((float(np.asarray(vector) @ stored) for vector in vectors), default=None)
 
 

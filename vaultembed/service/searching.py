@@ -267,7 +267,7 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
 
 def _still_there(archive: Archive, chunk_id: int) -> str | None:
     """The text of a chunk; None where the stored text no longer has it at its place."""
-    from vaultembed.embeddings.ahead import text_hash
+    from vaultembed.text.embeddable.chunking import text_hash
 
     found = read_embedded_chunk(archive, chunk_id)
     if found is None:
