@@ -13,7 +13,7 @@ from typing import Final
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker, claim, heartbeat
 from vaultembed.archive.generations.work import Work, read_work, watermark_of
-from vaultembed.embeddings.recipe import Recipe
+from vaultembed.embeddings.recipe import Job, Recipe
 from vaultembed.failpoints import failpoint
 from vaultembed.text.embeddable.chunking import Chunk, chunk_text, text_hash
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -89,18 +89,16 @@ class Scan:
     def __init__(
         self,
         archive: Archive,
-        generation_id: int,
+        job: Job,
         tokenizer: Tokenizer,
-        recipe: Recipe,
         worker: Worker,
         limits: ScanLimits,
         all_written: Callable[[], None],
     ) -> None:
         """`all_written` waits until every batch handed out has been written."""
         self._archive = archive
-        self._generation_id = generation_id
+        self._job = job
         self._tokenizer = tokenizer
-        self._recipe = recipe
         self._worker = worker
         self._limits = limits
         self._all_written = all_written
@@ -133,11 +131,11 @@ class Scan:
             yield batch
 
     def _leases(self) -> Iterator[Lease]:
-        after = watermark_of(self._archive, self._generation_id)
+        after = watermark_of(self._archive, self._job.generation.id)
         left = self._limits.messages
         while left is None or left > 0:
             most = LEASE_MESSAGES if left is None else min(LEASE_MESSAGES, left)
-            lease = claim(self._archive, self._generation_id, self._worker, after, most)
+            lease = claim(self._archive, self._job.generation.id, self._worker, after, most)
             if lease is None:
                 return
             after = max(after, lease.message_ids[-1])
@@ -151,7 +149,7 @@ class Scan:
                 work, None, (), failure=f"{lease.attempts} processes died while they were working on it"
             )
         failpoint(f"build.prepare.{work.message_id}")
-        return prepare_message(work, self._tokenizer, self._recipe)
+        return prepare_message(work, self._tokenizer, self._job.recipe)
 
 
 class PrepareAhead:
@@ -160,15 +158,7 @@ class PrepareAhead:
     Another thread keeps the worker's leases alive meanwhile, also while the model takes long over one batch.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        generation_id: int,
-        tokenizer: Tokenizer,
-        recipe: Recipe,
-        worker: Worker,
-        limits: ScanLimits,
-    ) -> None:
+    def __init__(self, path: Path, job: Job, tokenizer: Tokenizer, worker: Worker, limits: ScanLimits) -> None:
         self._path = path
         self._worker = worker
         self._queue: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
@@ -176,9 +166,7 @@ class PrepareAhead:
         self._handed_out = 0
         self._written = 0
         self._threads = [
-            threading.Thread(
-                target=self._run, args=(generation_id, tokenizer, recipe, limits), name="prepare", daemon=True
-            ),
+            threading.Thread(target=self._run, args=(job, tokenizer, limits), name="prepare", daemon=True),
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
         ]
         for thread in self._threads:
@@ -204,10 +192,10 @@ class PrepareAhead:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, generation_id: int, tokenizer: Tokenizer, recipe: Recipe, limits: ScanLimits) -> None:
+    def _run(self, job: Job, tokenizer: Tokenizer, limits: ScanLimits) -> None:
         try:
             with open_archive(self._path) as archive:
-                scan = Scan(archive, generation_id, tokenizer, recipe, self._worker, limits, self._wait_until_written)
+                scan = Scan(archive, job, tokenizer, self._worker, limits, self._wait_until_written)
                 for batch in scan:
                     self._handed_out += 1
                     if not self._put(batch):

@@ -23,16 +23,16 @@ from vaultembed.archive.generations.records import (
     set_model_path,
     set_recipe,
 )
-from vaultembed.archive.generations.runs import RunCounts, end_run, start_run
+from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
 from vaultembed.archive.generations.transitions import activate, reopen, restamp
 from vaultembed.archive.generations.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
-from vaultembed.embeddings.recipe import Recipe, recipe_for
+from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
 from vaultembed.embeddings.verify import Verified, verify_generation
-from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits, new_worker
+from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
 from vaultembed.errors import DamageError, ModelError
 from vaultembed.models.protocol import Embedder, ModelFacts
 
@@ -99,11 +99,19 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A generation, and how its texts are cut now."""
+class Observer:
+    """Whom a build tells how far it is, and asks whether to go on."""
 
-    generation: Generation
-    recipe: Recipe
+    on_plan: Callable[[Plan], None] = lambda _: None
+    on_start: Callable[[int], None] = lambda _: None
+    """Gets the run's id, before any work."""
+    on_batch: Callable[[RunCounts], None] = lambda _: None
+    on_filled: Callable[[], None] = lambda: None
+    """This process has done its part: what others do until it returns counts as well."""
+    should_stop: Callable[[], bool] = lambda: False
+
+
+UNOBSERVED: Final = Observer()
 
 
 def choose_generation(archive: Archive, embedder: Embedder, model_path: str | None, wanted: Wanted = Wanted()) -> Job:
@@ -183,19 +191,9 @@ def _check_not_altered(present: Generation, facts: ModelFacts, model_path: str |
 
 
 def build(
-    archive: Archive,
-    embedder: Embedder,
-    job: Job,
-    options: Options = Options(),
-    *,
-    on_plan: Callable[[Plan], None] = lambda _: None,
-    on_start: Callable[[int], None] = lambda _: None,
-    on_batch: Callable[[RunCounts], None] = lambda _: None,
-    on_filled: Callable[[], None] = lambda: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    archive: Archive, embedder: Embedder, job: Job, options: Options = Options(), observer: Observer = UNOBSERVED
 ) -> Built:
-    """Fill a generation, verify and activate it when it is complete. `on_start` is told the run's id before any work,
-    and `on_filled` called when this process has done its part: what others do until it returns counts as well.
+    """Fill a generation, verify and activate it when it is complete.
 
     Raises:
         ModelError: the model does not work, or not as it did when the generation began.
@@ -204,7 +202,7 @@ def build(
     """
     archive.load_vec()
     refresh_stale(archive)
-    restamp(archive, should_stop)
+    restamp(archive, observer.should_stop)
     generation = job.generation
     if options.retry_failed:
         retry_failed(archive, generation.id)
@@ -213,8 +211,8 @@ def build(
         backstop = Backstop(archive, generation.id)
     run = RunCounts()
     if backstop is not None or _has_work(archive, generation):
-        run = _fill(archive, embedder, job, options, backstop, on_plan, on_start, on_batch, should_stop)
-        on_filled()
+        run = _fill(archive, embedder, job, options.limits, backstop, observer)
+        observer.on_filled()
     else:
         settle(archive, generation.id)
     coverage = coverage_of(archive, generation.id)
@@ -242,12 +240,9 @@ def _fill(
     archive: Archive,
     embedder: Embedder,
     job: Job,
-    options: Options,
+    limits: Limits,
     backstop: Backstop | None,
-    on_plan: Callable[[Plan], None],
-    on_start: Callable[[int], None],
-    on_batch: Callable[[RunCounts], None],
-    should_stop: Callable[[], bool],
+    observer: Observer,
 ) -> RunCounts:
     generation = job.generation
     to_do = count_work(archive, generation.id, watermark_of(archive, generation.id))
@@ -257,27 +252,18 @@ def _fill(
             set_canary(archive, generation.id, make_canary(embedder))
         else:
             check_canary(embedder, generation.canary, generation.id)
-        on_plan(_plan(archive, job, embedder, to_do))
-    run_id = start_run(archive, generation.id)
-    on_start(run_id)
+        observer.on_plan(_plan(archive, job, embedder, to_do))
     filler = Filler(
         archive,
-        generation,
-        job.recipe,
+        job,
         embedder,
-        new_worker(run_id),
-        limits=options.limits,
+        limits=limits,
         backstop=backstop,
-        on_batch=on_batch,
-        should_stop=should_stop,
+        on_batch=observer.on_batch,
+        should_stop=observer.should_stop,
     )
-    try:
-        run = filler.run()
-    except BaseException:
-        end_run(archive, run_id, filler.counts, "stopped")
-        raise
-    end_run(archive, run_id, run, filler.outcome())
-    return run
+    observer.on_start(filler.run_id)
+    return filler.run()
 
 
 def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan:

@@ -12,7 +12,7 @@ from vaultembed.archive.generations.records import coverage_of, generation_to_fi
 from vaultembed.archive.generations.runs import RunCounts, counts_of_runs
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
 from vaultembed.archive.upkeep.pruning import collect_garbage
-from vaultembed.embeddings.build import Built, Options, Plan, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Built, Observer, Options, Plan, Wanted, build, choose_generation
 from vaultembed.embeddings.helpers import Helpers
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.open import open_in_child, resolve_model
@@ -161,11 +161,7 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            on_plan=on_plan,
-            on_start=start_helpers,
-            on_batch=on_own_batch,
-            on_filled=lambda: helpers.wait(should_stop),
-            should_stop=should_stop,
+            Observer(on_plan, start_helpers, on_own_batch, lambda: helpers.wait(should_stop), should_stop),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))
