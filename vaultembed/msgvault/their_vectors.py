@@ -98,12 +98,12 @@ class TheirVectors:
             return self.read(generation, live[:middle]) | self.read(generation, live[middle:])
         found: dict[int, list[TheirChunk] | Why] = {}
         for message in live:
-            why = self._why_not(generation, message, rows.get(message.id, []), message.id in pending)
+            why = self._why_not(generation, message, rows.get(message.id, []), is_pending=message.id in pending)
             found[message.id] = why or self._chunks(generation, message.id, rows.get(message.id, []))
         return found
 
     def _why_not(
-        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], is_pending: bool
+        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], *, is_pending: bool
     ) -> Why | None:
         """None: trusted."""
         if self.shape in ("V2", "V3"):

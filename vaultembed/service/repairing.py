@@ -132,12 +132,12 @@ def repair_encoding(
         to_fill = generation_to_fill(archive)
         notes = list(migration_notes(archive))
     view = run.view(archive_path)
-    notes += _notes(view, should_stop(), has_generation=to_fill is not None)
+    notes += _notes(view, is_stopped=should_stop(), has_generation=to_fill is not None)
     exit_code = 130 if should_stop() else 3 if view.failures else 0
     return Result("repair-encoding", view, tuple(notes), exit_code)
 
 
-def _notes(view: RepairView, is_stopped: bool, *, has_generation: bool) -> list[str]:
+def _notes(view: RepairView, *, is_stopped: bool, has_generation: bool) -> list[str]:
     notes = []
     texts = sum(view.changed.values())
     if is_stopped:

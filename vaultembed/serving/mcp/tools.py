@@ -120,7 +120,7 @@ class Tools:
             results=[found_message(result, fence, explain=given.explain) for result in view.results],
             not_covered=view.not_covered,
             notes=_notes(found),
-            next_cursor=_next(offset + limit, view.more and offset + limit < DEEPEST, asked),
+            next_cursor=_next(offset + limit, asked, more=view.more and offset + limit < DEEPEST),
         )
 
     def find_similar_messages(self, given: SimilarArguments) -> SearchAnswer:
@@ -142,7 +142,7 @@ class Tools:
             results=[found_message(result, fence, explain=given.explain) for result in view.results],
             not_covered=view.not_covered,
             notes=_notes(found),
-            next_cursor=_next(offset + limit, view.more and offset + limit < DEEPEST, asked),
+            next_cursor=_next(offset + limit, asked, more=view.more and offset + limit < DEEPEST),
         )
 
     def get_message(self, given: MessageArguments) -> MessageAnswer:
@@ -165,7 +165,7 @@ class Tools:
             thread_id=page.thread,
             total=page.total,
             messages=[listed_message(message, fence) for message in page.messages],
-            next_cursor=_next(offset + given.limit, page.more, asked),
+            next_cursor=_next(offset + given.limit, asked, more=page.more),
         )
 
     def list_messages(self, given: ListArguments) -> ListAnswer:
@@ -192,7 +192,7 @@ class Tools:
             by=found.by,
             messages=found.messages,
             groups=[GroupCount(one_line(group.key, NAME), group.messages) for group in found.groups],
-            next_cursor=_next(offset + given.limit, found.more, asked),
+            next_cursor=_next(offset + given.limit, asked, more=found.more),
         )
 
     def get_stats(self, _given: StatsArguments) -> StatsView:
@@ -282,7 +282,7 @@ def _offset(cursor: str, asked: Mapping[str, object], most: int) -> int:
     return offset
 
 
-def _next(offset: int, more: bool, asked: Mapping[str, object]) -> str | None:
+def _next(offset: int, asked: Mapping[str, object], *, more: bool) -> str | None:
     return make_cursor([offset], asked) if more else None
 
 
