@@ -47,13 +47,7 @@ def take(
 ) -> Taken:
     """Read what was sent, and say what the message is. `source_id`: of this archive. `was_read`: at this place, before,
     with another text."""
-    problems: tuple[Problem, ...] = ()
-    mime = None
-    try:
-        mime = read_mime(database, message.id)
-    except (ValueError, ForeignDamageError) as error:
-        reason = error.message if isinstance(error, ForeignDamageError) else str(error)
-        problems = (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
+    mime, problems = _as_sent(database, message)
     place = place_of(database, message)
     thread = _thread_name(database, message, source)
     title = message.conversation.title if message.conversation else ""
@@ -95,6 +89,15 @@ def take(
         was_read=was_read,
     )
     return Taken(message, entry, labels)
+
+
+def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | None, tuple[Problem, ...]]:
+    """None where it was not kept, or cannot be read."""
+    try:
+        return read_mime(database, message.id), ()
+    except (ValueError, ForeignDamageError) as error:
+        reason = error.message if isinstance(error, ForeignDamageError) else str(error)
+        return None, (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
 
 
 def texts_of(message: TheirMessage) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from vaultembed.service.display import Fence, one_line
 from vaultembed.service.keeping import keep
 from vaultembed.service.listing import Position, count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
-from vaultembed.service.searching import search_archive
-from vaultembed.service.similar import similar_messages
+from vaultembed.service.searching import SearchView, search_archive
+from vaultembed.service.similar import SimilarView, similar_messages
 from vaultembed.service.statistics import StatsView, archive_statistics
 from vaultembed.serving.mcp.answers import (
     NAME,
@@ -35,6 +35,7 @@ from vaultembed.serving.mcp.arguments import (
     DEEPEST,
     LARGEST_ID,
     AggregateArguments,
+    Explained,
     ListArguments,
     MessageArguments,
     SearchArguments,
@@ -101,8 +102,7 @@ class Tools:
         self._kept = keep(embedders.open)
 
     def search_messages(self, given: SearchArguments) -> SearchAnswer:
-        asked = given.asked()
-        offset = _offset(given.cursor, asked, DEEPEST - 1)
+        offset = _offset(given.cursor, given.asked(), DEEPEST - 1)
         limit = min(given.limit, DEEPEST - offset)
         found = search_archive(
             self._archive,
@@ -113,19 +113,10 @@ class Tools:
             offset=offset,
             kept=self._kept,
         )
-        fence = Fence()
-        view = found.data
-        return SearchAnswer(
-            untrusted=notice(fence),
-            results=[found_message(result, fence, explain=given.explain) for result in view.results],
-            not_covered=view.not_covered,
-            notes=_notes(found),
-            next_cursor=_next(offset + limit, asked, more=view.more and offset + limit < DEEPEST),
-        )
+        return _search_answer(found, given, offset + limit)
 
     def find_similar_messages(self, given: SimilarArguments) -> SearchAnswer:
-        asked = given.asked()
-        offset = _offset(given.cursor, asked, DEEPEST - 1)
+        offset = _offset(given.cursor, given.asked(), DEEPEST - 1)
         limit = min(given.limit, DEEPEST - offset)
         found = similar_messages(
             self._archive,
@@ -135,15 +126,7 @@ class Tools:
             offset=offset,
             kept=self._kept,
         )
-        fence = Fence()
-        view = found.data
-        return SearchAnswer(
-            untrusted=notice(fence),
-            results=[found_message(result, fence, explain=given.explain) for result in view.results],
-            not_covered=view.not_covered,
-            notes=_notes(found),
-            next_cursor=_next(offset + limit, asked, more=view.more and offset + limit < DEEPEST),
-        )
+        return _search_answer(found, given, offset + limit)
 
     def get_message(self, given: MessageArguments) -> MessageAnswer:
         page = read_message(self._archive, given.message_id, start=given.start, characters=given.characters)
@@ -267,6 +250,19 @@ def make_tools(tools: Tools, searches: Calls, readings: Calls) -> list[ArchiveTo
             searches,
         ),
     ]
+
+
+def _search_answer(found: Result[SearchView] | Result[SimilarView], given: Explained, end: int) -> SearchAnswer:
+    """`end`: so many of the best were asked for by now."""
+    fence = Fence()
+    view = found.data
+    return SearchAnswer(
+        untrusted=notice(fence),
+        results=[found_message(result, fence, explain=given.explain) for result in view.results],
+        not_covered=view.not_covered,
+        notes=_notes(found),
+        next_cursor=_next(end, given.asked(), more=view.more and end < DEEPEST),
+    )
 
 
 def _offset(cursor: str, asked: Mapping[str, object], most: int) -> int:

@@ -26,7 +26,7 @@ OF_BOXES: Final = frozenset(
 )
 
 
-def is_unseen(values: Mapping[str, str], font_px: float, may_cut: bool) -> bool:
+def is_unseen(values: Mapping[str, str], font_px: float, *, may_cut: bool) -> bool:
     """Whether nothing in the box is seen, whatever it says itself. `may_cut`: whether a box of its kind can hide what
     is larger than it; inline boxes and the parts of a table cannot."""
     if values.get("display") in ("none", "table-column", "table-column-group"):
