@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
@@ -305,16 +305,4 @@ def _sample(archive: Archive, generation: Generation, messages: int) -> list[int
 
 
 def model_record(facts: ModelFacts, path: str | None) -> ModelRecord:
-    return ModelRecord(
-        name=facts.name,
-        weights_sha256=facts.weights_sha256,
-        converter=facts.converter,
-        architecture=facts.architecture,
-        dimension=facts.dimension,
-        pooling=facts.pooling,
-        context_length=facts.context_length,
-        document_prefix=facts.document_prefix,
-        query_prefix=facts.query_prefix,
-        licence=facts.licence,
-        path=path,
-    )
+    return ModelRecord(**asdict(facts), path=path)

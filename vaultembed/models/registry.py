@@ -74,7 +74,6 @@ class RegistryModel:
             document_prefix=self.document_prefix if document_prefix is None else document_prefix,
             query_prefix=self.query_prefix if query_prefix is None else query_prefix,
             licence=self.licence,
-            languages=self.languages,
         )
 
 
