@@ -67,10 +67,6 @@ class ChildEmbedder:
             self._vocabulary = open_vocabulary(self._model.path)
         return len(self._vocabulary.encode(self.facts.document_prefix + text))
 
-    def start(self) -> None:
-        """Starts the child, without waiting until its model is loaded."""
-        self._started()
-
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
         """As `Embedder.embed`, and as `result`."""
         late = self._asked

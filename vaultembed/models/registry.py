@@ -43,8 +43,6 @@ class RegistryModel:
     pooling: str
     context_length: int
     """The most tokens the model can take."""
-    trained_length: int
-    """The most tokens it was trained with: chunks longer than this are found less well."""
     document_prefix: str
     query_prefix: str
     licence: str
@@ -97,7 +95,6 @@ _ALL_MINILM_L6_V2: Final = RegistryModel(
     dimension=384,
     pooling="mean",
     context_length=512,
-    trained_length=256,
     document_prefix="",
     query_prefix="",
     licence="Apache-2.0",

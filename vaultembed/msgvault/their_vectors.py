@@ -53,7 +53,6 @@ class TheirChunk:
     """Code points of the text that its offsets are into; None where that is not recorded."""
     has_subject: bool | None
     """Whether that text began with the subject; None where it is not recorded."""
-    is_truncated: bool
     embedding_id: int
     vector: npt.NDArray[np.float32]
     """(dimension,), normalised here."""
@@ -192,7 +191,6 @@ class TheirVectors:
                     max(end, start + 1),
                     length,
                     None if basis is None else basis == 0,
-                    bool(as_integer(row["truncated"])),
                     embedding_id,
                     vector,
                 )
