@@ -223,8 +223,8 @@ def test_twin_of_a_batch_that_stands_or_falls_together(archive: Archive, monkeyp
     fill(archive, 9)
     add(archive, "poison", "mushroom", message_id="bad")
 
-    def all_or_none(embedder: WordHashEmbedder, texts: list[str]) -> resilient.Batch:
-        return resilient.Batch(list(embedder.embed(texts).vectors))
+    def all_or_none(embedder: WordHashEmbedder, texts: list[str]) -> resilient.EmbeddedTexts:
+        return resilient.EmbeddedTexts(list(embedder.embed(texts).vectors))
 
     monkeypatch.setattr("vaultembed.embeddings.worker.embed_texts", all_or_none)
     for _ in range(2):

@@ -14,8 +14,8 @@ import typer
 
 from vaultembed.cli.wording import safe
 from vaultembed.errors import UsageError, VaultembedError
+from vaultembed.service.display import escaped_json
 from vaultembed.service.result import Result, envelope, error_envelope
-from vaultembed.text.display import escaped_json
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
+from vaultembed.service.display import one_line, visible
 from vaultembed.service.result import CoverageView
-from vaultembed.text.display import one_line, visible
 
 
 def size(count: float) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
-from vaultembed.deadline import check_limit, current_limit
+from vaultembed.deadline import check_deadline, current_deadline
 from vaultembed.errors import ModelError, TimedOutError
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.frames import Kind, pack_model, pack_texts, read_frame, unpack_embedded, write_frame
@@ -67,10 +67,6 @@ class ChildEmbedder:
             self._vocabulary = open_vocabulary(self._model.path)
         return len(self._vocabulary.encode(self.facts.document_prefix + text))
 
-    def start(self) -> None:
-        """Starts the child, without waiting until its model is loaded."""
-        self._started()
-
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
         """As `Embedder.embed`, and as `result`."""
         late = self._asked
@@ -94,7 +90,7 @@ class ChildEmbedder:
 
         Raises:
             BadTextError, EmbedderCrashedError: as `Embedder.embed`.
-            TimedOutError: there is a limit, and it did not come in time; the child goes on, and `result` may be called
+            TimedOutError: there is a deadline, and it did not come in time; the child goes on; `result` may be called
                 again.
             ModelError: the child cannot load the model, or llama.cpp reported a failure, be it over the texts of an
                 earlier call that did not wait for the answer.
@@ -155,7 +151,7 @@ class ChildEmbedder:
             return
         with contextlib.suppress(BadTextError):
             self._collect(late)
-        check_limit()
+        check_deadline()
 
     def _is_hung(self, asked: _Asked) -> bool:
         return time.monotonic() - asked.since >= self._hung_seconds
@@ -227,11 +223,11 @@ class _Child:
         """
         with self._in_use:
             self._check_is_there()
-            limit = current_limit()
-            if limit is not None:
+            deadline = current_deadline()
+            if deadline is not None:
                 answered = select.poll()
                 answered.register(self._answers, select.POLLIN)
-                limit.wait(lambda seconds: answered.poll(1000 * seconds))
+                deadline.wait(lambda seconds: answered.poll(1000 * seconds))
             frame = read_frame(self._answers)
             if frame is None:
                 raise self._crash()

@@ -78,8 +78,11 @@ def facts_of_file(path: Path, header: Header, sha256: str, document_prefix: str,
         document_prefix=document_prefix,
         query_prefix=query_prefix,
         licence=header.text("general.license") or "unknown",
-        languages=", ".join(header.texts("general.languages")) or "unknown",
     )
+
+
+def languages_of(header: Header) -> str:
+    return ", ".join(header.texts("general.languages")) or "unknown"
 
 
 def _check_tensors(header: Header) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vaultembed.errors import ModelError
 from vaultembed.models.cache import cached_file, pull_command, remembered_sha256
 from vaultembed.models.convert import CONVERTER
-from vaultembed.models.inspection import facts_of_file, inspect_file
+from vaultembed.models.inspection import facts_of_file, inspect_file, languages_of
 from vaultembed.models.model_file import ModelFile, verify
 from vaultembed.models.registry import DEFAULT_MODEL, find_model
 from vaultembed.paths import full_path
@@ -46,7 +46,7 @@ def resolve_model(
     path, sha256 = found
     inspect_file(path, pull_command(model))
     facts = model.facts(CONVERTER, document_prefix=document_prefix, query_prefix=query_prefix)
-    return ModelFile(facts, path, sha256, pull_command(model))
+    return ModelFile(facts, path, sha256, pull_command(model), model.languages)
 
 
 def _is_path(name: str) -> bool:
@@ -57,7 +57,8 @@ def _resolve_path(path: Path, document_prefix: str, query_prefix: str) -> ModelF
     header = inspect_file(path)
     sha256 = remembered_sha256(path)
     facts = facts_of_file(path, header, sha256, document_prefix, query_prefix)
-    return ModelFile(facts, path.resolve(), sha256, f"Was {path} replaced just now? Then run the command again.")
+    way_out = f"Was {path} replaced just now? Then run the command again."
+    return ModelFile(facts, path.resolve(), sha256, way_out, languages_of(header))
 
 
 def pull_model(name: str = DEFAULT_MODEL, report: Report | None = None) -> ModelFile:

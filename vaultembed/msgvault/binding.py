@@ -14,8 +14,7 @@ from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.protocol import Embedder
 from vaultembed.models.registry import model_called
 from vaultembed.msgvault.comparing import SAME_MEDIAN, SAME_TENTH, bind, compare
-from vaultembed.search.answering import model_unknown
-from vaultembed.search.model_of import resolve_model_of
+from vaultembed.search.model_of import model_unknown, resolve_model_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.batches import Tally, UnreadableMessage, batches, origin_of, outcome_of
+from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import (
@@ -315,7 +315,7 @@ class MsgvaultImport:
                 verdict = "vectors missing"
             tally.tell(message_id, here, verdict)
             if here == "open" and not isinstance(verdict, str):
-                outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
+                outcomes.append(adopted_outcome(messages[their_id], verdict, message_id, content_rev))
         if outcomes and vectors is not None:
             if adoption.here is None:
                 adoption.here = adopt(self._archive, origin_of(vectors, adoption.theirs))

@@ -11,7 +11,7 @@ from vaultembed.archive.conditions import All, Condition, compile_condition
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import match_expression, phrase
-from vaultembed.archive.mail.lexical import telling_words
+from vaultembed.archive.mail.lexical import distinctive_words
 from vaultembed.errors import QueryError
 from vaultembed.search.filters import FIELDS, condition
 
@@ -34,9 +34,9 @@ class Query:
     def only(self) -> Filter:
         return compile_condition(self.condition)
 
-    def match_telling(self, archive: Archive) -> str | None:
+    def match_distinctive(self, archive: Archive) -> str | None:
         """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""
-        return self._match(telling_words(archive, self._searchable()))
+        return self._match(distinctive_words(archive, self._searchable()))
 
     def match_any(self) -> str | None:
         """FTS5 expression for every phrase and any word; None where there is nothing to match."""

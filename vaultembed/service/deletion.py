@@ -102,7 +102,8 @@ def select_messages(
                 "Give ids alone. For a query with numbers in it: vaultembed delete --query WORDS",
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
-            return _select_ids(archive, list(dict.fromkeys(int(argument) for argument in arguments)), among_deleted)
+            ids = list(dict.fromkeys(int(argument) for argument in arguments))
+            return _select_ids(archive, ids, among_deleted=among_deleted)
     with open_archive_readonly(archive_path) as archive:
         stale = count_stale(archive)
     if stale:
@@ -111,10 +112,10 @@ def select_messages(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         if not arguments and among_deleted:
             return _selection(archive, ids_of_deleted(archive))
-        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted))
+        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted=among_deleted))
 
 
-def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Selection:
+def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Selection:
     found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
     unknown = [i for i in ids if i not in found]
     if unknown:
@@ -132,7 +133,7 @@ def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Select
     return _selection(archive, ids)
 
 
-def _matching(archive: Archive, text: str, among_deleted: bool) -> list[int]:
+def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
     query = parse_query(text)
     every = (*query.words, *query.phrases)
     for words in every:

@@ -85,7 +85,7 @@ def examine(
     healthy = all(finding.severity == "leftover" for finding in findings)
     counted = None if any(finding.severity == "damage" for finding in findings) else _counted(archive_path)
     view = DoctorView(archive_path, healthy, tuple(findings), tuple(repaired), counted)
-    return Result("doctor", view, _notes(findings, fix), _exit_code(findings))
+    return Result("doctor", view, _notes(findings, fix=fix), _exit_code(findings))
 
 
 def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> list[Finding]:
@@ -144,7 +144,7 @@ def _exit_code(findings: list[Finding]) -> int:
     return 4 if any(finding.severity == "model" for finding in findings) else 0
 
 
-def _notes(findings: list[Finding], fix: bool) -> tuple[str, ...]:
+def _notes(findings: list[Finding], *, fix: bool) -> tuple[str, ...]:
     notes = []
     if not fix and any(finding.fix and finding.severity != "leftover" for finding in findings):
         notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.adopted import find_adopted
@@ -24,6 +25,9 @@ from vaultembed.archive.generations.transitions import activate, discard, restam
 from vaultembed.errors import DamageError, IncompleteError, NotReadyError
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
+
+if TYPE_CHECKING:  # what does not verify does without numpy
+    from vaultembed.embeddings.verify import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,18 +375,24 @@ def verify_embeddings(
             least_cosine=verified.least_cosine,
             sound=verified.is_sound,
         )
+    exit_code = 0 if verified.is_sound else DamageError.exit_code
+    if verified.is_sound and verified.coverage.missing:
+        exit_code = IncompleteError.exit_code
+    return Result("embeddings verify", view, tuple(_notes(generation, verified)), exit_code)
+
+
+def _notes(generation: Generation, verified: Verified) -> list[str]:
     notes = []
-    coverage = verified.coverage
+    missing = verified.coverage.missing
     if not verified.is_sound:
         notes.append("What is wrong, and repairing it: vaultembed doctor, then vaultembed doctor --fix")
-    if coverage.missing and generation.state in ("building", "active"):
-        notes.append(f"{coverage.missing:,} messages are missing. Next: vaultembed embeddings build")
-    elif coverage.missing and generation.state == "retired":
-        notes.append(f"{coverage.missing:,} messages are missing. To fill it again: {generation.build_command}")
+    if missing and generation.state in ("building", "active"):
+        notes.append(f"{missing:,} messages are missing. Next: vaultembed embeddings build")
+    elif missing and generation.state == "retired":
+        notes.append(f"{missing:,} messages are missing. To fill it again: {generation.build_command}")
     elif verified.is_sound and generation.state == "building":
         notes.append(f"Sound and complete. To use it: vaultembed embeddings activate {generation.id}")
-    exit_code = DamageError.exit_code if not verified.is_sound else IncompleteError.exit_code if coverage.missing else 0
-    return Result("embeddings verify", view, tuple(notes), exit_code)
+    return notes
 
 
 def _named_or_current(archive: Archive, generation_id: int | None) -> Generation:

@@ -33,6 +33,22 @@ from vaultembed.search.filters import Filters
 from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
 
+__all__ = [
+    "Grouping",
+    "GroupsView",
+    "ListView",
+    "Listed",
+    "MessagePage",
+    "Order",
+    "Position",
+    "ThreadView",
+    "count_by",
+    "list_messages",
+    "read_message",
+    "read_thread",
+    "thread_of",
+]
+
 _WHERE_IDS_ARE = "Ids are shown by: vaultembed search QUERY"
 
 

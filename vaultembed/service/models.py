@@ -115,7 +115,7 @@ def model_info(name_or_path: str) -> Result[ModelView]:
         document_prefix=facts.document_prefix,
         query_prefix=facts.query_prefix,
         licence=facts.licence,
-        languages=facts.languages,
+        languages=model.languages,
         space=facts.space,
     )
     return Result("models info", view)

@@ -11,7 +11,7 @@ import apsw
 
 from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
-from vaultembed.deadline import current_limit
+from vaultembed.deadline import current_deadline
 
 
 class Archive:
@@ -27,7 +27,7 @@ class Archive:
         self.steps_taken: list[str] = []
         """What opening did of what an earlier command had left to be done once."""
         self._has_vec = False
-        self._limit = current_limit()
+        self._deadline = current_deadline()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
 
@@ -68,8 +68,8 @@ class Archive:
         Raises:
             TimedOutError: the call that opened the archive is over.
         """
-        if self._limit is not None:
-            self._limit.check()
+        if self._deadline is not None:
+            self._deadline.check()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

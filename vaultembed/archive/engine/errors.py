@@ -13,7 +13,7 @@ from vaultembed.archive.backup import free_bytes
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import read_migrations
-from vaultembed.deadline import current_limit
+from vaultembed.deadline import current_deadline
 from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
 
 _SHM_BYTES: Final = 65_536
@@ -65,10 +65,10 @@ def _told_in_time() -> Iterator[None]:
     except VaultembedError:
         raise
     except Exception as error:
-        limit = current_limit()
-        if limit is None or not limit.is_over:
+        deadline = current_deadline()
+        if deadline is None or not deadline.is_over:
             raise
-        raise limit.error() from error
+        raise deadline.error() from error
 
 
 def _was_migrated(path: Path) -> bool:

@@ -264,7 +264,7 @@ def take_over(
                 return taken
             filled = generation_to_fill(archive)
             for message_id in ids:
-                recipe, outcome = _outcome_of(archive, source.id, message_id)
+                recipe, outcome = _stored_outcome(archive, source.id, message_id)
                 write_outcome(archive, target, recipe, outcome, stamped=filled is not None and filled.id == target.id)
             collect_orphans(archive, target.id)
             sweep(archive, target.id)
@@ -286,7 +286,7 @@ ORDER BY o.message_id LIMIT ?4
 """
 
 
-def _outcome_of(archive: Archive, generation_id: int, message_id: int) -> tuple[str, MessageOutcome]:
+def _stored_outcome(archive: Archive, generation_id: int, message_id: int) -> tuple[str, MessageOutcome]:
     key = (generation_id, message_id)
     recipe, content_rev, outcome = archive.rows(
         "SELECT recipe, content_rev, outcome FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", key

@@ -10,6 +10,7 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import DamageError, UsageError
+from vaultembed.model_facts import ModelFacts
 
 State = Literal["building", "active", "retired", "discarded"]
 
@@ -20,19 +21,9 @@ ADOPTED_RECIPE: Final = "msgvault"
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRecord:
+class ModelRecord(ModelFacts):
     """The model of a generation, as the archive keeps it: enough to know it again in twenty years."""
 
-    name: str
-    weights_sha256: str
-    converter: str
-    architecture: str
-    dimension: int
-    pooling: str
-    context_length: int
-    document_prefix: str
-    query_prefix: str
-    licence: str
     path: str | None
     """Where a model given by path was; None for one of the registry."""
 

@@ -20,7 +20,7 @@ _HIDDEN: Final = 100
 _TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2"])  # of messages_fts
 
 
-def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
+def distinctive_words(archive: Archive, words: Sequence[str]) -> list[str]:
     """`words` without those that many messages have, or none.
 
     Counted in this archive, so it needs no list of stop words for every language. Otherwise "who took my two-wheeler"
@@ -34,15 +34,15 @@ def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
     )
     most = max(COMMON * int(archive.scalar("SELECT count(*) FROM messages")), _NEVER_COMMON)
-    telling = []
+    distinctive = []
     for word in words:
         tokens = tokenize(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False)
         counts = [
             archive.scalar("SELECT doc FROM temp.fulltext_terms WHERE term = ?", (token[0],)) or 0 for token in tokens
         ]
         if 0 < min(counts, default=0) <= most:
-            telling.append(word)
-    return telling
+            distinctive.append(word)
+    return distinctive
 
 
 def rank_by_words(archive: Archive, match: str, limit: int, only: Filter) -> list[tuple[int, float]]:
