@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vaultembed.archive.conditions import All, Words, compile_condition
+from vaultembed.archive.conditions import compile_condition, match_of
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
@@ -20,7 +20,7 @@ from vaultembed.archive.mail.deletion import (
     read_doomed,
     undelete,
 )
-from vaultembed.archive.mail.fulltext import count_stale, phrase, refresh_stale
+from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
 from vaultembed.search.query import parse_query
@@ -135,16 +135,14 @@ def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Sel
 
 def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
     query = parse_query(text)
-    every = (*query.words, *query.phrases)
-    for words in every:
-        if phrase(words) is None:
-            raise UsageError(f"there is no word in {words!r} to look for")
-    if not every and query.only.is_empty:
+    if not query.everything.parts:
         raise UsageError(
             "what is to be deleted?", "Name ids or a query: vaultembed delete 17 18, vaultembed delete from:shop sale"
         )
-    only = All((Words(every), query.condition)) if every else query.condition
-    return matching_ids(archive, compile_condition(only), deleted=among_deleted)
+    for words in query.words:
+        if match_of(words) is None:  # left out, it would make the query match more than was asked for
+            raise UsageError(f"there is no word in {words.text!r} to look for")
+    return matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
 
 
 def _selection(archive: Archive, ids: Sequence[int]) -> Selection:
