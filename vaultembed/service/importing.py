@@ -143,7 +143,7 @@ class _Import:
             except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
                 self.refused.append(f"Not imported: {error.message}")
                 continue
-            if self.counts.problems > before.problems and _messages(self.counts) == _messages(before):
+            if self.counts.problems > before.problems and self.counts.messages == before.messages:
                 self.refused.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if self._should_stop():
                 break
@@ -220,7 +220,3 @@ def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: C
     if counts.added or counts.updated:
         return ["Text search works now. For search by meaning: vaultembed embeddings build"]
     return []
-
-
-def _messages(counts: ImportCounts) -> int:
-    return counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted
