@@ -18,7 +18,8 @@ from vaultembed.importing.size import size_of_files, total_size
 from vaultembed.importing.writing import Raw
 from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
-from vaultembed.msgvault.moving_in import MsgvaultImport, MsgvaultPaths, find_vectors
+from vaultembed.msgvault.moving_in import MsgvaultImport
+from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
 from vaultembed.msgvault.views import MsgvaultView
 from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
