@@ -44,6 +44,7 @@ __all__ = [
     "ThreadView",
     "count_by",
     "list_messages",
+    "no_message",
     "read_message",
     "read_thread",
     "thread_of",
@@ -122,6 +123,10 @@ class GroupsView:
     more: bool
 
 
+def no_message(message_id: int) -> MessageMissingError:
+    return MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+
+
 def list_messages(
     archive_path: Path,
     *,
@@ -170,7 +175,7 @@ def thread_of(archive_path: Path, message_id: int) -> int:
     with open_archive_readonly(archive_path) as archive:
         facts = read_facts(archive, message_id)
     if facts is None or facts.conversation_id is None:
-        raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+        raise no_message(message_id)
     return facts.conversation_id
 
 
@@ -185,7 +190,7 @@ def read_message(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         summary, facts = read_summary(archive, message_id), read_facts(archive, message_id)
         if summary is None or facts is None:
-            raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+            raise no_message(message_id)
         thread = facts.conversation_id
         page = MessagePage(
             id=summary.id,

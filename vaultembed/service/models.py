@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vaultembed.errors import ModelError
@@ -100,23 +100,13 @@ def model_info(name_or_path: str) -> Result[ModelView]:
         ModelError: not known, not fetched, or no usable model file.
     """
     model = resolve_model(name_or_path)
-    facts = model.facts
     view = ModelView(
-        name=facts.name,
+        **asdict(model.facts),
         path=model.path,
         file_bytes=model.path.stat().st_size,
         sha256=model.sha256,
-        weights_sha256=facts.weights_sha256,
-        converter=facts.converter,
-        architecture=facts.architecture,
-        dimension=facts.dimension,
-        pooling=facts.pooling,
-        context_length=facts.context_length,
-        document_prefix=facts.document_prefix,
-        query_prefix=facts.query_prefix,
-        licence=facts.licence,
         languages=model.languages,
-        space=facts.space,
+        space=model.facts.space,
     )
     return Result("models info", view)
 
