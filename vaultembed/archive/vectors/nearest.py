@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.errors import UNREADABLE
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
 from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
@@ -120,7 +120,7 @@ def nearest_messages(
             ids = kept.distances(archive, generation, query).nearest(candidates)
         if not ids:
             on_damage("it is empty")
-    except (apsw.SQLError, apsw.CorruptError, DamageError) as error:
+    except (*UNREADABLE, DamageError) as error:
         on_damage(str(error))
         ids = []
     found = _score_near(archive, generation, ids, query, passing, limit)
