@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place, copy_archive
+from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place
 from vaultembed.archive.database import Archive, open_older_readonly
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.upkeep.copying import copy_archive
 from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
 from vaultembed.errors import UsageError
 from vaultembed.service.result import Result, iso
@@ -88,16 +89,14 @@ def back_up(
     with open_older_readonly(archive_path) as archive:
         _check_destination(archive_path, destination, overwrite=overwrite)
         try:
-            with archive.snapshot():
-                contents = copy_archive(
-                    archive.db,
-                    archive_path,
-                    destination,
-                    overwrite=overwrite,
-                    on_step=telling.on_step,
-                    on_check=telling.on_check,
-                    should_stop=should_stop,
-                )
+            contents = copy_archive(
+                archive,
+                destination,
+                overwrite=overwrite,
+                on_step=telling.on_step,
+                on_check=telling.on_check,
+                should_stop=should_stop,
+            )
         except Stopped:
             note = "Interrupted: no backup was made, and what was there is as it was."
             return Result("backup", BackupView(archive_path, destination, None, telling.seconds), (note,), 130)

@@ -10,7 +10,7 @@ from typing import Final
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import count_chunks, list_generations
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
-from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, shrink
+from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, file_bytes, shrink
 from vaultembed.archive.upkeep.space import BYTES_PER_CHUNK
 from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table
 from vaultembed.service.result import Result
@@ -95,7 +95,7 @@ def prune_embeddings(
         return _dry_run(archive_path, plan)
     with open_archive(archive_path) as archive:
         archive.load_vec()
-        before = int(archive.db.pragma("page_count")) * int(archive.db.pragma("page_size"))
+        before = file_bytes(archive)
         pruned = _prune(archive, plan, on_chunks, should_stop)
         collected = 0
         if not should_stop():

@@ -16,6 +16,8 @@ from vaultembed.archive.schema_files import read_migrations
 from vaultembed.deadline import current_deadline
 from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
 
+UNREADABLE: Final = (apsw.SQLError, apsw.CorruptError)
+"""What reading a damaged table raises, or one that is gone."""
 _SHM_BYTES: Final = 65_536
 
 

@@ -77,7 +77,7 @@ def apply_changes(
     """Change texts of a message, in the caller's transaction; returns what was changed: a text that is not what it was
     when it was read is left alone. `keeps_embedding`: what is embedded of the message is the same before and after.
     """
-    done = _change_texts(archive, message_id, changes, keeps_embedding)
+    done = _change_texts(archive, message_id, changes, keeps_embedding=keeps_embedding)
     for change in done:
         archive.execute(
             "INSERT INTO repairs(run_id, message_id, field, place, before, after, method, confidence, at)"
@@ -102,7 +102,7 @@ def undo_changes(
 ) -> list[int]:
     """Put texts back as they were, in the caller's transaction: `before` and `after` of each are swapped already.
     Returns the ids of the repairs undone. One whose text has changed since is left alone."""
-    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding)
+    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding=keeps_embedding)
     undone = [repair_id for repair_id, change in repairs if change in done]
     for repair_id in undone:
         archive.execute("UPDATE repairs SET undone_at = unixepoch() WHERE id = ?", (repair_id,))
@@ -110,7 +110,9 @@ def undo_changes(
     return undone
 
 
-def _change_texts(archive: Archive, message_id: int, changes: Sequence[Change], keeps_embedding: bool) -> list[Change]:
+def _change_texts(
+    archive: Archive, message_id: int, changes: Sequence[Change], *, keeps_embedding: bool
+) -> list[Change]:
     before = archive.row("SELECT content_rev, embed_gen FROM messages WHERE id = ?", (message_id,))
     if before is None:
         return []
