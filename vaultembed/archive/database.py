@@ -15,7 +15,7 @@ from vaultembed.archive.backup import Migrated, free_bytes, migrate_with_backup
 from vaultembed.archive.damage import check_coarse_indexes, damage_behind
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import latest_version, read_migrations
 from vaultembed.deadline import at_most, current_limit, interruptible
 from vaultembed.errors import (
     ArchiveMissingError,
@@ -180,7 +180,7 @@ def _was_migrated(path: Path) -> bool:
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            return user_version(db) != len(read_migrations())
+            return user_version(db) != latest_version()
         finally:
             db.close()
     except apsw.Error:
@@ -248,7 +248,7 @@ def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Itera
         UsageError, DamageError, StorageError: as `open_archive`.
     """
     with open_older_readonly(path) as archive:
-        if user_version(archive.db) < len(read_migrations()):
+        if user_version(archive.db) < latest_version():
             raise ArchiveOutdatedError(
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
                 "Bring it up to date (a backup is made first): vaultembed migrate",

@@ -8,7 +8,7 @@ from pathlib import Path
 from vaultembed.archive.backup import Migrated, back_up_version, migrate_with_backup
 from vaultembed.archive.database import open_older, open_older_readonly
 from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import FIRST_VERSION, latest_version, read_migrations, up_to
 from vaultembed.errors import UsageError
 from vaultembed.service.result import Result
 
@@ -34,13 +34,17 @@ def plan_migration(archive_path: Path, to_version: int | None = None) -> Migrati
         VaultembedError: no archive, or a newer vaultembed wrote it.
     """
     migrations = read_migrations()
-    to = len(migrations) if to_version is None else to_version
-    if not 0 <= to <= len(migrations):
-        raise UsageError(f"there is no schema version {to}", f"This vaultembed knows versions 0 to {len(migrations)}.")
+    latest = latest_version(migrations)
+    to = latest if to_version is None else to_version
+    if to != 0 and not FIRST_VERSION <= to <= latest:
+        raise UsageError(
+            f"there is no schema version {to}",
+            f"This vaultembed knows versions {FIRST_VERSION} to {latest}, and 0: an empty file.",
+        )
     with open_older_readonly(archive_path) as archive, archive.snapshot():
         version = user_version(archive.db)
         lost = lost_by_migrating_down(archive.db, to, migrations)
-    return MigrationView(archive_path, version, to, len(migrations), lost, None)
+    return MigrationView(archive_path, version, to, latest, lost, None)
 
 
 def migrate(archive_path: Path, to_version: int | None = None) -> Result[MigrationView]:
@@ -60,7 +64,7 @@ def migrate(archive_path: Path, to_version: int | None = None) -> Result[Migrati
     if plan.to_version != plan.from_version:
         with open_older(archive_path) as archive:
             if plan.to_version > plan.from_version:
-                up = migrate_with_backup(archive.db, archive_path, migrations[: plan.to_version])
+                up = migrate_with_backup(archive.db, archive_path, up_to(plan.to_version, migrations))
                 made += [] if up is None else [up]
             else:
                 archive.load_vec()
