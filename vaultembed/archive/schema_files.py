@@ -14,14 +14,14 @@ from typing import Final
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 FIRST_VERSION: Final = 100
 """Of the first release's numbering. Archives with a lower one were made before it, by development versions."""
+_VARIABLE: Final = "VAULTEMBED_SCHEMA"
 _DIRECTIVE: Final = r"^-- {}: (.*(?:\n--   .*)*)"
 
 
 def schema_dir(package_dir: Path = PACKAGE_DIR) -> Path:
     """Where the SQL lies for the package installed in `package_dir`. Another folder by $VAULTEMBED_SCHEMA: so the tests
     are a later vaultembed, with a migration more."""
-    given = os.environ.get("VAULTEMBED_SCHEMA")
-    if given:
+    if given := os.environ.get(_VARIABLE):
         return Path(given)
     packaged = package_dir / "_schema"
     return packaged if packaged.is_dir() else package_dir.parent / "schema"
@@ -53,7 +53,7 @@ class Migration:
 
 def read_migrations() -> tuple[Migration, ...]:
     """All migrations, in order."""
-    return _read(schema_dir())
+    return _read(os.environ.get(_VARIABLE))
 
 
 def latest_version(migrations: Sequence[Migration] | None = None) -> int:
@@ -67,8 +67,9 @@ def up_to(version: int, migrations: Sequence[Migration]) -> tuple[Migration, ...
 
 
 @functools.cache
-def _read(directory: Path) -> tuple[Migration, ...]:
+def _read(_given: str | None) -> tuple[Migration, ...]:
     """Read once: they are asked for at every opening of an archive, and a server opens one for every call."""
+    directory = schema_dir()
     found = []
     for up_file in sorted(directory.glob("[0-9]*.up.sql")):
         version, _, name = up_file.name.removesuffix(".up.sql").partition("_")
