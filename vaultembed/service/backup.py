@@ -10,7 +10,7 @@ from typing import Literal
 
 from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place
 from vaultembed.archive.database import Archive, open_older_readonly
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import latest_version
 from vaultembed.archive.upkeep.copying import copy_archive
 from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
 from vaultembed.errors import UsageError
@@ -165,7 +165,7 @@ def migration_notes(archive: Archive) -> tuple[str, ...]:
     """What a command must say whose opening of the archive brought it up to date, or finished what was begun."""
     notes = [f"Finished what an import had left to be done: {done}." for done in archive.steps_taken]
     if archive.migrated is not None:
-        before, now = archive.migrated.from_version, len(read_migrations())
+        before, now = archive.migrated.from_version, latest_version()
         kept = archive.migrated.backup
         notes.append(f"The archive was brought from schema version {before} to {now}. Before: {kept}")
     return tuple(notes)
@@ -189,7 +189,7 @@ def _require_elsewhere(archive_path: Path, destination: Path) -> None:
 
 
 def _notes(contents: Contents) -> tuple[str, ...]:
-    if contents.schema_version < len(read_migrations()):
+    if contents.schema_version < latest_version():
         return ("It has the schema of an older vaultembed. Once restored, bring it up to date: vaultembed migrate",)
     return ()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_older, open_older_readonly
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import FIRST_VERSION, latest_version, read_migrations
 from vaultembed.archive.upkeep.migrating import lost_below, lower_schema, raise_schema, schema_version
 from vaultembed.errors import UsageError
 from vaultembed.service.result import Result
@@ -33,13 +33,17 @@ def plan_migration(archive_path: Path, to_version: int | None = None) -> Migrati
         VaultembedError: no archive, or a newer vaultembed wrote it.
     """
     migrations = read_migrations()
-    to = len(migrations) if to_version is None else to_version
-    if not 0 <= to <= len(migrations):
-        raise UsageError(f"there is no schema version {to}", f"This vaultembed knows versions 0 to {len(migrations)}.")
+    latest = latest_version(migrations)
+    to = latest if to_version is None else to_version
+    if to != 0 and not FIRST_VERSION <= to <= latest:
+        raise UsageError(
+            f"there is no schema version {to}",
+            f"This vaultembed knows versions {FIRST_VERSION} to {latest}, and 0: an empty file.",
+        )
     with open_older_readonly(archive_path) as archive, archive.snapshot():
         version = schema_version(archive)
         lost = lost_below(archive, to)
-    return MigrationView(archive_path, version, to, len(migrations), lost, None)
+    return MigrationView(archive_path, version, to, latest, lost, None)
 
 
 def migrate(archive_path: Path, to_version: int | None = None) -> Result[MigrationView]:

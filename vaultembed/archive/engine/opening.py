@@ -15,7 +15,7 @@ from vaultembed.archive.backup import free_bytes, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors, is_full
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import latest_version, read_migrations
 from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFullError, StorageError, UsageError
 
@@ -77,7 +77,7 @@ def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Itera
         UsageError, DamageError, StorageError: as `open_archive`.
     """
     with open_older_readonly(path) as archive:
-        if user_version(archive.db) < len(read_migrations()):
+        if user_version(archive.db) < latest_version():
             raise ArchiveOutdatedError(
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
                 "Bring it up to date (a backup is made first): vaultembed migrate",

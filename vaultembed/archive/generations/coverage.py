@@ -67,7 +67,7 @@ def rest_beside(archive: Archive, newer: Generation) -> Rest:
     condition = f"NOT {_has(newer)}"
     listing = condition
     if share < 0.5:
-        # A stamp needs a current outcome (schema 0003): who bears this generation's is spoken for, or failed.
+        # A stamp needs a current outcome (stamp_needs_outcome): who bears this generation's is spoken for, or failed.
         others = _ids_of_other_generations(archive, [newer])
         parts = [
             "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS NULL",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from vaultembed.archive.backup import Migrated, back_up_version, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import read_migrations, up_to
 
 
 def schema_version(archive: Archive) -> int:
@@ -24,7 +24,7 @@ def raise_schema(archive: Archive, to_version: int) -> Migrated | None:
     Raises:
         DiskFullError, DamageError: no copy could be made; nothing was changed.
     """
-    return migrate_with_backup(archive.db, archive.path, read_migrations()[:to_version])
+    return migrate_with_backup(archive.db, archive.path, up_to(to_version, read_migrations()))
 
 
 def lower_schema(archive: Archive, to_version: int) -> Migrated | None:
