@@ -113,6 +113,31 @@ def test_every_test_that_the_architecture_names_is_there() -> None:
                 assert re.search(rf"(TRIGGER|INDEX) {name}", schema), name
 
 
+def test_every_message_that_is_explained_is_one_that_there_is() -> None:
+    """In the first column of troubleshooting; what compilers and proxies say is theirs."""
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    _, _, ours = page.partition("## Models")
+    cells = [row.split(" | ")[0] for row in ours.splitlines() if row.startswith("| ")]
+    explained = [message for cell in cells for message in re.findall(r"`([^`]*)`", cell) if " " in message]
+    assert len(explained) >= 30
+    said = [text for module in PACKAGE.rglob("*.py") for text in strings(module)]
+    for message in explained:
+        if "SOCKS" not in message:
+            pattern = re.compile(r".*".join(map(re.escape, re.split(r"…|\b[NM]\b", message))))
+            assert any(pattern.search(text) for text in said), message
+
+
+def strings(module: Path) -> list[str]:
+    """The texts in a module, as they are put together; "…" stands for a value."""
+    found = []
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return found
+
+
 @written
 def test_every_command_is_one_that_there_is(page: Path) -> None:
     for line in vaultembed_commands(page):
