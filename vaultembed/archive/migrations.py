@@ -14,7 +14,8 @@ from vaultembed.failpoints import failpoint
 
 APPLICATION_ID: Final = 0x76656D62  # "vemb"
 
-_RECORD = """
+_IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
+_RECORD: Final = """
 -- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
@@ -58,7 +59,7 @@ def check_identity(db: apsw.Connection, path: object) -> None:
 def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
     """
     Raises:
-        VaultembedError: the file has not the schema of these migrations or of an older release: guessing at it could
+        VaultembedError: a newer vaultembed made the file, or a development version did: guessing at its schema could
             damage it.
     """
     version, latest = user_version(db), latest_version(migrations)
@@ -83,9 +84,6 @@ def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migr
                 " its record was altered; it cannot be read, and nothing was changed",
                 _IMPORT_AGAIN,
             )
-
-
-_IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
 
 
 def migrate_up(
