@@ -14,11 +14,11 @@ from vaultembed.service.models import ModelsView, ModelView, PullStep, list_mode
 from vaultembed.service.result import Result
 
 
-def run_list(as_json: bool) -> NoReturn:
-    finish("models", as_json, list_models, render_list)
+def run_list(*, as_json: bool) -> NoReturn:
+    finish("models", list_models, render_list, as_json=as_json)
 
 
-def run_pull(name: str | None, as_json: bool) -> NoReturn:
+def run_pull(name: str | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[ModelView]:
         display = PullDisplay()
         try:
@@ -26,11 +26,11 @@ def run_pull(name: str | None, as_json: bool) -> NoReturn:
         finally:
             display.close()
 
-    finish("models pull", as_json, call, render_info)
+    finish("models pull", call, render_info, as_json=as_json)
 
 
-def run_info(model: str, as_json: bool) -> NoReturn:
-    finish("models info", as_json, lambda: model_info(model), render_info)
+def run_info(model: str, *, as_json: bool) -> NoReturn:
+    finish("models info", lambda: model_info(model), render_info, as_json=as_json)
 
 
 class PullDisplay:

@@ -82,6 +82,11 @@ def list_models() -> Result[ModelsView]:
     return Result("models", ModelsView(models_folder(), models))
 
 
+def known_names() -> list[str]:
+    """What `--model` and `models pull` take by name."""
+    return sorted(MODELS)
+
+
 def pull(name: str | None = None, on_step: Callable[[PullStep], None] = lambda _: None) -> Result[ModelView]:
     """Fetch a model unless it is here and whole.
 

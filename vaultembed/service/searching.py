@@ -18,7 +18,8 @@ from vaultembed.search.answering import Answering, Opener, answer, find_serving,
 from vaultembed.search.filters import Filters, all_of
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
+from vaultembed.search.ranking import DEPTH, Hit, Signal, by_telling_words, by_voices, by_words, fuse
+from vaultembed.search.ranking import Mode as Mode
 from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
