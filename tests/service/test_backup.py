@@ -224,7 +224,9 @@ def test_flips_in_pages_of_structure_are_found(backup: Path) -> None:
 def test_a_restore_asks_first_and_no_is_no(archive: Path, backup: Path) -> None:
     before = archive.read_bytes()
     code, shown = answer("n\n", "restore", backup, archive=archive)
-    assert code == 2
+    assert code == 1
+    assert "Cancelled; nothing was changed." in shown
+    assert "Error" not in shown
     assert "100 messages" in shown
     assert "moved aside, not deleted" in shown
     assert archive.read_bytes() == before
@@ -402,6 +404,6 @@ def test_an_archive_that_appears_after_the_look_is_not_replaced_unasked(
 
     monkeypatch.setattr("vaultembed.cli.backup.would_replace", look)
     with pytest.raises(typer.Exit) as ended:
-        run_restore(backup, target, False, False)
+        run_restore(backup, target, yes=False, as_json=False)
     assert ended.value.exit_code == 2
     assert target.read_bytes() == made.read_bytes()

@@ -9,11 +9,15 @@ from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive, require_archive
 from vaultembed.archive.generations.records import Generation, coverage_of, generation_to_fill, generation_with_id
-from vaultembed.archive.generations.runs import RunCounts, counts_of_runs
+from vaultembed.archive.generations.runs import RunCounts as RunCounts
+from vaultembed.archive.generations.runs import counts_of_runs
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
 from vaultembed.archive.upkeep.pruning import collect_garbage
-from vaultembed.embeddings.build import Built, Observer, Options, Plan, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Built, Observer, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Options as Options
+from vaultembed.embeddings.build import Plan as Plan
 from vaultembed.embeddings.helpers import Helpers
+from vaultembed.embeddings.worker import Limits as Limits
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
@@ -215,7 +219,7 @@ def _notes(view: BuildView, request: BuildRequest, *, is_over: bool) -> tuple[st
         notes.append(f"{coverage.missing:,} messages changed meanwhile. Go on with: vaultembed embeddings build")
     if coverage.failed:
         notes.append(
-            f"{coverage.failed:,} messages could not be embedded. Which and why: vaultembed embeddings failures"
+            f"{coverage.failed:,} messages could not be embedded. To list them: vaultembed embeddings failures"
         )
     if view.run.recovered:
         notes.append(f"The backstop recovered {view.run.recovered:,} messages that had been passed over.")

@@ -13,14 +13,17 @@ from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import Coverage, Generation, coverage_of, generation_to_fill
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
-from vaultembed.importing.paths import ImportCounts, ImportProgress, PathImport
+from vaultembed.importing.paths import ImportCounts, PathImport
+from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
-from vaultembed.importing.writing import Raw
-from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecked_generations
+from vaultembed.importing.writing import Raw as Raw
+from vaultembed.msgvault.binding import CompareView as CompareView
+from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.msgvault.moving_in import MsgvaultImport
 from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
-from vaultembed.msgvault.views import MsgvaultView
+from vaultembed.msgvault.views import AdoptedView as AdoptedView
+from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
 from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint

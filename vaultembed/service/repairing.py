@@ -16,9 +16,9 @@ from vaultembed.archive.generations.records import generation_to_fill
 from vaultembed.archive.generations.scopes import source_id_of_path
 from vaultembed.archive.mail.reading import read_raw
 from vaultembed.archive.mail.repairs import apply_changes, end_repair, start_repair, was_undone
+from vaultembed.archive.mail.stored_texts import FIELDS as FIELDS
 from vaultembed.archive.mail.stored_texts import (
     Change,
-    Field,
     Place,
     Shared,
     Texts,
@@ -29,6 +29,7 @@ from vaultembed.archive.mail.stored_texts import (
     selected,
     uses_of,
 )
+from vaultembed.archive.mail.stored_texts import Field as Field
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result

@@ -20,7 +20,8 @@ from vaultembed.search.filters import Filters
 from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.search.ranking import DEPTH, Hit, Signal, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.search.ranking import Mode as Mode
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy

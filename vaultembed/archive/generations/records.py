@@ -112,7 +112,7 @@ def generation_with_id(archive: Archive, generation_id: int) -> Generation:
     """
     found = [g for g in list_generations(archive) if g.id == generation_id]
     if not found:
-        raise UsageError(f"there is no generation {generation_id}", "Which there are: vaultembed embeddings list")
+        raise UsageError(f"there is no generation {generation_id}", "To list them: vaultembed embeddings list")
     return found[0]
 
 

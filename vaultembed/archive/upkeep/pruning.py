@@ -207,7 +207,7 @@ def _check_out_of_use(generation: Generation) -> None:
     if generation.state == "active":
         raise UsageError(
             f"generation {generation.id} is the one that search by meaning uses",
-            "Activate another first: vaultembed embeddings activate ID. Which there are: vaultembed embeddings list",
+            "Activate another first: vaultembed embeddings activate ID. To list them: vaultembed embeddings list",
         )
     if generation.state == "building":
         raise UsageError(
