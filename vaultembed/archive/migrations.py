@@ -56,7 +56,7 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     )
 
 
-def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
+def check_version(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
     """
     Raises:
         VaultembedError: a newer vaultembed made the file, or a development version did: guessing at its schema could
@@ -96,12 +96,12 @@ def migrate_up(
 
     `before` is told the present version of a file that is not new: after the write lock is taken, before any change.
 
-    Raises: as `check_not_newer`.
+    Raises: as `check_version`.
     """
     if user_version(db) == latest_version(migrations):
         return 0
     with _transaction(db):
-        check_not_newer(db, path, migrations)
+        check_version(db, path, migrations)
         applied = user_version(db)  # now that nobody else can write
         missing = [migration for migration in migrations if migration.version > applied]
         if not missing:
