@@ -411,7 +411,7 @@ def replaced(two: Archive) -> Path:
 
 DESTRUCTIVE = (
     ("embeddings", "prune"),
-    ("migrate", "--to", "3"),
+    ("migrate", "--to", "101"),
     ("delete", "3"),
     ("delete", "3", "--forever"),
 )

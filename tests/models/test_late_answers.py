@@ -59,12 +59,6 @@ def test_a_call_that_is_over_keeps_the_model_and_each_later_call_gets_its_own_an
     assert child.process_id == before
 
 
-def test_an_answer_that_came_late_can_still_be_collected(child: ChildEmbedder) -> None:
-    boat = child.embed(["boat"])
-    give_up_on(child, "boat")
-    assert same(child.result(), boat)
-
-
 def test_what_is_wrong_with_the_text_of_a_call_that_is_over_is_not_told_to_another(child: ChildEmbedder) -> None:
     boat = child.embed(["boat"])
     give_up_on(child, "boat " * 600)

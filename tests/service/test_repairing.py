@@ -15,9 +15,9 @@ from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_o
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
+from vaultembed.archive.generations import backfill as one_time
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
-from vaultembed.msgvault import adoption
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.repair_runs import repair_runs, undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
@@ -212,7 +212,7 @@ def missing(path: Path) -> list[tuple[object, ...]]:
 def test_what_is_still_to_be_done_once_is_done_before_anything_is_repaired(
     to_backfill: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adoption, "steps", lambda archive: [("backfill", partial(backfill, archive))])
+    monkeypatch.setattr(one_time, "steps", lambda archive: [("backfill", partial(backfill, archive))])
     repair_encoding(to_backfill, EVERYTHING)
     assert missing(to_backfill) == [(3,)]
 
@@ -221,7 +221,7 @@ def test_twin_in_the_other_order_the_repaired_message_counts_as_embedded(
     to_backfill: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repair_encoding(to_backfill, EVERYTHING)
-    monkeypatch.setattr(adoption, "steps", lambda archive: [("backfill", partial(backfill, archive))])
+    monkeypatch.setattr(one_time, "steps", lambda archive: [("backfill", partial(backfill, archive))])
     with open_archive(to_backfill):
         pass
     assert missing(to_backfill) == [], "the twin no longer fails: it proves nothing"

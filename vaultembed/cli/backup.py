@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import Stop, confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, duration, size
+from vaultembed.cli.wording import count, duration, say, size
 from vaultembed.paths import archive_path, full_path
 from vaultembed.service.backup import (
     BackupView,
@@ -29,7 +27,7 @@ from vaultembed.service.migration import MigrationView, migrate, plan_migration
 from vaultembed.service.result import Result
 
 
-def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json: bool) -> NoReturn:
+def run_backup(destination: Path, archive: Path | None, *, overwrite: bool, as_json: bool) -> NoReturn:
     def call() -> Result[BackupView]:
         with _shown("Backing up") as (on_progress, stop):
             result = back_up(
@@ -41,18 +39,18 @@ def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json
             )
             return stop.exit_code(result)
 
-    finish("backup", as_json, call, render_backup)
+    finish("backup", call, render_backup, as_json=as_json)
 
 
-def run_check(backup: Path, as_json: bool) -> NoReturn:
+def run_check(backup: Path, *, as_json: bool) -> NoReturn:
     def call() -> Result[CheckView]:
         with _shown("Checking") as (_, stop):
             return stop.exit_code(check_backup(full_path(backup), should_stop=stop))
 
-    finish("restore", as_json, call, render_check)
+    finish("restore", call, render_check, as_json=as_json)
 
 
-def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
+def run_restore(backup: Path, archive: Path | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[RestoreView]:
         source, target = full_path(backup), archive_path(archive)
         replace = would_replace(target)  # looked at once: what appears after the question was not agreed to
@@ -64,16 +62,16 @@ def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) ->
             confirmed(
                 f"Replace {target} with {backup} ({count(found.messages, 'message')}, {size(found.bytes)})?"
                 " It is moved aside, not deleted.",
-                yes,
+                yes=yes,
             )
         with _shown("Restoring") as (on_progress, stop):
             result = restore(source, target, replace=replace, on_progress=on_progress, should_stop=stop)
             return stop.exit_code(result)
 
-    finish("restore", as_json, call, render_restore)
+    finish("restore", call, render_restore, as_json=as_json)
 
 
-def run_migrate(to: int | None, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
+def run_migrate(to: int | None, archive: Path | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[MigrationView]:
         path = archive_path(archive)
         plan = plan_migration(path, to)
@@ -82,11 +80,11 @@ def run_migrate(to: int | None, archive: Path | None, yes: bool, as_json: bool) 
             confirmed(
                 f"Bring {path} from schema version {plan.from_version} down to {plan.to_version}? It loses: {lost}."
                 " A backup is made first.",
-                yes,
+                yes=yes,
             )
         return migrate(path, to)
 
-    finish("migrate", as_json, call, render_migrate)
+    finish("migrate", call, render_migrate, as_json=as_json)
 
 
 def _checked(backup: Path) -> ContentsView | None:
@@ -113,35 +111,35 @@ def _shown(what: str) -> Iterator[tuple[OnProgress, Stop]]:
 def render_backup(data: BackupView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.backup}: {size(data.contents.bytes)} in {duration(data.seconds)}, checked")
+    say(f"{data.backup}: {size(data.contents.bytes)} in {duration(data.seconds)}, checked")
     _render_contents(data.contents)
 
 
 def render_check(data: CheckView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.backup} is whole: {size(data.contents.bytes)}")
+    say(f"{data.backup} is whole: {size(data.contents.bytes)}")
     _render_contents(data.contents)
 
 
 def render_restore(data: RestoreView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.archive} is now what {data.backup} holds")
+    say(f"{data.archive} is now what {data.backup} holds")
     _render_contents(data.contents)
     if data.replaced is not None:
-        typer.echo(f"  the archive that was there: {data.replaced}")
+        say(f"  the archive that was there: {data.replaced}")
 
 
 def render_migrate(data: MigrationView) -> None:
     if data.from_version == data.to_version:
-        typer.echo(f"{data.archive} has schema version {data.to_version}; nothing to do.")
+        say(f"{data.archive} has schema version {data.to_version}; nothing to do.")
         return
-    typer.echo(f"{data.archive} was brought from schema version {data.from_version} to {data.to_version}")
+    say(f"{data.archive} was brought from schema version {data.from_version} to {data.to_version}")
     for lost in data.lost:
-        typer.echo(f"  lost: {lost}")
+        say(f"  lost: {lost}")
     if data.backup is not None:
-        typer.echo(f"  as it was before: {data.backup}")
+        say(f"  as it was before: {data.backup}")
 
 
 def _render_contents(contents: ContentsView) -> None:
@@ -149,7 +147,7 @@ def _render_contents(contents: ContentsView) -> None:
     dates = ""
     if contents.first_sent_at and contents.last_sent_at:
         dates = f", sent {contents.first_sent_at[:10]} to {contents.last_sent_at[:10]}"
-    typer.echo(f"  {count(contents.messages, 'message')}{deleted}{dates}")
-    typer.echo(f"  {count(contents.vectors, 'vector')} in {count(contents.generations, 'generation')}")
+    say(f"  {count(contents.messages, 'message')}{deleted}{dates}")
+    say(f"  {count(contents.vectors, 'vector')} in {count(contents.generations, 'generation')}")
     added = f", last message added {contents.last_added_at[:10]}" if contents.last_added_at else ""
-    typer.echo(f"  schema version {contents.schema_version}{added}")
+    say(f"  schema version {contents.schema_version}{added}")

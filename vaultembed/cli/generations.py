@@ -6,11 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, safe_line
+from vaultembed.cli.wording import count, coverage, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
     AdoptedFrom,
@@ -31,15 +29,17 @@ from vaultembed.service.generations import (
 from vaultembed.service.result import Result
 
 
-def run_status(archive: Path | None, every: bool, as_json: bool) -> NoReturn:
-    finish("embeddings", as_json, lambda: embeddings_status(archive_path(archive), every=every), render_status)
+def run_status(archive: Path | None, *, every: bool, as_json: bool) -> NoReturn:
+    finish("embeddings", lambda: embeddings_status(archive_path(archive), every=every), render_status, as_json=as_json)
 
 
-def run_failures(archive: Path | None, generation: int | None, as_json: bool) -> NoReturn:
-    finish("embeddings failures", as_json, lambda: list_failed(archive_path(archive), generation), render_failures)
+def run_failures(archive: Path | None, generation: int | None, *, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings failures", lambda: list_failed(archive_path(archive), generation), render_failures, as_json=as_json
+    )
 
 
-def run_verify(archive: Path | None, generation: int | None, sample: bool, as_json: bool) -> NoReturn:
+def run_verify(archive: Path | None, generation: int | None, *, sample: bool, as_json: bool) -> NoReturn:
     def call() -> Result[VerifyView]:
         progress = Progress("Verifying")
         try:
@@ -52,32 +52,32 @@ def run_verify(archive: Path | None, generation: int | None, sample: bool, as_js
         finally:
             progress.close()
 
-    finish("embeddings verify", as_json, call, render_verify)
+    finish("embeddings verify", call, render_verify, as_json=as_json)
 
 
-def run_activate(archive: Path | None, generation: int, max_failed: int, force: bool, as_json: bool) -> NoReturn:
+def run_activate(archive: Path | None, generation: int, max_failed: int, *, force: bool, as_json: bool) -> NoReturn:
     finish(
         "embeddings activate",
-        as_json,
         lambda: activate_generation(archive_path(archive), generation, max_failed=max_failed, force=force),
         render_change,
+        as_json=as_json,
     )
 
 
-def run_rollback(archive: Path | None, as_json: bool) -> NoReturn:
-    finish("embeddings rollback", as_json, lambda: roll_back(archive_path(archive)), render_change)
+def run_rollback(archive: Path | None, *, as_json: bool) -> NoReturn:
+    finish("embeddings rollback", lambda: roll_back(archive_path(archive)), render_change, as_json=as_json)
 
 
-def run_retire(archive: Path | None, generation: int, force: bool, as_json: bool) -> NoReturn:
+def run_retire(archive: Path | None, generation: int, *, force: bool, as_json: bool) -> NoReturn:
     finish(
         "embeddings retire",
-        as_json,
         lambda: retire_generation(archive_path(archive), generation, force=force),
         render_change,
+        as_json=as_json,
     )
 
 
-def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json: bool) -> NoReturn:
+def run_discard(archive: Path | None, generation: int | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[ChangeView]:
         path = archive_path(archive)
         building = building_generation(path).data
@@ -85,21 +85,21 @@ def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json
             confirmed(
                 f"Abandon generation {building.id} ({building.model}), with {building.coverage.embedded:,} messages"
                 " embedded? They would have to be embedded again.",
-                yes,
+                yes=yes,
             )
         # the one that was asked about: another process may have begun the next meanwhile
         return discard_generation(path, building.id if generation is None else generation)
 
-    finish("embeddings discard", as_json, call, render_change)
+    finish("embeddings discard", call, render_change, as_json=as_json)
 
 
 def render_status(data: EmbeddingsView) -> None:
-    typer.echo(f"Archive: {data.archive}")
+    say(f"Archive: {data.archive}")
     for generation in data.generations:
-        typer.echo("")
+        say("")
         for line in generation_lines(generation):
-            typer.echo(line)
-    typer.echo("")
+            say(line)
+    say("")
 
 
 def generation_lines(generation: GenerationView) -> list[str]:
@@ -134,37 +134,37 @@ def generation_lines(generation: GenerationView) -> list[str]:
 def render_failures(data: FailuresView) -> None:
     for failure in data.failures:
         tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
-        typer.echo(f"{failure.message_id}  {safe_line(failure.subject)}: {safe_line(failure.reason)}{tries}")
+        say(f"{failure.message_id}  {safe_line(failure.subject)}: {safe_line(failure.reason)}{tries}")
 
 
 def render_verify(data: VerifyView) -> None:
     generation = data.generation
-    typer.echo(f"Generation {generation.id} ({generation.model}), {generation.state}: {coverage(generation.coverage)}")
-    typer.echo(
+    say(f"Generation {generation.id} ({generation.model}), {generation.state}: {coverage(generation.coverage)}")
+    say(
         f"{count(data.vectors, 'vector')} looked at: {data.altered:,} altered, {data.malformed:,} malformed;"
         f" {data.unsound:,} messages whose parts do not agree"
     )
     if data.least_cosine is not None:
-        typer.echo(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
+        say(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
     if data.refused:
-        typer.echo(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
-    typer.echo("All of it is sound." if data.sound else "It is not sound.")
+        say(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
+    say("All of it is sound." if data.sound else "It is not sound.")
 
 
 def render_change(data: ChangeView) -> None:
     generation = data.generation
     verb = f"is now {generation.state}" if data.changed else f"was {generation.state} already"
-    typer.echo(f"Generation {generation.id} ({generation.model}) {verb}. {coverage(generation.coverage)}")
+    say(f"Generation {generation.id} ({generation.model}) {verb}. {coverage(generation.coverage)}")
     if data.active is not None and data.active.id != generation.id:
-        typer.echo(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
+        say(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
     if data.restamped:
-        typer.echo(f"{count(data.restamped, 'message')} need not be embedded again.")
+        say(f"{count(data.restamped, 'message')} need not be embedded again.")
 
 
 def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
     lines = [f"  from msgvault: {adopted.fingerprint}, {adopted.origin}"]
     if adopted.median_cosine is None:
-        way_out = ": vaultembed embeddings build --model PATH" if state in ("active", "building") else ""
+        way_out = ": vaultembed embeddings build --model FILE" if state in ("active", "building") else ""
         lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, duration, safe
-from vaultembed.importing.paths import ImportProgress
-from vaultembed.importing.writing import Raw
-from vaultembed.msgvault.binding import CompareView
-from vaultembed.msgvault.views import AdoptedView, MsgvaultView
+from vaultembed.cli.wording import count, duration, safe, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.import_plan import ImportPlan, plan_import
-from vaultembed.service.importing import Imported, import_mail
+from vaultembed.service.importing import (
+    AdoptedView,
+    CompareView,
+    Imported,
+    ImportProgress,
+    MsgvaultView,
+    Raw,
+    import_mail,
+)
 from vaultembed.service.result import Result
 
 
-def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None, as_json: bool) -> NoReturn:
+def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[Imported]:
         progress = Progress("Importing")
         try:
@@ -38,10 +40,10 @@ def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None,
         finally:
             progress.close()
 
-    finish("import", as_json, call, render)
+    finish("import", call, render, as_json=as_json)
 
 
-def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, as_json: bool) -> NoReturn:
+def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[ImportPlan]:
         progress = Progress("Looking")
         try:
@@ -57,17 +59,18 @@ def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, as_js
         finally:
             progress.close()
 
-    finish("import", as_json, call, render_plan)
+    finish("import", call, render_plan, as_json=as_json)
 
 
 def show_progress(progress: Progress, at: ImportProgress) -> None:
     rate = at.messages / at.seconds if at.seconds > 0 else 0
-    progress.update(at.done, at.total, at.seconds, f"{at.path.name}: {count(at.messages, 'message')}, {rate:,.0f}/s")
+    detail = f"{count(at.messages, 'message')}, {rate:,.0f}/s"
+    progress.update(at.done, at.total, at.seconds, detail, safe_line(at.path.name))
 
 
 def render(data: Imported) -> None:
     counts = data.counts
-    typer.echo(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
+    say(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
@@ -75,20 +78,20 @@ def render(data: Imported) -> None:
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
         (counts.problems, "with a problem"),
-        (counts.not_mail, "files passed over: no mail"),
+        (counts.not_mail, "file skipped: not mail" if counts.not_mail == 1 else "files skipped: not mail"),
     ]
     for number, what in others:
         if number:
-            typer.echo(f"{number:>10,} {what}")
+            say(f"{number:>10,} {what}")
     for view in data.msgvault:
         for line in msgvault_lines(view, data.compared):
-            typer.echo(line)
+            say(line)
 
 
 def render_plan(data: ImportPlan) -> None:
     for plan in data.plans:
         counts = plan.counts
-        typer.echo(f"{count(counts.new, 'message')} would be added to {data.archive}")
+        say(f"{count(counts.new, 'message')} would be added to {data.archive}")
         others = [
             (counts.changed, "have changed since the last import"),
             (counts.unchanged, "have not"),
@@ -97,9 +100,9 @@ def render_plan(data: ImportPlan) -> None:
         ]
         for number, what in others:
             if number:
-                typer.echo(f"{number:>10,} {what}")
+                say(f"{number:>10,} {what}")
         for line in msgvault_lines(plan.msgvault, (), would=True):
-            typer.echo(line)
+            say(line)
 
 
 def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, would: bool = False) -> Iterator[str]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, size
+from vaultembed.cli.wording import count, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.pruning import PruneView, plan_prune, prune_embeddings
 from vaultembed.service.result import Result
 
 
 def run(
-    generations: list[int], archive: Path | None, dry_run: bool, rewrite: bool, yes: bool, as_json: bool
+    generations: list[int], archive: Path | None, *, dry_run: bool, rewrite: bool, yes: bool, as_json: bool
 ) -> NoReturn:
     def call() -> Result[PruneView]:
         path = archive_path(archive)
@@ -28,7 +26,7 @@ def run(
             confirmed(
                 f"Remove the vectors of generation {names}? There is no going back to it then: its messages would have"
                 " to be embedded again.",
-                yes,
+                yes=yes,
             )
         progress = Progress("Pruning")
         try:
@@ -45,20 +43,20 @@ def run(
         finally:
             progress.close()
 
-    finish("embeddings prune", as_json, call, render)
+    finish("embeddings prune", call, render, as_json=as_json)
 
 
 def render(data: PruneView) -> None:
     if data.dry_run:
         if not data.candidates:
-            typer.echo("No generation is out of use.")
+            say("No generation is out of use.")
         for g in data.candidates:
-            typer.echo(f"Generation {g.id} ({g.model}), {g.state}: {count(g.chunks, 'chunk')}, {size(g.about_bytes)}")
+            say(f"Generation {g.id} ({g.model}), {g.state}: {count(g.chunks, 'chunk')}, {size(g.about_bytes)}")
         return
     for generation in data.pruned:
-        typer.echo(f"Generation {generation} is pruned.")
+        say(f"Generation {generation} is pruned.")
     if data.collected:
-        typer.echo(f"{count(data.collected, 'vector')} of deleted or edited messages removed.")
+        say(f"{count(data.collected, 'vector')} of deleted or edited messages removed.")
     anew = ", written anew" if data.rewritten else ""
     sizes = f"The file was {size(data.bytes_before)} and is {size(data.bytes_after)} now{anew}"
-    typer.echo(f"{sizes}: {size(data.freed)} freed.")
+    say(f"{sizes}: {size(data.freed)} freed.")

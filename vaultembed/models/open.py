@@ -14,7 +14,7 @@ from vaultembed.models.cache import cached_file, pull_command, remembered_sha256
 from vaultembed.models.convert import CONVERTER
 from vaultembed.models.inspection import facts_of_file, inspect_file, languages_of
 from vaultembed.models.model_file import ModelFile, verify
-from vaultembed.models.registry import DEFAULT_MODEL, find_model
+from vaultembed.models.registry import DEFAULT_MODEL, MODELS, find_model
 from vaultembed.paths import full_path
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def resolve_model(
     document_prefix: str | None = None,
     query_prefix: str | None = None,
 ) -> ModelFile:
-    """The model of that name, if it has been fetched, or the .gguf at that path. Its structure is checked.
+    """The model of that name, if it has been fetched or added, or the .gguf at that path. Its structure is checked.
 
     Prefixes of None: the registry's, or none for a model given by path.
 
@@ -39,6 +39,11 @@ def resolve_model(
     """
     if _is_path(name_or_path):
         return _resolve_path(full_path(Path(name_or_path)), document_prefix or "", query_prefix or "")
+    if name_or_path.lower() not in MODELS:
+        from vaultembed.models.added import added_model, with_prefixes
+
+        if (added := added_model(name_or_path)) is not None:
+            return with_prefixes(added, document_prefix or "", query_prefix or "")
     model = find_model(name_or_path)
     found = cached_file(model)
     if found is None:

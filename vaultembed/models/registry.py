@@ -131,5 +131,6 @@ def find_model(name: str) -> RegistryModel:
     except KeyError:
         raise ModelError(
             f"There is no model named {name!r}.",
-            f"Known models: {', '.join(sorted(MODELS))}. Or give the path of a .gguf file.",
+            f"Known models: {', '.join(sorted(MODELS))}. Any other: give the path of a .gguf file, or add it:"
+            " vaultembed models add FILE",
         ) from None

@@ -98,7 +98,7 @@ def select_messages(
         if not all(digits):
             odd = next(argument for argument, is_id in zip(arguments, digits, strict=True) if not is_id)
             raise UsageError(
-                f"{odd} is no id, but others of these are: is it a query or a list of ids?",
+                f"{odd} is not an id, but others of these are: is it a query or a list of ids?",
                 "Give ids alone. For a query with numbers in it: vaultembed delete --query WORDS",
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
@@ -137,7 +137,8 @@ def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
     query = parse_query(text)
     if not query.everything.parts:
         raise UsageError(
-            "what is to be deleted?", "Name ids or a query: vaultembed delete 17 18, vaultembed delete from:shop sale"
+            "nothing to delete: give ids or a query",
+            "For example: vaultembed delete 17 18, vaultembed delete from:shop sale",
         )
     for words in query.words:
         if match_of(words) is None:  # left out, it would make the query match more than was asked for

@@ -10,7 +10,9 @@ from typing import Final
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.doctor.counting import count_coverage
-from vaultembed.archive.doctor.findings import RESTORE, Finding, OnStep
+from vaultembed.archive.doctor.findings import RESTORE, OnStep
+from vaultembed.archive.doctor.findings import Finding as Finding
+from vaultembed.archive.doctor.findings import Severity as Severity
 from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations.records import list_generations

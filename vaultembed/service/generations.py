@@ -222,7 +222,7 @@ def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[Embe
         elif view.coverage.failed and view.state == "active":
             notes.append(
                 f"Generation {view.id} failed on {view.coverage.failed:,} messages."
-                " Which and why: vaultembed embeddings failures"
+                " To list them: vaultembed embeddings failures"
             )
     if not notes:
         notes.append("Everything is covered; nothing to do.")
@@ -293,7 +293,7 @@ def building_generation(archive_path: Path) -> Result[GenerationView]:
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         building = generation_in_state(archive, "building")
         if building is None:
-            raise NotReadyError("no generation is being built", "Which there are: vaultembed embeddings list")
+            raise NotReadyError("no generation is being built", "To list them: vaultembed embeddings list")
         return Result("embeddings", generation_view(archive, building))
 
 

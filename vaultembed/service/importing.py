@@ -13,13 +13,17 @@ from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import Coverage, Generation, coverage_of, generation_to_fill
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
-from vaultembed.importing.paths import ImportCounts, ImportProgress, PathImport
+from vaultembed.importing.paths import ImportCounts, PathImport
+from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
-from vaultembed.importing.writing import Raw
-from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecked_generations
+from vaultembed.importing.writing import Raw as Raw
+from vaultembed.msgvault.binding import CompareView as CompareView
+from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
-from vaultembed.msgvault.moving_in import MsgvaultImport, MsgvaultPaths, find_vectors
-from vaultembed.msgvault.views import MsgvaultView
+from vaultembed.msgvault.moving_in import MsgvaultImport
+from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
+from vaultembed.msgvault.views import AdoptedView as AdoptedView
+from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
 from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
@@ -143,7 +147,7 @@ class _Import:
             except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
                 self.refused.append(f"Not imported: {error.message}")
                 continue
-            if self.counts.problems > before.problems and _messages(self.counts) == _messages(before):
+            if self.counts.problems > before.problems and self.counts.messages == before.messages:
                 self.refused.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if self._should_stop():
                 break
@@ -220,7 +224,3 @@ def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: C
     if counts.added or counts.updated:
         return ["Text search works now. For search by meaning: vaultembed embeddings build"]
     return []
-
-
-def _messages(counts: ImportCounts) -> int:
-    return counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted

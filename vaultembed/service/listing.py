@@ -7,10 +7,11 @@ from pathlib import Path
 
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.mail.grouping import Group, Grouping, count_groups, count_matching
+from vaultembed.archive.mail.grouping import Group, count_groups, count_matching
+from vaultembed.archive.mail.grouping import Grouping as Grouping
+from vaultembed.archive.mail.listing import Order as Order
+from vaultembed.archive.mail.listing import Position as Position
 from vaultembed.archive.mail.listing import (
-    Order,
-    Position,
     count_conversation,
     list_conversation,
     list_positions,
@@ -32,22 +33,6 @@ from vaultembed.errors import MessageMissingError
 from vaultembed.search.filters import Filters
 from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
-
-__all__ = [
-    "Grouping",
-    "GroupsView",
-    "ListView",
-    "Listed",
-    "MessagePage",
-    "Order",
-    "Position",
-    "ThreadView",
-    "count_by",
-    "list_messages",
-    "read_message",
-    "read_thread",
-    "thread_of",
-]
 
 _WHERE_IDS_ARE = "Ids are shown by: vaultembed search QUERY"
 
@@ -122,6 +107,10 @@ class GroupsView:
     more: bool
 
 
+def no_message(message_id: int) -> MessageMissingError:
+    return MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+
+
 def list_messages(
     archive_path: Path,
     *,
@@ -170,7 +159,7 @@ def thread_of(archive_path: Path, message_id: int) -> int:
     with open_archive_readonly(archive_path) as archive:
         facts = read_facts(archive, message_id)
     if facts is None or facts.conversation_id is None:
-        raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+        raise no_message(message_id)
     return facts.conversation_id
 
 
@@ -185,7 +174,7 @@ def read_message(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         summary, facts = read_summary(archive, message_id), read_facts(archive, message_id)
         if summary is None or facts is None:
-            raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+            raise no_message(message_id)
         thread = facts.conversation_id
         page = MessagePage(
             id=summary.id,

@@ -10,7 +10,7 @@ from typing import Final
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import count_chunks, list_generations
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
-from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, shrink
+from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, file_bytes, shrink
 from vaultembed.archive.upkeep.space import BYTES_PER_CHUNK
 from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table
 from vaultembed.service.result import Result
@@ -36,20 +36,20 @@ class PrunePlan:
     generations: tuple[PrunableView, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneView:
     archive: Path
-    pruned: tuple[int, ...]
+    pruned: tuple[int, ...] = ()
     """Generations."""
-    collected: int
+    collected: int = 0
     """Vectors of deleted and edited messages."""
     bytes_before: int
     bytes_after: int
-    rewritten: bool
+    rewritten: bool = False
     """The whole file was written anew."""
-    freed: int
-    interrupted: bool
-    dry_run: bool
+    freed: int = 0
+    interrupted: bool = False
+    dry_run: bool = False
     candidates: tuple[PrunableView, ...]
     """What was, or would be, pruned."""
 
@@ -95,7 +95,7 @@ def prune_embeddings(
         return _dry_run(archive_path, plan)
     with open_archive(archive_path) as archive:
         archive.load_vec()
-        before = int(archive.db.pragma("page_count")) * int(archive.db.pragma("page_size"))
+        before = file_bytes(archive)
         pruned = _prune(archive, plan, on_chunks, should_stop)
         collected = 0
         if not should_stop():
@@ -113,7 +113,6 @@ def prune_embeddings(
         rewritten=shrunk is not None and shrunk.rewritten,
         freed=max(before - after, 0),
         interrupted=should_stop(),
-        dry_run=False,
         candidates=plan.generations,
     )
     return Result("embeddings prune", view, tuple(_notes(view, shrunk)), 130 if view.interrupted else 0)
@@ -122,16 +121,7 @@ def prune_embeddings(
 def _dry_run(archive_path: Path, plan: PrunePlan) -> Result[PruneView]:
     size = archive_path.stat().st_size
     view = PruneView(
-        archive=archive_path,
-        pruned=(),
-        collected=0,
-        bytes_before=size,
-        bytes_after=size,
-        rewritten=False,
-        freed=0,
-        interrupted=False,
-        dry_run=True,
-        candidates=plan.generations,
+        archive=archive_path, bytes_before=size, bytes_after=size, dry_run=True, candidates=plan.generations
     )
     return Result("embeddings prune", view, ("Nothing was removed. Leave out --dry-run to do it.",))
 

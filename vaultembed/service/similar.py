@@ -10,11 +10,12 @@ from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.outcomes import outcome_of
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.mail.reading import read_summary
-from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
+from vaultembed.errors import IndexBuildingError, NotEmbeddedError, NotReadyError
 from vaultembed.search.answering import Serving, answerers_like, find_serving, why_unavailable
 from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
 from vaultembed.search.ranking import by_answerers, fuse
+from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result
 from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, damage_noted_in, found_view
 
@@ -52,7 +53,7 @@ def similar_messages(
     notes: list[str] = []
     with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
-            raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+            raise no_message(message_id)
         serving = find_serving(archive)
         unavailable = why_unavailable(archive, serving)
         if unavailable is not None or serving is None:

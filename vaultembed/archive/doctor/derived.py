@@ -59,11 +59,10 @@ def check_strays(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
                 f"SELECT t.{column} FROM {table} t"
                 f" WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = t.{column})"
             ),
-            "stray_rows",
-            severity,
-            f"rows of {table} belong to {parent} that are not there",
+            Finding(
+                "stray_rows", severity, f"rows of {table} belong to {parent} that are not there", fix="delete them"
+            ),
             name=words,
-            fix="delete them",
         )
 
 
@@ -96,10 +95,7 @@ def check_stamps(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             "SELECT m.id FROM messages m WHERE m.embed_gen IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM generations g WHERE g.id = m.embed_gen)"
         ),
-        "stamps_unknown",
-        "wrong",
-        "messages are stamped with a generation that does not exist",
-        fix=fix,
+        Finding("stamps_unknown", "wrong", "messages are stamped with a generation that does not exist", fix=fix),
     )
     yield from from_rows(
         archive.stream(
@@ -107,10 +103,7 @@ def check_stamps(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             " embed_outcomes o WHERE o.generation_id = m.embed_gen AND o.message_id = m.id"
             " AND o.content_rev = m.content_rev)"
         ),
-        "stamps",
-        "wrong",
-        "messages are stamped as done without a current outcome",
-        fix=fix,
+        Finding("stamps", "wrong", "messages are stamped as done without a current outcome", fix=fix),
     )
 
 
@@ -125,11 +118,13 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
                 " NOT EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = ?1 AND c.message_id = o.message_id)",
                 key,
             ),
-            "embedded_without_chunks",
-            "wrong",
-            f"messages count as embedded in generation {generation.id} and have no chunks",
-            generation=generation.id,
-            fix=fix,
+            Finding(
+                "embedded_without_chunks",
+                "wrong",
+                f"messages count as embedded in generation {generation.id} and have no chunks",
+                generation=generation.id,
+                fix=fix,
+            ),
         )
         yield from from_rows(
             archive.stream(
@@ -138,12 +133,14 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
                 " AND o.outcome = 'embedded')",
                 key,
             ),
-            "chunks_without_outcome",
-            "wrong",
-            f"chunks of generation {generation.id} are of messages that do not count as embedded in it",
+            Finding(
+                "chunks_without_outcome",
+                "wrong",
+                f"chunks of generation {generation.id} are of messages that do not count as embedded in it",
+                generation=generation.id,
+                fix="delete them",
+            ),
             name=lambda row: f"chunk {row[1]} of message {row[0]}",
-            generation=generation.id,
-            fix="delete them",
         )
         yield from from_rows(
             archive.stream(
@@ -151,12 +148,14 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
                 " vectors v WHERE v.chunk_id = c.id)",
                 key,
             ),
-            "chunks_without_vector",
-            "wrong",
-            f"chunks of generation {generation.id} have no vector",
+            Finding(
+                "chunks_without_vector",
+                "wrong",
+                f"chunks of generation {generation.id} have no vector",
+                generation=generation.id,
+                fix=fix,
+            ),
             name=lambda row: f"chunk {row[1]} of message {row[0]}",
-            generation=generation.id,
-            fix=fix,
         )
 
 
@@ -171,11 +170,7 @@ def check_scopes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         ):
             yield from from_rows(
                 archive.stream(query, (generation.id,)),
-                "scope",
-                "wrong",
-                what,
-                generation=generation.id,
-                fix="find the members of the scope again",
+                Finding("scope", "wrong", what, generation=generation.id, fix="find the members of the scope again"),
             )
 
 
@@ -264,11 +259,13 @@ def check_watermark(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             f" WHERE m.deleted_at IS NULL AND m.embed_gen IS NOT ?1 {scoped if filled.is_scoped else ''}",
             (filled.id,),
         ),
-        "watermark",
-        "wrong",
-        f"messages that generation {filled.id} still needs lie below its watermark, where a build does not look",
-        generation=filled.id,
-        fix="set the watermark to 0",
+        Finding(
+            "watermark",
+            "wrong",
+            f"messages that generation {filled.id} still needs lie below its watermark, where a build does not look",
+            generation=filled.id,
+            fix="set the watermark to 0",
+        ),
     )
 
 
@@ -276,7 +273,7 @@ def check_leases(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Ranges held by workers that are dead."""
     dead = dead_leases(archive)
     what = "leases are held by workers that are gone; the next build takes them over"
-    yield from from_rows(dead, "leases", "leftover", what, name="lease", fix="free them")
+    yield from from_rows(dead, Finding("leases", "leftover", what, fix="free them"), name="lease")
 
 
 def dead_leases(archive: Archive) -> list[tuple[int]]:
@@ -311,11 +308,10 @@ def check_pruned(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     known = {generation.id for generation in all_generations(archive)}
     yield from from_rows(
         ((f"vec_{i}",) for i in sorted(tables - known)),
-        "coarse_index_unknown",
-        "leftover",
-        "coarse indexes are of generations that do not exist",
+        Finding(
+            "coarse_index_unknown", "leftover", "coarse indexes are of generations that do not exist", fix="drop them"
+        ),
         name="table",
-        fix="drop them",
     )
 
 
@@ -333,10 +329,12 @@ def check_deleted(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             " AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = d.id)"
             " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = d.id))"
         ),
-        "deleted",
-        "leftover",
-        "deleted messages still have vectors or outcomes; the next build collects them",
-        fix="collect them",
+        Finding(
+            "deleted",
+            "leftover",
+            "deleted messages still have vectors or outcomes; the next build collects them",
+            fix="collect them",
+        ),
     )
 
 
@@ -347,25 +345,21 @@ def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Every message is in the text index, or noted as to be indexed; and nothing else is."""
     yield from from_rows(
         archive.stream("SELECT message_id FROM fulltext_stale"),
-        "text_stale",
-        "leftover",
-        "messages wait to be indexed for search by words; the next import or build does it",
-        fix="index them",
+        Finding(
+            "text_stale",
+            "leftover",
+            "messages wait to be indexed for search by words; the next import or build does it",
+            fix="index them",
+        ),
     )
     # of a contentless table this one has a row a message
     yield from from_rows(
         archive.stream(TEXT_MISSING),
-        "text_missing",
-        "wrong",
-        "messages are missing from the text index",
-        fix="index them",
+        Finding("text_missing", "wrong", "messages are missing from the text index", fix="index them"),
     )
     yield from from_rows(
         archive.stream(TEXT_GONE),
-        "text_gone",
-        "leftover",
-        "entries of the text index are of messages that are gone",
-        fix="delete them",
+        Finding("text_gone", "leftover", "entries of the text index are of messages that are gone", fix="delete them"),
     )
 
 

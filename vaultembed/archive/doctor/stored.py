@@ -141,7 +141,9 @@ def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             except UnicodeDecodeError:
                 yield row
 
-    yield from from_rows(unreadable(), "text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
+    yield from from_rows(
+        unreadable(), Finding("text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
+    )
 
 
 def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
@@ -158,7 +160,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
                 yield row
 
     what = "messages as they were sent cannot be decompressed"
-    yield from from_rows(unreadable(), "raw", "damage", what, way_out=RESTORE)
+    yield from from_rows(unreadable(), Finding("raw", "damage", what, way_out=RESTORE))
 
 
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (

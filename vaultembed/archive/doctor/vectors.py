@@ -91,22 +91,26 @@ def check_coarse(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             "SELECT o.chunk_id FROM vec_orphans o JOIN chunks c ON c.id = o.chunk_id"
             " AND c.generation_id = o.generation_id"
         ),
-        "orphans_alive",
-        "wrong",
-        "chunks are noted as gone and are there: the next build would take them out of the coarse index",
+        Finding(
+            "orphans_alive",
+            "wrong",
+            "chunks are noted as gone and are there: the next build would take them out of the coarse index",
+            fix="strike these notes",
+        ),
         name="chunk",
-        fix="strike these notes",
     )
     yield from from_rows(
         archive.stream(
             "SELECT o.chunk_id FROM vec_orphans o WHERE NOT EXISTS (SELECT 1 FROM chunks c WHERE c.id = o.chunk_id"
             " AND c.generation_id = o.generation_id)"
         ),
-        "orphans",
-        "leftover",
-        "rows of coarse indexes are of chunks that are gone; the next build deletes them",
+        Finding(
+            "orphans",
+            "leftover",
+            "rows of coarse indexes are of chunks that are gone; the next build deletes them",
+            fix="delete them",
+        ),
         name="chunk",
-        fix="delete them",
     )
 
 

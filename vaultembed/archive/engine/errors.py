@@ -12,10 +12,12 @@ import apsw
 from vaultembed.archive.backup import free_bytes
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.migrations import user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import latest_version
 from vaultembed.deadline import current_deadline
 from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
 
+UNREADABLE: Final = (apsw.SQLError, apsw.CorruptError)
+"""What reading a damaged table raises, or one that is gone."""
 _SHM_BYTES: Final = 65_536
 
 
@@ -76,7 +78,7 @@ def _was_migrated(path: Path) -> bool:
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            return user_version(db) != len(read_migrations())
+            return user_version(db) != latest_version()
         finally:
             db.close()
     except apsw.Error:

@@ -112,7 +112,7 @@ def generation_with_id(archive: Archive, generation_id: int) -> Generation:
     """
     found = [g for g in list_generations(archive) if g.id == generation_id]
     if not found:
-        raise UsageError(f"there is no generation {generation_id}", "Which there are: vaultembed embeddings list")
+        raise UsageError(f"there is no generation {generation_id}", "To list them: vaultembed embeddings list")
     return found[0]
 
 
@@ -150,33 +150,39 @@ def create_generation(
             and (active.space, active.recipe, active.scope) == (space, recipe, scope.tag)
         ):
             return active  # finished by another process since the caller looked
-        generation_id = archive.insert(
-            "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
-            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?) RETURNING id",
-            (
-                model_id_of(archive, model),
-                model.dimension,
-                space,
-                recipe,
-                scope.tag,
-                scope.after,
-                scope.before,
-                canary,
-            ),
-        )
-        archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
-        write_scope(archive, generation_id, scope)
-        if scope.tag and not coverage_of(archive, generation_id).live:
-            # it would be complete with nothing in it, and builds would go on filling it for ever
-            raise UsageError(
-                f"there is no message in the scope {scope.tag}",
-                "What there is: vaultembed stats. No generation was made.",
-            )
-        archive.execute(vec_table_sql(generation_id, model.dimension))
+        _insert_building(archive, model, space, recipe, scope, canary)
         created = generation_in_state(archive, "building")
     if created is None:
         raise DamageError(f"{archive.path} lost the generation it was just given")
     return created
+
+
+def _insert_building(
+    archive: Archive, model: ModelRecord, space: str, recipe: str, scope: Scope, canary: bytes | None
+) -> None:
+    generation_id = archive.insert(
+        "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
+        " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?) RETURNING id",
+        (
+            model_id_of(archive, model),
+            model.dimension,
+            space,
+            recipe,
+            scope.tag,
+            scope.after,
+            scope.before,
+            canary,
+        ),
+    )
+    archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+    write_scope(archive, generation_id, scope)
+    if scope.tag and not coverage_of(archive, generation_id).live:
+        # it would be complete with nothing in it, and builds would go on filling it for ever
+        raise UsageError(
+            f"there is no message in the scope {scope.tag}",
+            "What there is: vaultembed stats. No generation was made.",
+        )
+    archive.execute(vec_table_sql(generation_id, model.dimension))
 
 
 def model_id_of(archive: Archive, model: ModelRecord) -> int:

@@ -11,8 +11,7 @@ from typing import Literal
 from vaultembed.archive.engine.connection import Archive
 
 RunOutcome = Literal["complete", "limited", "interrupted", "stopped"]
-"""`limited`: it came to the end of the messages that it was given, with more to do. In the table that is NULL beside
-`ended_at`: schema 0003 knows no word for it."""
+"""`limited`: it came to the end of the messages that it was given, with more to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcom
     note_progress(archive, run_id, counts)
     archive.execute(
         "UPDATE embed_runs SET ended_at = unixepoch(), recovered = ?, outcome = ? WHERE id = ?",
-        (counts.recovered, None if outcome == "limited" else outcome, run_id),
+        (counts.recovered, outcome, run_id),
     )
 
 
@@ -75,8 +74,6 @@ def last_run(archive: Archive, generation_id: int) -> RunRecord | None:
     if row is None:
         return None
     run_id, started_at, ended_at, outcome, *counts = row
-    if ended_at is not None and outcome is None:
-        outcome = "limited"
     return RunRecord(run_id, started_at, ended_at, outcome, RunCounts(*counts))
 
 

@@ -44,17 +44,6 @@ def _day(seconds: int) -> str:
     return found.strftime("%Y-%m-%d" if seconds % 86400 == 0 else "%Y-%m-%dT%H:%M:%SZ")
 
 
-def scope_of(archive: Archive, generation_id: int) -> Scope:
-    after, before = archive.rows("SELECT scope_after, scope_before FROM generations WHERE id = ?", (generation_id,))[0]
-    key = (generation_id,)
-    return Scope(
-        after,
-        before,
-        tuple(r[0] for r in archive.rows("SELECT source_id FROM generation_sources WHERE generation_id = ?", key)),
-        tuple(r[0] for r in archive.rows("SELECT message_type FROM generation_types WHERE generation_id = ?", key)),
-    )
-
-
 def write_scope(archive: Archive, generation_id: int, scope: Scope) -> None:
     """Record the scope of a new generation and its members; triggers keep those from then on. In the caller's
     transaction."""

@@ -69,7 +69,7 @@ def rollback(archive: Archive) -> Generation:
         if former is None:
             raise VaultembedError(
                 "there is no earlier generation to go back to",
-                "Retired generations can be gone back to until they are pruned. Which there are:"
+                "Retired generations can be gone back to until they are pruned. To list them:"
                 " vaultembed embeddings list",
             )
         target = generation_with_id(archive, former)
@@ -124,7 +124,7 @@ def discard(archive: Archive, generation_id: int | None) -> Generation:
                 if generation_id is None
                 else f"generation {generation_id} is not being built"
             )
-            raise UsageError(what, "Which there are: vaultembed embeddings list")
+            raise UsageError(what, "To list them: vaultembed embeddings list")
         archive.execute(
             "UPDATE generations SET state = ?, retired_at = unixepoch() WHERE id = ?",
             ("discarded" if building.activated_at is None else "retired", building.id),

@@ -151,7 +151,14 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
     return (
         parsed.rfc822_message_id,
         new.content_hash,
-        conversation_of(archive, parsed, new.thread_key, new.is_reply, new.thread_name, new.thread_title),
+        conversation_of(
+            archive,
+            parsed,
+            new.thread_key,
+            is_reply=new.is_reply,
+            thread_name=new.thread_name,
+            thread_title=new.thread_title,
+        ),
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,

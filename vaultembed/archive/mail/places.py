@@ -8,19 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.message import FileState
 
 NOT_TO_ITS_END: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class ReadState:
-    """How far a file was read, and what it looked like then."""
-
-    size: int
-    """`NOT_TO_ITS_END` while it has not been read whole."""
-    mtime_ns: int
-    prefix_hash: bytes
-    read_to: int
+"""In place of the size of a file that has not been read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +38,19 @@ def find_source(archive: Archive, kind: str, identifier: str) -> int | None:
     return found
 
 
-def read_state(archive: Archive, source_id: int, path: str) -> ReadState | None:
+def read_state(archive: Archive, source_id: int, path: str) -> FileState | None:
     found = archive.row(
         "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files WHERE source_id = ? AND path = ?",
         (source_id, path),
     )
-    return None if found is None else ReadState(*found)
+    return None if found is None else FileState(*found)
 
 
-def set_read_state(archive: Archive, source_id: int, path: str, state: ReadState) -> None:
+def set_read_state(archive: Archive, source_id: int, path: str, state: FileState) -> None:
     archive.execute(
         "INSERT INTO source_files VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
         " mtime_ns = excluded.mtime_ns, prefix_hash = excluded.prefix_hash, read_to = excluded.read_to",
-        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.read_to),
+        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.offset),
     )
 
 

@@ -173,14 +173,6 @@ def read_body(archive: Archive, message_id: int) -> str:
     return str(archive.scalar(sql, (message_id,)) or "")
 
 
-def read_embedded_text(archive: Archive, message_id: int, preparation: str) -> str | None:
-    """The embeddable text as it was embedded; offsets of chunks are into it."""
-    found: str | None = archive.scalar(
-        "SELECT text FROM message_texts WHERE message_id = ? AND preparation = ?", (message_id, preparation)
-    )
-    return found
-
-
 def read_raw(archive: Archive, message_id: int) -> bytes | None:
     """The message as it was sent; None where import left it out."""
     found: bytes | None = archive.scalar("SELECT mime FROM message_raw WHERE message_id = ?", (message_id,))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.stored_texts import Change, Place, write_text
+from vaultembed.archive.mail.stored_texts import Change, TextField, write_text
 from vaultembed.failpoints import failpoint
 
 
@@ -24,7 +24,7 @@ class Run:
     undone: int
 
 
-def was_undone(archive: Archive, at: Place, before: bytes) -> bool:
+def was_undone(archive: Archive, at: TextField, before: bytes) -> bool:
     """Somebody has looked at this repair, and taken it back."""
     return (
         archive.scalar(
@@ -62,7 +62,7 @@ def list_runs(archive: Archive) -> list[Run]:
 def repairs_of_run(archive: Archive, run_id: int, after: int, limit: int) -> list[tuple[int, Change]]:
     """Those that stand, the last first, each with its id; `after` is the last id seen, or 2**63 - 1."""
     return [
-        (row[0], Change(Place(row[1], row[2], row[3]), bytes(row[4]), bytes(row[5]), row[6], row[7]))
+        (row[0], Change(TextField(row[1], row[2], row[3]), bytes(row[4]), bytes(row[5]), row[6], row[7]))
         for row in archive.rows(
             "SELECT id, message_id, field, place, before, CAST(after AS BLOB), method, confidence FROM repairs"
             " WHERE run_id = ? AND undone_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?",
@@ -77,7 +77,7 @@ def apply_changes(
     """Change texts of a message, in the caller's transaction; returns what was changed: a text that is not what it was
     when it was read is left alone. `keeps_embedding`: what is embedded of the message is the same before and after.
     """
-    done = _change_texts(archive, message_id, changes, keeps_embedding)
+    done = _change_texts(archive, message_id, changes, keeps_embedding=keeps_embedding)
     for change in done:
         archive.execute(
             "INSERT INTO repairs(run_id, message_id, field, place, before, after, method, confidence, at)"
@@ -102,7 +102,7 @@ def undo_changes(
 ) -> list[int]:
     """Put texts back as they were, in the caller's transaction: `before` and `after` of each are swapped already.
     Returns the ids of the repairs undone. One whose text has changed since is left alone."""
-    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding)
+    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding=keeps_embedding)
     undone = [repair_id for repair_id, change in repairs if change in done]
     for repair_id in undone:
         archive.execute("UPDATE repairs SET undone_at = unixepoch() WHERE id = ?", (repair_id,))
@@ -110,7 +110,9 @@ def undo_changes(
     return undone
 
 
-def _change_texts(archive: Archive, message_id: int, changes: Sequence[Change], keeps_embedding: bool) -> list[Change]:
+def _change_texts(
+    archive: Archive, message_id: int, changes: Sequence[Change], *, keeps_embedding: bool
+) -> list[Change]:
     before = archive.row("SELECT content_rev, embed_gen FROM messages WHERE id = ?", (message_id,))
     if before is None:
         return []

@@ -16,9 +16,10 @@ def conversation_of(
     archive: Archive,
     parsed: ParsedMessage,
     thread_key: str,
+    *,
     is_reply: bool,
-    thread_name: str | None = None,
-    thread_title: str = "",
+    thread_name: str | None,
+    thread_title: str,
 ) -> int:
     """The conversation `parsed` belongs to, made or merged as needed.
 

@@ -112,8 +112,8 @@ class KeptBits:
         """To the signs of `query`, (dimension,), in the state that `archive` sees: it must be in a `snapshot`.
 
         Raises:
-            DamageError, apsw.SQLError, apsw.CorruptError: the coarse index cannot be read.
-        TimedOutError: the call's time is over.
+            DamageError, or one of UNREADABLE: the coarse index cannot be read.
+            TimedOutError: the call's time is over.
         """
         tiles = self._bits(archive, generation).tiles
         signs = np.packbits(query > 0, bitorder="little").tobytes()

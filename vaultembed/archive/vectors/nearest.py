@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.errors import UNREADABLE
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
 from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
@@ -100,18 +100,9 @@ def nearest_messages(
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
-    candidates = max(CANDIDATES, 4 * limit)
-    if not only.is_empty:
-        matching = archive.scalar(
-            f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
-            (*only.bindings, EXACT_CHUNKS),
-        )
-        few = EXACT_CHUNKS
-        if kept is not None and 0 < matching < EXACT_CHUNKS:
-            # so many more candidates that as many as ever pass; or all that do, where they are no more
-            candidates = few = candidates * coverage_of(archive, None).live // matching
-        if matching < few:
-            return _exact(archive, generation, query, passing, limit)
+    candidates = _enough_candidates(archive, only, limit, is_in_memory=kept is not None)
+    if candidates is None:
+        return _exact(archive, generation, query, passing, limit)
     candidates = round(candidates / (rest.share if rest else 1))
     try:
         if kept is None:
@@ -120,7 +111,7 @@ def nearest_messages(
             ids = kept.distances(archive, generation, query).nearest(candidates)
         if not ids:
             on_damage("it is empty")
-    except (apsw.SQLError, apsw.CorruptError, DamageError) as error:
+    except (*UNREADABLE, DamageError) as error:
         on_damage(str(error))
         ids = []
     found = _score_near(archive, generation, ids, query, passing, limit)
@@ -128,6 +119,22 @@ def nearest_messages(
         # most candidates were filtered out, deleted or edited since: what is left must be looked at itself
         found = _exact(archive, generation, query, _both(only, everything), limit)
     return found
+
+
+def _enough_candidates(archive: Archive, only: Filter, limit: int, *, is_in_memory: bool) -> int | None:
+    """How many the coarse pass is to give; None where so few messages pass the filter that those are scored."""
+    candidates = max(CANDIDATES, 4 * limit)
+    if only.is_empty:
+        return candidates
+    matching = archive.scalar(
+        f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
+        (*only.bindings, EXACT_CHUNKS),
+    )
+    few = EXACT_CHUNKS
+    if is_in_memory and 0 < matching < EXACT_CHUNKS:
+        # so many more candidates that as many as ever pass; or all that do, where they are no more
+        candidates = few = candidates * coverage_of(archive, None).live // matching
+    return None if matching < few else candidates
 
 
 def vector_of_message(archive: Archive, generation: Generation, message_id: int) -> Floats | None:

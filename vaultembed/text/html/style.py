@@ -184,10 +184,10 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         stops = _stops(values["background-image"])
         colour, fill = (stops[-1] if stops else CLEAR), None
         behind = parent.behind
+    gone = parent.gone or (boxed and is_unseen(values, font_px, may_cut=may_cut))
     seen = replace(
         parent,
-        gone=parent.gone
-        or (boxed and (is_unseen(values, font_px, may_cut=may_cut) or (parent.painted and is_behind(values)))),
+        gone=gone or (boxed and parent.painted and is_behind(values)),
         visible=visible,
         opacity=parent.opacity * _opacity(values),
         font_px=font_px,
