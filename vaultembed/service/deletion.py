@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from vaultembed.archive.mail.deletion import (
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
-from vaultembed.search.query import parse_query
+from vaultembed.search.query import Query, describe, parse_query
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result, iso
 
@@ -51,6 +51,8 @@ class Selection:
     first: tuple[MessageLine, ...]
     live: int
     """Of them not deleted yet."""
+    read_as: str | None = None
+    """How the query was read; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class DeletionView:
     archive: Path
     selected: int
     first: tuple[MessageLine, ...]
+    read_as: str | None
     deleted: int
     """Now; 0 in a dry run."""
     forever: bool
@@ -83,9 +86,15 @@ class UndeletionView:
 
 
 def select_messages(
-    archive_path: Path, arguments: Sequence[str], *, as_query: bool = False, among_deleted: bool = False
+    archive_path: Path,
+    arguments: Sequence[str],
+    *,
+    as_query: bool = False,
+    among_deleted: bool = False,
+    shown: int = SHOWN,
 ) -> Selection:
-    """The messages that arguments mean: ids where all are digits, else a query, of which every word must occur.
+    """The messages that arguments mean: ids where all are digits, else a query, of which every word must occur. The
+    first `shown` are described.
 
     Unlike a search, which ranks whatever is near: nobody wants the ten next best deleted as well.
 
@@ -103,7 +112,8 @@ def select_messages(
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
             ids = list(dict.fromkeys(int(argument) for argument in arguments))
-            return _select_ids(archive, ids, among_deleted=among_deleted)
+            _check_ids(archive, ids, among_deleted=among_deleted)
+            return _selection(archive, ids, shown)
     with open_archive_readonly(archive_path) as archive:
         stale = count_stale(archive)
     if stale:
@@ -111,11 +121,13 @@ def select_messages(
             refresh_stale(archive)
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         if not arguments and among_deleted:
-            return _selection(archive, ids_of_deleted(archive))
-        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted=among_deleted))
+            return _selection(archive, ids_of_deleted(archive), shown)
+        query = _parsed(" ".join(arguments))
+        matching = matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
+        return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
 
 
-def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Selection:
+def _check_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> None:
     found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
     unknown = [i for i in ids if i not in found]
     if unknown:
@@ -130,10 +142,9 @@ def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Sel
                 f"message {', '.join(map(str, live[:5]))} is not deleted yet; nothing was deleted",
                 "Leave out --deleted to delete it all the same.",
             )
-    return _selection(archive, ids)
 
 
-def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
+def _parsed(text: str) -> Query:
     query = parse_query(text)
     if not query.everything.parts:
         raise UsageError(
@@ -143,11 +154,11 @@ def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
     for words in query.words:
         if match_of(words) is None:  # left out, it would make the query match more than was asked for
             raise UsageError(f"there is no word in {words.text!r} to look for")
-    return matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
+    return query
 
 
-def _selection(archive: Archive, ids: Sequence[int]) -> Selection:
-    first = tuple(_line(row) for row in read_doomed(archive, ids[:SHOWN]))
+def _selection(archive: Archive, ids: Sequence[int], shown: int) -> Selection:
+    first = tuple(_line(row) for row in read_doomed(archive, ids[:shown]))
     live = sum(row.deleted_at is None for row in read_doomed(archive, ids))
     return Selection(tuple(ids), first, live)
 
@@ -176,6 +187,7 @@ def delete_messages(
         archive=archive_path,
         selected=len(selection.ids),
         first=selection.first,
+        read_as=selection.read_as,
         deleted=deleted,
         forever=forever,
         dry_run=dry_run,
