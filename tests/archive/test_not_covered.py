@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.archive.test_query_plans import statements
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import new_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import Generation, ModelRecord, create_generation
 from vaultembed.archive.scopes import EVERYTHING, Scope
 from vaultembed.archive.serving import NotCovered, not_covered
@@ -24,7 +25,7 @@ HALF = Scope(after=COUNT // 2)
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     """Messages sent at 0, 1, 2, …, none of them embedded."""
-    with open_archive(tmp_path / "a.db") as opened:
+    with new_archive(tmp_path / "a.db") as opened:
         opened.load_vec()
         fill(opened, range(COUNT))
         yield opened

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,7 @@ from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive import vec_table
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.deletion import delete_softly
 from vaultembed.archive.generations import coverage_of, list_generations
 from vaultembed.archive.processes import this_process
@@ -22,13 +20,6 @@ from vaultembed.archive.transitions import discard, restamp, rollback
 from vaultembed.embeddings.build import Wanted
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.failpoints import action_at
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        opened.load_vec()
-        yield opened
 
 
 def two_generations(archive: Archive, count: int) -> None:

@@ -23,7 +23,7 @@ from vaultembed.archive.pruning import prune_generation
 from vaultembed.archive.restore import check_copy
 from vaultembed.archive.schema_files import read_migrations, schema_dir
 from vaultembed.archive.transitions import discard
-from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError, VaultembedError
+from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
 
 
 def dump(archive: Archive) -> list[tuple[object, ...]]:
@@ -182,19 +182,6 @@ def test_a_backup_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
         assert archive.migrated is not None
         assert archive.migrated.backup.name == "a.db.v3.2.bak"
     assert (tmp_path / "a.db.v3.bak").read_bytes() == b"precious"
-
-
-def test_without_room_for_the_backup_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
-    before = path.read_bytes()
-    # more than any disk has
-    monkeypatch.setattr("vaultembed.archive.backup._MIGRATION_SPARE", 1 << 60)
-    with pytest.raises(DiskFullError) as caught, open_archive(path):
-        pass
-    assert caught.value.needed_bytes is not None
-    assert caught.value.needed_bytes > 1 << 60
-    assert [p.name for p in tmp_path.iterdir() if p.name not in ("a.db", "a.db-wal", "a.db-shm")] == []
-    assert path.read_bytes() == before
 
 
 def test_a_damaged_archive_is_not_migrated(tmp_path: Path) -> None:

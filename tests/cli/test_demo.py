@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.kit.archives import check_invariants
 from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.models.model_file import ModelFile
@@ -17,6 +19,7 @@ def test_the_demo_finds_each_of_its_messages_first_and_by_meaning_alone(tmp_path
     assert not (tmp_path / "unused.db").exists()
 
 
+@pytest.mark.slow
 def test_the_demo_explains_itself_and_ends_with_what_to_type(model: ModelFile) -> None:
     done = vaultembed("demo")
     assert done.returncode == 0, done.stderr

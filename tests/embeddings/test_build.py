@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -22,12 +21,6 @@ from vaultembed.archive.runs import RunCounts
 from vaultembed.archive.work import watermark_of, work_ids
 from vaultembed.errors import BusyError, IncompleteError, ModelError
 from vaultembed.models.protocol import Embedded, Role
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        yield opened
 
 
 def test_the_first_build_covers_everything_and_activates(archive: Archive) -> None:

@@ -43,8 +43,7 @@ def command_docs() -> str:
         "Made from `--help`. Every command that prints data takes `--json`: see [JSON](json.md).\n",
     ]
     for command in COMMANDS:
-        shown = vaultembed(*command.split(), "--help").stdout
-        shown = shown.replace("python -m vaultembed", "vaultembed").rstrip()
+        shown = vaultembed(*command.split(), "--help").stdout.rstrip()
         parts.append(f"## `{f'vaultembed {command}'.strip()}`\n\n```text\n{shown}\n```\n")
     return "\n".join(parts)
 

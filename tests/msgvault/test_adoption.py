@@ -93,7 +93,7 @@ def states(archive: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("altered", [False, True])
+@pytest.mark.parametrize("altered", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_moving_in(cast_of: Cast, archive: Path, shape: Shape, altered: bool) -> None:
     pair = cast_of(shape, altered=altered)
     plan = plan_import(archive, [pair.folder]).data.plans[0]

@@ -21,6 +21,8 @@ from vaultembed.service.importing import Imported, import_mail
 from vaultembed.service.msgvault_plan import plan_import
 from vaultembed.service.result import Result
 
+pytestmark = pytest.mark.slow
+
 Cast = Callable[..., Pair]
 DAMAGED_TABLES = {
     "message_bodies": "bodies of messages",

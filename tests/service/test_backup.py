@@ -13,19 +13,18 @@ from pathlib import Path
 
 import apsw
 import pytest
-import typer
 
 from tests.kit.archives import check_invariants
 from tests.kit.corrupt import PAGE, flip
 from tests.kit.embedded import at_version, content, embedded_archive
 from tests.kit.faulty_vfs import run_faulty
 from tests.kit.mail import many, mbox
-from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json
+from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.archive.restore import check_copy
-from vaultembed.cli.backup import run_restore
 from vaultembed.errors import UsageError
-from vaultembed.service.backup import back_up, migration_notes, would_replace
+from vaultembed.failpoints import action_at
+from vaultembed.service.backup import back_up, migration_notes
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +265,7 @@ def test_a_killed_restore_leaves_an_archive_at_its_place_and_can_be_repeated(
 ) -> None:
     with open_archive(archive) as opened:
         opened.db.execute("DELETE FROM messages WHERE id > 50")
-    done = vaultembed("restore", backup, "--yes", archive=archive, failpoint=failpoint)
+    done = vaultembed_process("restore", backup, "--yes", archive=archive, failpoint=failpoint)
     assert done.returncode == -signal.SIGKILL
     with open_archive_readonly(archive) as opened:
         assert opened.scalar("SELECT count(*) FROM messages") == 50
@@ -327,7 +326,7 @@ def test_migrating_down_asks_says_what_is_lost_and_makes_a_backup(archive: Path)
 def test_a_killed_migration_down_leaves_everything_and_can_be_repeated(archive: Path, failpoint: str) -> None:
     with open_archive_readonly(archive) as opened:
         before = content(opened)
-    done = vaultembed("migrate", "--to", "2", "--yes", archive=archive, failpoint=failpoint)
+    done = vaultembed_process("migrate", "--to", "2", "--yes", archive=archive, failpoint=failpoint)
     assert done.returncode == -signal.SIGKILL
     with open_archive_readonly(archive) as opened:
         assert content(opened) == before
@@ -383,17 +382,11 @@ def test_names_that_no_file_can_have_are_usage_errors(archive: Path, backup: Pat
 
 
 def test_an_archive_that_appears_after_the_look_is_not_replaced_unasked(
-    made: Path, backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, backup: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "new.db"
-
-    def look(path: Path) -> bool:
-        found = would_replace(path)
-        shutil.copy(made, target)
-        return found
-
-    monkeypatch.setattr("vaultembed.cli.backup.would_replace", look)
-    with pytest.raises(typer.Exit) as ended:
-        run_restore(backup, target, False, False)
-    assert ended.value.exit_code == 2
+    with action_at("restore.after_look", lambda: shutil.copy(made, target)):
+        done = vaultembed("restore", backup, archive=target)
+    assert done.returncode == 2
+    assert "there is an archive" in done.stderr
     assert target.read_bytes() == made.read_bytes()

@@ -133,6 +133,7 @@ def test_a_file_that_cannot_be_opened_is_not_sent_to_the_doctor_again(archive: P
     assert "vaultembed doctor" not in done.stderr
 
 
+@pytest.mark.slow
 def test_it_can_be_interrupted(archive: Path) -> None:
     with open_archive(archive) as opened, opened.transaction():
         opened.db.execute(
@@ -150,6 +151,7 @@ def test_it_can_be_interrupted(archive: Path) -> None:
     assert "Interrupted" in errors
 
 
+@pytest.mark.slow
 def test_bytes_flipped_anywhere_end_in_a_documented_way_and_repairs_never_delete_mail(
     archive: Path, tmp_path: Path
 ) -> None:

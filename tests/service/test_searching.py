@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import Archive, open_archive
@@ -66,7 +66,7 @@ def fill(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Forty messages, embedded by the active generation 1 of the model "old"."""
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(COUNT):
             add(archive, f"subject{n}", f"thing{n} lies in box{n % 4}", message_id=str(n), sent_at=n)
         fill(archive, "old", hold=False)
@@ -270,7 +270,7 @@ def test_a_model_that_gives_other_vectors_than_when_the_generation_began_is_refu
 
 
 def test_messages_outside_the_scope_are_not_covered_and_no_build_is_advised(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(10):
             add(archive, f"subject{n}", f"thing{n}", message_id=str(n), sent_at=86400 * n)
         fill(archive, "old", scope=Scope(after=86400 * 4), hold=False)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive import vectors
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.kept_bits import KeptBits
 from vaultembed.embeddings.build import Wanted
@@ -25,7 +24,7 @@ NEWER = Wanted(model_named=True)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "a.db"
-    with open_archive(found) as archive:
+    with new_archive(found) as archive:
         for n, body in enumerate(BODIES):
             add(archive, "", body, message_id=str(n), sent_at=n * 86_400)
     return found
@@ -86,9 +85,8 @@ def test_what_has_no_vectors_is_told_with_the_reason(path: Path) -> None:
         ids(path, 2)
 
 
-def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "CANDIDATES", 0)  # or so few chunks are all looked at
-    kept = KeptBits()
+def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path) -> None:
+    kept = KeptBits(candidates=0)  # or so few chunks are all looked at
 
     def compare(limit: int, message_ids: range) -> None:
         """Four times as many candidates as asked for are all that there are."""

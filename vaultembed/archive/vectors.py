@@ -21,15 +21,13 @@ import numpy.typing as npt
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations import Generation, count_chunks, coverage_of
-from vaultembed.archive.kept_bits import KeptBits
+from vaultembed.archive.kept_bits import CANDIDATES, KeptBits
 from vaultembed.archive.serving import Rest
 from vaultembed.errors import DamageError, NotReadyError
 
 _NORM_TOLERANCE: Final = 0.01
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
-CANDIDATES: Final = 2_000
-"""Aimed at by the coarse pass; recall@10 is 0.997 with 800 at 10^6."""
 SAMPLE: Final = 2_048
 _SMALL_REST: Final = 0.2
 """Of a rest below this share too few candidates would be left by those that another generation speaks for."""
@@ -115,12 +113,12 @@ def nearest_messages(
     everything = rest.listing if rest else Filter()
     passing = _both(only, rest.condition if rest else Filter())
     stored = count_chunks(archive, generation.id)
-    if stored <= (EXACT_CHUNKS if kept is None else 2 * CANDIDATES):
+    if stored <= (EXACT_CHUNKS if kept is None else 2 * kept.candidates):
         sql = _OF_GENERATION.format(condition=passing.sql, bytes=2 * generation.dimension)
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
-    candidates = max(CANDIDATES, 4 * limit)
+    candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
     if not only.is_empty:
         matching = archive.scalar(
             f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
