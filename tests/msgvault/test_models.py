@@ -73,6 +73,7 @@ def test_the_right_model_is_found_by_what_it_gives(unknown: Path, blob: Path) ->
     assert vaultembed_json("embeddings", "verify", archive=unknown)["sound"]
 
 
+@pytest.mark.slow
 def test_another_model_of_the_same_dimension_is_refused_with_the_figure(
     tmp_path: Path, embed: Embed, archive: Path, blob: Path
 ) -> None:

@@ -63,6 +63,7 @@ def answer(text: str, *arguments: str | Path, archive: Path) -> tuple[int, str]:
     return process.wait(60), shown.decode()
 
 
+@pytest.mark.slow
 def test_a_backup_made_during_an_import_holds_whole_messages_and_can_be_searched(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
     box = mbox(tmp_path / "box", many(3000))

@@ -143,6 +143,7 @@ def test_what_is_logged_names_no_argument_and_no_mail(helper: Assistant, answeri
     assert answering.with_name("mcp.err").read_text() == ""
 
 
+@pytest.mark.slow
 def test_an_enormous_conversation_comes_in_bounded_parts(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
