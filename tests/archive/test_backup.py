@@ -22,7 +22,7 @@ from tests.kit.embedded import content, embedded_archive
 from tests.kit.processes import environment
 from vaultembed.archive.backup import Stopped, copy_archive, taking_place
 from vaultembed.archive.database import open_archive, open_archive_readonly, open_older_readonly
-from vaultembed.archive.restore import check_copy, restore_copy
+from vaultembed.archive.upkeep.restore import check_copy, restore_copy
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 
 COPY = """

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.kit.archives import add, new_message
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.deletion import delete_forever, delete_softly, undelete
-from vaultembed.archive.messages import replace_message
-from vaultembed.archive.pruning import collect_garbage
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
+from vaultembed.archive.generations.work import sweep
+from vaultembed.archive.mail.deletion import delete_forever, delete_softly, undelete
+from vaultembed.archive.mail.messages import replace_message
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.archive.scopes import EVERYTHING, Scope, write_scope
-from vaultembed.archive.work import sweep
+from vaultembed.archive.upkeep.pruning import collect_garbage
 
 DIMENSION = 8
 SCOPES = {1: EVERYTHING, 2: Scope(after=100, types=("email",)), 3: Scope(before=200, sources=(1,))}

@@ -6,13 +6,13 @@ from tests.kit.archives import add, check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.deletion import delete_forever, delete_softly, matching_ids, undelete
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.fulltext import phrase
-from vaultembed.archive.generations import coverage_of
-from vaultembed.archive.lexical import rank_by_words
-from vaultembed.archive.pruning import collect_garbage
-from vaultembed.archive.shrinking import shrink
+from vaultembed.archive.generations.records import coverage_of
+from vaultembed.archive.mail.deletion import delete_forever, delete_softly, matching_ids, undelete
+from vaultembed.archive.mail.fulltext import phrase
+from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.upkeep.pruning import collect_garbage
+from vaultembed.archive.upkeep.shrinking import shrink
 from vaultembed.message import Person
 
 SECRET = "xylophonequartz"  # noqa: S105

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.kit.archives import add, new_archive, new_message
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.lexical import rank_by_words
-from vaultembed.archive.messages import add_message
+from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.mail.messages import add_message
 from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
-from vaultembed.search.hybrid import by_words
 from vaultembed.search.query import parse_query
+from vaultembed.search.ranking import by_words
 
 
 def found(archive: Archive, query: str) -> list[int]:

@@ -16,11 +16,11 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.inspection.findings import Finding
-from vaultembed.archive.inspection.fixes import fix_findings
-from vaultembed.archive.inspection.inspect import inspect_archive
-from vaultembed.archive.pruning import prune_generation
-from vaultembed.archive.scopes import Scope
+from vaultembed.archive.doctor.findings import Finding
+from vaultembed.archive.doctor.fixes import fix_findings
+from vaultembed.archive.doctor.inspect import inspect_archive
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.upkeep.pruning import prune_generation
 from vaultembed.embeddings.build import Wanted
 
 
@@ -57,7 +57,7 @@ def meddle(path: Path, *statements: str, without: tuple[str, ...] = ()) -> None:
 
 
 def _make_again(path: Path, triggers: tuple[str, ...]) -> None:
-    from vaultembed.archive.inspection.stored import altered_objects
+    from vaultembed.archive.doctor.stored import altered_objects
 
     with open_archive(path) as archive:
         missing = {name: sql for _, name, sql in altered_objects(archive)}
@@ -82,7 +82,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run(archive, WordHashEmbedder(name, refused=["mushroom"]), wanted=wanted, max_failed=1)
         prune_generation(archive, 1)
         # as an import would
-        from vaultembed.archive.fulltext import refresh_stale
+        from vaultembed.archive.mail.fulltext import refresh_stale
 
         refresh_stale(archive)
     return path
@@ -394,7 +394,7 @@ def test_an_index_that_is_damaged_is_made_again(path: Path) -> None:
 
 
 def _altered(archive: Archive) -> list[tuple[str, str, str]]:
-    from vaultembed.archive.inspection.stored import altered_objects
+    from vaultembed.archive.doctor.stored import altered_objects
 
     return altered_objects(archive)
 

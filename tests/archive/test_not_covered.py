@@ -11,10 +11,10 @@ import pytest
 from tests.archive.test_query_plans import statements
 from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Generation, ModelRecord, create_generation
-from vaultembed.archive.scopes import EVERYTHING, Scope
-from vaultembed.archive.serving import NotCovered, not_covered
-from vaultembed.archive.work import retry_failed
+from vaultembed.archive.generations.coverage import NotCovered, not_covered
+from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope
+from vaultembed.archive.generations.work import retry_failed
 
 COUNT = 40
 RECENT = Scope(after=COUNT - 10)

@@ -8,18 +8,24 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
-from vaultembed.archive import vec_table
 from vaultembed.archive.database import Archive
-from vaultembed.archive.deletion import delete_softly
-from vaultembed.archive.generations import coverage_of, list_generations
-from vaultembed.archive.processes import this_process
-from vaultembed.archive.pruning import Collected, collect_garbage, find_prunable, prune_generation, remove_unused_texts
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.shrinking import scattered_bytes, shrink
-from vaultembed.archive.transitions import discard, restamp, rollback
+from vaultembed.archive.generations.records import coverage_of, list_generations
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import discard, restamp, rollback
+from vaultembed.archive.mail.deletion import delete_softly
+from vaultembed.archive.upkeep.pruning import (
+    Collected,
+    collect_garbage,
+    find_prunable,
+    prune_generation,
+    remove_unused_texts,
+)
+from vaultembed.archive.upkeep.shrinking import scattered_bytes, shrink
+from vaultembed.archive.vectors import coarse_table
 from vaultembed.embeddings.build import Wanted
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.failpoints import action_at
+from vaultembed.processes import this_process
 
 
 def two_generations(archive: Archive, count: int) -> None:
@@ -46,7 +52,7 @@ def test_pruning_removes_a_generation_and_leaves_the_other_as_it_was(archive: Ar
     assert prune_generation(archive, 1)
     assert left_of(archive, 1) == {}
     assert archive.scalar("SELECT count(*) FROM vectors") == 30
-    assert not vec_table.has_vec_table(archive, 1)
+    assert not coarse_table.has_vec_table(archive, 1)
     assert [(g.id, g.pruned_at is not None) for g in list_generations(archive)] == [(1, True), (2, False)]
     assert archive.scalar("SELECT count(*) FROM embed_runs WHERE generation_id = 1") == 1
     assert search(archive, "word7 body0", WordHashEmbedder("two")) == before
@@ -249,7 +255,7 @@ def grown(archive: Archive, rows: int) -> None:
                 "INSERT INTO vec_1(rowid, embedding) SELECT ?, vec_bit(?)",
                 (
                     chunk,
-                    vec_table.to_bits(archive.scalar("SELECT embedding FROM vectors WHERE chunk_id = ?", (chunk,))),
+                    coarse_table.to_bits(archive.scalar("SELECT embedding FROM vectors WHERE chunk_id = ?", (chunk,))),
                 ),
             )
 
@@ -265,11 +271,11 @@ def test_holes_of_the_coarse_index_are_closed_and_what_it_finds_is_the_same(arch
         for chunk in doomed:
             archive.db.execute("DELETE FROM chunks WHERE id = ?", (chunk,))
     collect_garbage(archive)
-    empty, slots = vec_table.holes(archive, 1)
+    empty, slots = coarse_table.holes(archive, 1)
     assert slots - empty == 1_800
     assert empty <= 2_048
     expected = archive.rows("SELECT chunk_id, embedding FROM vectors ORDER BY chunk_id")
-    assert shown(archive) == [(chunk, vec_table.to_bits(vector)) for chunk, vector in expected]
+    assert shown(archive) == [(chunk, coarse_table.to_bits(vector)) for chunk, vector in expected]
 
 
 def test_an_interrupted_closing_of_holes_lacks_no_row(archive: Archive) -> None:
@@ -283,21 +289,21 @@ def test_an_interrupted_closing_of_holes_lacks_no_row(archive: Archive) -> None:
                 archive.db.execute("DELETE FROM vec_1 WHERE rowid = ?", (chunk,))
             archive.db.execute("DELETE FROM vec_orphans")
     before = shown(archive)
-    slots = vec_table.holes(archive, 1)[1]
+    slots = coarse_table.holes(archive, 1)[1]
 
     def fail() -> None:
         raise KeyboardInterrupt
 
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt), action_at("prune.step", fail):
-            vec_table.close_holes(archive, 1)
+            coarse_table.close_holes(archive, 1)
         assert shown(archive) == before
     stops = iter([False])
-    vec_table.close_holes(archive, 1, lambda: next(stops, True))
+    coarse_table.close_holes(archive, 1, lambda: next(stops, True))
     assert shown(archive) == before
-    vec_table.close_holes(archive, 1)
+    coarse_table.close_holes(archive, 1)
     assert shown(archive) == before
-    assert vec_table.holes(archive, 1)[1] < slots
+    assert coarse_table.holes(archive, 1)[1] < slots
 
 
 def test_a_rebuilt_coarse_index_is_that_of_the_vectors(archive: Archive) -> None:
@@ -305,7 +311,7 @@ def test_a_rebuilt_coarse_index_is_that_of_the_vectors(archive: Archive) -> None
     run(archive)
     before = shown(archive)
     archive.db.execute("DROP TABLE vec_1")
-    assert vec_table.rebuild(archive, 1) == 40
+    assert coarse_table.rebuild(archive, 1) == 40
     assert shown(archive) == before
     check_invariants(archive.path)
 
@@ -321,7 +327,7 @@ def test_a_pruned_generation_gives_its_space_back_and_search_is_right_in_the_fil
     assert archive.path.stat().st_size == shrunk.bytes_after
     assert archive.db.pragma("freelist_count") == 0
     assert search(archive, "word7 body0", WordHashEmbedder("two")) == before
-    assert not vec_table.is_misplaced(archive, 2)
+    assert not coarse_table.is_misplaced(archive, 2)
     check_invariants(archive.path)
     again = shrink(archive)
     assert (again.rewritten, again.bytes_after) == (False, shrunk.bytes_after)

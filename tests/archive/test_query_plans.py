@@ -17,7 +17,10 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.coverage import rest_beside
+from vaultembed.archive.generations.leases import claim, list_workers, release
+from vaultembed.archive.generations.outcomes import list_failures
+from vaultembed.archive.generations.records import (
     count_chunks,
     coverage_of,
     generation_to_fill,
@@ -25,14 +28,11 @@ from vaultembed.archive.generations import (
     list_generations,
     recipe_mix,
 )
-from vaultembed.archive.leases import claim, list_workers, release
-from vaultembed.archive.outcomes import list_failures
-from vaultembed.archive.pruning import collect_garbage
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.serving import rest_beside
-from vaultembed.archive.transitions import restamp
-from vaultembed.archive.vectors import nearest_messages
-from vaultembed.archive.work import count_work, read_work, retry_failed, sweep, watermark_of, work_ids
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import restamp
+from vaultembed.archive.generations.work import count_work, read_work, retry_failed, sweep, watermark_of, work_ids
+from vaultembed.archive.upkeep.pruning import collect_garbage
+from vaultembed.archive.vectors.nearest import nearest_messages
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import new_worker
 

@@ -15,14 +15,14 @@ from tests.kit.embedded import at_version, content, embedded_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import environment
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, open_older
-from vaultembed.archive.fulltext import count_stale, refresh_stale
-from vaultembed.archive.inspection.inspect import inspect_archive
+from vaultembed.archive.doctor.inspect import inspect_archive
+from vaultembed.archive.generations.transitions import discard
 from vaultembed.archive.ledger import run_once
+from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.migrations import migrate_down, migrate_up, user_version
-from vaultembed.archive.pruning import prune_generation
-from vaultembed.archive.restore import check_copy
 from vaultembed.archive.schema_files import read_migrations, schema_dir
-from vaultembed.archive.transitions import discard
+from vaultembed.archive.upkeep.pruning import prune_generation
+from vaultembed.archive.upkeep.restore import check_copy
 from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
 
 

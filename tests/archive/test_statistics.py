@@ -10,7 +10,7 @@ import pytest
 from tests.archive.test_query_plans import statements
 from tests.kit.archives import add, new_archive
 from vaultembed.archive.database import Archive
-from vaultembed.archive.statistics import count_archive, count_sources, count_types
+from vaultembed.archive.mail.statistics import count_archive, count_sources, count_types
 
 SOURCES = 3
 

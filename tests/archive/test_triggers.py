@@ -10,8 +10,8 @@ import pytest
 
 from tests.kit.archives import add
 from vaultembed.archive.database import Archive
-from vaultembed.archive.fulltext import count_stale, refresh_stale
-from vaultembed.archive.lexical import rank_by_words
+from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
+from vaultembed.archive.mail.lexical import rank_by_words
 from vaultembed.search.query import parse_query
 
 

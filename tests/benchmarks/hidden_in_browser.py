@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from resiliparse.parse.html import ElementNode, HTMLTree, NodeType
 
-from vaultembed.text.hidden import drop_hidden
+from vaultembed.text.html.visibility import drop_hidden
 
 DIFFERENT = 25
 """Of 255 in a colour: less is not seen."""

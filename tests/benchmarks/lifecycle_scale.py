@@ -22,8 +22,9 @@ import numpy as np
 
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.fulltext import refresh_stale
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.leases import Worker, claim, release
+from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, commit_batch, list_failures
+from vaultembed.archive.generations.records import (
     Generation,
     ModelRecord,
     coverage_of,
@@ -31,14 +32,13 @@ from vaultembed.archive.generations import (
     generation_with_id,
     list_generations,
 )
-from vaultembed.archive.leases import Worker, claim, release
-from vaultembed.archive.outcomes import ChunkRow, MessageOutcome, commit_batch, list_failures
-from vaultembed.archive.pruning import collect_garbage, prune_generation
-from vaultembed.archive.runs import RunCounts, start_run
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.transitions import activate, discard
-from vaultembed.archive.vectors import to_bits, to_rows
-from vaultembed.archive.work import sweep, watermark_of, work_ids
+from vaultembed.archive.generations.runs import RunCounts, start_run
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import activate, discard
+from vaultembed.archive.generations.work import sweep, watermark_of, work_ids
+from vaultembed.archive.mail.fulltext import refresh_stale
+from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation
+from vaultembed.archive.vectors.nearest import to_bits, to_rows
 from vaultembed.embeddings.build import build, choose_generation
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.worker import new_worker

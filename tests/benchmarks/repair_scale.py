@@ -22,7 +22,7 @@ from tests.fixtures.encoding.make_first_half import SPOKEN
 from tests.kit.archives import new_message
 from tests.kit.garble import misread
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.messages import add_message
+from vaultembed.archive.mail.messages import add_message
 from vaultembed.service.repair_runs import undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 

@@ -17,12 +17,12 @@ import llama_cpp
 import numpy as np
 
 from vaultembed.archive.database import open_archive_readonly
-from vaultembed.archive.work import read_work
-from vaultembed.embeddings.adopted import SAME_MEDIAN, SAME_TENTH
+from vaultembed.archive.generations.work import read_work
 from vaultembed.models.open import open_in_process, resolve_model
+from vaultembed.msgvault.comparing import SAME_MEDIAN, SAME_TENTH
 from vaultembed.sample import sample_path
 from vaultembed.service.importing import import_mail
-from vaultembed.text.prepare import prepare_text
+from vaultembed.text.embeddable.prepare import prepare_text
 
 TYPES = {
     "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,

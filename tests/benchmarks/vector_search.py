@@ -23,9 +23,9 @@ import numpy as np
 
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import ModelRecord, create_generation, generation_with_id
-from vaultembed.archive.kept_bits import KeptBits
-from vaultembed.archive.vectors import nearest_messages, to_bits, to_rows
+from vaultembed.archive.generations.records import ModelRecord, create_generation, generation_with_id
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.archive.vectors.nearest import nearest_messages, to_bits, to_rows
 
 DIMENSION: Final = 384
 CLUSTERS: Final = 2_000

@@ -20,7 +20,7 @@ from tests.kit.pages import DOCS, json_blocks, shell_lines, vaultembed_commands
 from vaultembed.cli.app import app
 from vaultembed.models.model_file import ModelFile
 from vaultembed.sample import sample_path
-from vaultembed.service.mcp_places import Client, Machine, config_path
+from vaultembed.service.mcp_clients import Client, Machine, config_path
 
 CLIENTS: tuple[Client, ...] = get_args(Client)
 PAGES = {client: DOCS / "mcp" / f"{client}.md" for client in CLIENTS}

@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.backstop import WINDOW, Backstop, is_due
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.backstop import WINDOW, Backstop, is_due
 
 
 def fill_windows(archive: Archive, windows: int) -> None:

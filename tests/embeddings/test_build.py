@@ -9,16 +9,16 @@ from tests.kit.archives import add, check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.outcomes import list_failures
+from vaultembed.archive.generations.records import (
     Coverage,
     coverage_of,
     create_generation,
     generation_in_state,
     list_generations,
 )
-from vaultembed.archive.outcomes import list_failures
-from vaultembed.archive.runs import RunCounts
-from vaultembed.archive.work import watermark_of, work_ids
+from vaultembed.archive.generations.runs import RunCounts
+from vaultembed.archive.generations.work import watermark_of, work_ids
 from vaultembed.errors import BusyError, IncompleteError, ModelError
 from vaultembed.models.protocol import Embedded, Role
 

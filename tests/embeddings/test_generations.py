@@ -10,14 +10,14 @@ from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.records import (
     coverage_of,
     generation_in_state,
     generation_with_id,
     list_generations,
 )
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.transitions import activate, discard, restamp, retire, rollback
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.verify import verify_generation
 from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, UsageError, VaultembedError
@@ -276,7 +276,7 @@ def test_chunks_of_another_size_are_another_generation(archive: Archive) -> None
 
 
 def test_a_newer_preparation_tops_up_the_same_generation_and_the_mix_is_shown(archive: Archive) -> None:
-    from vaultembed.archive.generations import recipe_mix
+    from vaultembed.archive.generations.records import recipe_mix
 
     fill(archive, 3)
     run(archive)

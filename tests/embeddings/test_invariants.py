@@ -21,13 +21,13 @@ from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import vaultembed
 from tests.kit.truth import check_surfaced
-from vaultembed.archive import transitions
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import coverage_of
-from vaultembed.archive.leases import claim
+from vaultembed.archive.generations import transitions
+from vaultembed.archive.generations.leases import claim
+from vaultembed.archive.generations.records import coverage_of
+from vaultembed.archive.generations.work import work_ids
 from vaultembed.archive.ledger import run_once
-from vaultembed.archive.vectors import to_bits
-from vaultembed.archive.work import work_ids
+from vaultembed.archive.vectors.nearest import to_bits
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.resilient import PROBE, embed_texts
 from vaultembed.embeddings.worker import Limits, new_worker

@@ -9,14 +9,23 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive import leases
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import coverage_of
-from vaultembed.archive.leases import GIVE_UP_AFTER, Worker, advance, any_alive, claim, held_by, list_workers, release
-from vaultembed.archive.outcomes import list_failures
-from vaultembed.archive.processes import Process, is_gone, this_process
-from vaultembed.archive.work import watermark_of
+from vaultembed.archive.generations import leases
+from vaultembed.archive.generations.leases import (
+    GIVE_UP_AFTER,
+    Worker,
+    advance,
+    any_alive,
+    claim,
+    held_by,
+    list_workers,
+    release,
+)
+from vaultembed.archive.generations.outcomes import list_failures
+from vaultembed.archive.generations.records import coverage_of
+from vaultembed.archive.generations.work import watermark_of
 from vaultembed.embeddings.worker import new_worker
+from vaultembed.processes import Process, is_gone, this_process
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def test_this_process_is_not_gone_and_another_with_its_number_is() -> None:
 
 def test_a_process_that_died_is_gone_before_its_parent_has_noticed() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    from vaultembed.archive.processes import _started_at
+    from vaultembed.processes import _started_at
 
     alive = replace(this_process(), pid=process.pid, started_at=_started_at(process.pid) or "")
     assert not is_gone(alive)

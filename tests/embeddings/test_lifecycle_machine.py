@@ -23,14 +23,15 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import misread
 from tests.kit.scale import scaled
 from tests.kit.truth import check_surfaced
-from vaultembed.archive import pruning, transitions
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import coverage_of, list_generations
-from vaultembed.archive.inspection.inspect import inspect_archive
-from vaultembed.archive.messages import add_message
-from vaultembed.archive.runs import RunCounts
-from vaultembed.archive.scopes import EVERYTHING, Scope
-from vaultembed.embeddings import prepared, worker
+from vaultembed.archive.doctor.inspect import inspect_archive
+from vaultembed.archive.generations import transitions
+from vaultembed.archive.generations.records import coverage_of, list_generations
+from vaultembed.archive.generations.runs import RunCounts
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope
+from vaultembed.archive.mail.messages import add_message
+from vaultembed.archive.upkeep import pruning
+from vaultembed.embeddings import ahead, worker
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import ModelError, UsageError, VaultembedError
@@ -100,7 +101,7 @@ class Gen:
 def make_batches_small(patch: pytest.MonkeyPatch) -> None:
     """So that a handful of messages makes several of everything."""
     patch.setattr(worker, "BATCH_MESSAGES", 2)
-    patch.setattr(prepared, "LEASE_MESSAGES", 3)
+    patch.setattr(ahead, "LEASE_MESSAGES", 3)
     patch.setattr(transitions, "_RESTAMP_BATCH", 3)
     patch.setattr(pruning, "_BATCH", 3)
 

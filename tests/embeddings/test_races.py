@@ -16,7 +16,7 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.truth import check_surfaced, surfaced
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.failpoints import action_at
 
 Edit = Callable[[apsw.Connection, int], None]

@@ -6,8 +6,8 @@ from tests.kit.archives import add, check_invariants
 from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import coverage_of, list_generations
-from vaultembed.archive.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.archive.generations.records import coverage_of, list_generations
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
 from vaultembed.embeddings.build import Wanted
 from vaultembed.errors import UsageError
 

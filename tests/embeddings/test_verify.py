@@ -13,7 +13,7 @@ from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import generation_with_id
+from vaultembed.archive.generations.records import generation_with_id
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.verify import Verified, verify_generation
 from vaultembed.errors import DamageError, ModelError

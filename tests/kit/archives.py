@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.messages import NewMessage, add_message
+from vaultembed.archive.mail.messages import NewMessage, add_message
 from vaultembed.message import ParsedMessage, Person, Recipient
 
 ADA = Person("ada@example.org", "Ada")

@@ -8,9 +8,9 @@ from tests.kit.archives import add
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import generation_in_state
-from vaultembed.archive.runs import RunCounts
-from vaultembed.archive.vectors import nearest_messages
+from vaultembed.archive.generations.records import generation_in_state
+from vaultembed.archive.generations.runs import RunCounts
+from vaultembed.archive.vectors.nearest import nearest_messages
 from vaultembed.embeddings.build import Built, Options, Wanted, build, choose_generation
 from vaultembed.models.protocol import Embedder
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaultembed.text.mime import parse_message
+from vaultembed.text.mime.mime import parse_message
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "encoding"
 HALVES = ("first_half", "second_half")

@@ -9,8 +9,8 @@ import numpy as np
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import count_chunks, coverage_of, generation_in_state, list_generations
-from vaultembed.archive.vectors import nearest_messages
+from vaultembed.archive.generations.records import count_chunks, coverage_of, generation_in_state, list_generations
+from vaultembed.archive.vectors.nearest import nearest_messages
 
 CHUNKS = (
     "SELECT generation_id, message_id, chunk_index, char_start, char_end, text_hash FROM chunks"

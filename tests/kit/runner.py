@@ -29,14 +29,15 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.faulty_vfs import Disk, FaultyVFS
 from tests.kit.processes import environment
 from vaultembed import failpoints
-from vaultembed.archive import leases, pruning
 from vaultembed.archive.database import open_archive
-from vaultembed.embeddings import prepared
+from vaultembed.archive.generations import leases
+from vaultembed.archive.upkeep import pruning
+from vaultembed.embeddings import ahead
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import VaultembedError
 from vaultembed.models.protocol import Embedded, Role
-from vaultembed.service import msgvault_reading
+from vaultembed.msgvault import batches
 from vaultembed.service.generations import activate_generation, discard_generation, roll_back
 from vaultembed.service.importing import import_mail
 
@@ -96,13 +97,13 @@ def prune(archive: Path) -> None:
 def act(given: argparse.Namespace) -> None:
     archive: Path = given.archive
     if given.batch:
-        prepared.BATCH_CHUNKS = given.batch
-        msgvault_reading.BATCH_MESSAGES = given.batch
+        ahead.BATCH_CHUNKS = given.batch
+        batches.BATCH_MESSAGES = given.batch
     if given.lease:
-        prepared.LEASE_MESSAGES = given.lease
+        ahead.LEASE_MESSAGES = given.lease
     if given.expires:
         leases.EXPIRES_SECONDS = given.expires
-        prepared.HEARTBEAT_SECONDS = given.expires / 5
+        ahead.HEARTBEAT_SECONDS = given.expires / 5
     if given.failpoint:
         os.environ[failpoints.VARIABLE] = given.failpoint
     if given.statement:

@@ -7,10 +7,10 @@ import numpy as np
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import generation_with_id
-from vaultembed.archive.vectors import nearest_messages
-from vaultembed.archive.work import read_work
-from vaultembed.text.prepare import prepare_text
+from vaultembed.archive.generations.records import generation_with_id
+from vaultembed.archive.generations.work import read_work
+from vaultembed.archive.vectors.nearest import nearest_messages
+from vaultembed.text.embeddable.prepare import prepare_text
 
 
 def surfaced(archive: Archive, generation_id: int) -> dict[int, bool]:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from vaultembed.deadline import Limit, limited
 from vaultembed.errors import TimedOutError
-from vaultembed.limits import Limit, limited
 from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.host import ChildEmbedder
 from vaultembed.models.model_file import ModelFile

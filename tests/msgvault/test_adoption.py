@@ -33,13 +33,13 @@ from tests.msgvault.cast import (
     write_cast,
 )
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.scopes import source_id_of_path
+from vaultembed.archive.generations.scopes import source_id_of_path
 from vaultembed.errors import UsageError
 from vaultembed.service.doctor import examine
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.generations import embeddings_status
+from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
-from vaultembed.service.msgvault_plan import plan_import
 from vaultembed.service.result import Result
 from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message

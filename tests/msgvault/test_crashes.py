@@ -16,7 +16,7 @@ from tests.kit.processes import vaultembed, vaultembed_process
 from tests.kit.runner import Runners
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.service import msgvault_reading
+from vaultembed.msgvault import batches
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -201,7 +201,7 @@ def test_stopped_by_a_person_it_goes_on(tmp_path: Path, pair: Pair, runners: Run
     archive = tmp_path / "a.db"
     asked = iter(range(1_000))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(msgvault_reading, "BATCH_MESSAGES", 7)
+        patch.setattr(batches, "BATCH_MESSAGES", 7)
         done = import_mail(archive, [pair.folder], should_stop=lambda: next(asked) > 4)
     assert (done.exit_code, done.data.interrupted) == (130, True)
     assert not any("For search by meaning" in note for note in done.notes)

@@ -17,8 +17,8 @@ from tests.kit.scale import scaled
 from tests.msgvault.cast import CAST, CHAT, LONG, NEW, PLAIN, embedded
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.errors import UsageError, VaultembedError
+from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
-from vaultembed.service.msgvault_plan import plan_import
 from vaultembed.service.result import Result
 
 pytestmark = pytest.mark.slow

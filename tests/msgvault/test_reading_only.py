@@ -14,11 +14,11 @@ from tests.kit.archives import check_invariants
 from tests.kit.msgvault import ACTIVE, SHAPES, Embed, Pair, Shape, mail, write_pair
 from tests.msgvault.cast import CAST
 from vaultembed.archive.database import open_archive_readonly
-from vaultembed.archive.msgvault.files import find_archive, open_foreign, open_pair
 from vaultembed.errors import BusyError, StorageError
 from vaultembed.failpoints import action_at
+from vaultembed.msgvault.files import find_archive, open_foreign, open_pair
+from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import import_mail
-from vaultembed.service.msgvault_plan import plan_import
 
 Cast = Callable[..., Pair]
 

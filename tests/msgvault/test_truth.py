@@ -14,15 +14,15 @@ from tests.kit.archives import check_invariants
 from tests.kit.msgvault import ACTIVE, Embed, Mail, Pair, mail, mime, write_pair
 from tests.msgvault.cast import CAST, DELETED, TOPICS
 from tests.msgvault.test_adoption import here, stamped, states, with_outcome
-from vaultembed.archive import adoption
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.pruning import prune_generation
+from vaultembed.archive.upkeep.pruning import prune_generation
 from vaultembed.errors import UsageError
 from vaultembed.failpoints import action_at
+from vaultembed.msgvault import adoption
 from vaultembed.service.deletion import delete_messages, select_messages, undelete_messages
 from vaultembed.service.embedding import build_embeddings
+from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
-from vaultembed.service.msgvault_plan import plan_import
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 from vaultembed.service.result import Result
 from vaultembed.service.searching import search_archive
@@ -356,7 +356,7 @@ def test_taking_over_is_of_one_space_only(tmp_path: Path, cast_of: Cast, archive
     import_mail(archive, [cast_of("v2", model="nomic-embed-text").folder])
     build_embeddings(archive, request_default())
     with open_archive(archive) as opened:
-        from vaultembed.archive.generations import generation_with_id
+        from vaultembed.archive.generations.records import generation_with_id
 
         with pytest.raises(ValueError, match="different spaces"):
             adoption.take_over(opened, generation_with_id(opened, 1), generation_with_id(opened, 2))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fixtures import make_sample_mailbox
 from vaultembed.sample import DEMO_QUERIES, DemoQuery, sample_path
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 TWICE = "<553BE04E.7010203@poczta.example.org>"
 LONG = "<20030311111620.GA1302@heatherbank.example.org>"

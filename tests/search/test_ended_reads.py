@@ -14,11 +14,11 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import generation_with_id
-from vaultembed.archive.kept_bits import KeptBits
-from vaultembed.archive.vectors import nearest_messages
+from vaultembed.archive.generations.records import generation_with_id
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.archive.vectors.nearest import nearest_messages
+from vaultembed.deadline import Limit, limited
 from vaultembed.errors import TimedOutError
-from vaultembed.limits import Limit, limited
 
 QUERY = np.ones(DIMENSION, np.float32)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vaultembed.search.hybrid import Hit, Signal, fuse
+from vaultembed.search.ranking import Hit, Signal, fuse
 
 
 def text(*ids: int) -> list[Hit]:

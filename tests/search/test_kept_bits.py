@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from tests.kit.scale import scaled
-from vaultembed.archive import generations, kept_bits, vec_table
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.generations import count_chunks, generation_with_id, list_generations
-from vaultembed.archive.kept_bits import KeptBits
-from vaultembed.archive.pruning import collect_garbage, find_prunable, prune_generation
-from vaultembed.archive.vec_table import close_holes, rebuild
-from vaultembed.archive.vectors import to_bits
+from vaultembed.archive.generations import records
+from vaultembed.archive.generations.records import count_chunks, generation_with_id, list_generations
+from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation
+from vaultembed.archive.vectors import coarse_in_memory, coarse_table
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.archive.vectors.coarse_table import close_holes, rebuild
+from vaultembed.archive.vectors.nearest import to_bits
 
 BLOCK = 8
 
@@ -76,9 +77,9 @@ def make_blocks_small(patch: pytest.MonkeyPatch) -> None:
     def small(generation_id: int, dimension: int) -> str:
         return f"CREATE VIRTUAL TABLE vec_{generation_id} USING vec0(embedding bit[{dimension}], chunk_size={BLOCK})"
 
-    patch.setattr(generations, "vec_table_sql", small)
-    patch.setattr(vec_table, "vec_table_sql", small)
-    patch.setattr(kept_bits, "_TILE", 2 * BLOCK)
+    patch.setattr(records, "vec_table_sql", small)
+    patch.setattr(coarse_table, "vec_table_sql", small)
+    patch.setattr(coarse_in_memory, "_TILE", 2 * BLOCK)
 
 
 @pytest.fixture

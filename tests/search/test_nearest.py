@@ -11,10 +11,10 @@ import pytest
 from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import Generation, ModelRecord, create_generation, generation_with_id
-from vaultembed.archive.kept_bits import KeptBits
-from vaultembed.archive.serving import not_covered, rest_beside
-from vaultembed.archive.vectors import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
+from vaultembed.archive.generations.coverage import not_covered, rest_beside
+from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation, generation_with_id
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.archive.vectors.nearest import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
 from vaultembed.errors import NotReadyError
 
 DIMENSION = 64

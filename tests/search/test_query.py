@@ -8,9 +8,9 @@ import pytest
 from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
-from vaultembed.search.hybrid import by_telling_words, by_words
 from vaultembed.search.query import parse_query, plain_query
 from vaultembed.search.query_vector import embed_query
+from vaultembed.search.ranking import by_telling_words, by_words
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.kit.faulty_vfs import run_faulty
 from tests.kit.mail import many, mbox
 from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.restore import check_copy
+from vaultembed.archive.upkeep.restore import check_copy
 from vaultembed.errors import UsageError
 from vaultembed.failpoints import action_at
 from vaultembed.service.backup import back_up, migration_notes

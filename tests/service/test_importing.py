@@ -10,7 +10,7 @@ import pytest
 from tests.kit.mail import mail, maildir, many, mbox
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
-from vaultembed.service.import_run import ImportCounts
+from vaultembed.importing.paths import ImportCounts
 from vaultembed.service.importing import import_mail
 from vaultembed.service.showing import raw_message, show_message
 from vaultembed.sources.mbox import _Window

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.kit.archives import add, new_archive
-from vaultembed.archive.aggregation import Grouping
 from vaultembed.archive.database import open_archive
-from vaultembed.archive.listing import Order
-from vaultembed.search.conditions import Filters
+from vaultembed.archive.mail.grouping import Grouping
+from vaultembed.archive.mail.listing import Order
+from vaultembed.search.filters import Filters
 from vaultembed.service.listing import count_by, list_messages, read_message
 
 DATES = [300, None, 100, 300, None, 200]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vaultembed.service.mcp_places import Client, Machine, config_path
+from vaultembed.service.mcp_clients import Client, Machine, config_path
 
 HOME = Path("/home/ada")
 

@@ -15,11 +15,11 @@ from tests.kit.archives import add, check_invariants, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.generations import Generation, generation_in_state
-from vaultembed.archive.transitions import activate, discard, restamp, rollback
+from vaultembed.archive.generations.records import Generation, generation_in_state
+from vaultembed.archive.generations.transitions import activate, discard, restamp, rollback
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.worker import Limits
-from vaultembed.search.hybrid import Mode
+from vaultembed.search.ranking import Mode
 from vaultembed.service.searching import SearchView, search_archive
 
 pytestmark = pytest.mark.slow

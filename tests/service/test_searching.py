@@ -10,10 +10,10 @@ from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations import Generation, coverage_of, generation_in_state
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.transitions import activate, retire
-from vaultembed.archive.vectors import EXACT_CHUNKS
+from vaultembed.archive.generations.records import Generation, coverage_of, generation_in_state
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import activate, retire
+from vaultembed.archive.vectors.nearest import EXACT_CHUNKS
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import ModelError, NotReadyError

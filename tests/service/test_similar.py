@@ -10,11 +10,11 @@ from tests.kit.archives import add, new_archive
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import open_archive
-from vaultembed.archive.kept_bits import KeptBits
+from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NoGenerationError, NotEmbeddedError
-from vaultembed.search.conditions import Filters
+from vaultembed.search.filters import Filters
 from vaultembed.service.similar import similar_messages
 
 BODIES = ["red boat harbour", "green boat harbour", "tax form letter", "tax letter again", "red harbour wall"]

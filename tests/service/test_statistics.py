@@ -14,15 +14,14 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.inspection.counting import Counted, count_coverage
-from vaultembed.archive.scopes import Scope
-from vaultembed.archive.transitions import activate
+from vaultembed.archive.doctor.counting import Counted, count_coverage
+from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.generations.transitions import activate
+from vaultembed.deadline import Limit, limited
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
-from vaultembed.limits import Limit, limited
 from vaultembed.service.result import plain
-from vaultembed.service.statistics import archive_statistics
-from vaultembed.service.vector_statistics import VectorSearchView
+from vaultembed.service.statistics import VectorSearchView, archive_statistics
 
 NEW = Wanted(model_named=True)
 

@@ -13,14 +13,14 @@ import pytest
 from tests.kit.archives import new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.generations import Generation, generation_in_state
+from vaultembed.archive.generations.records import Generation, generation_in_state
+from vaultembed.deadline import Limit, limited
 from vaultembed.errors import ModelError, TimedOutError
-from vaultembed.limits import Limit, limited
 from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child
 from vaultembed.models.protocol import Embedded, Embedder, Role
-from vaultembed.serving.embedders import KeptEmbedders
+from vaultembed.serving.model_pool import KeptEmbedders
 
 PATIENCE = 30.0
 

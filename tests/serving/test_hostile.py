@@ -20,7 +20,7 @@ from tests.kit.assistant import Assistant, RefusedError, assistant
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed
 from vaultembed.archive.database import open_archive
-from vaultembed.serving.arguments import (
+from vaultembed.serving.mcp.arguments import (
     AggregateArguments,
     ListArguments,
     MessageArguments,

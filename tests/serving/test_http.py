@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.assistant import assistant_over_http, http_server
 from tests.kit.processes import vaultembed_process
-from vaultembed.serving.http import HttpSettings, _listen
+from vaultembed.serving.mcp.http import HttpSettings, _listen
 
 WORD = "t0ken-of-more-than-32-characters-0123456789"
 EVERYWHERE = "0.0.0.0"  # noqa: S104

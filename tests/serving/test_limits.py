@@ -26,11 +26,11 @@ from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_ov
 from tests.kit.processes import COMMAND, environment
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.database import explained_errors, open_archive, open_archive_readonly
-from vaultembed.archive.statistics import count_archive
+from vaultembed.archive.mail.statistics import count_archive
+from vaultembed.deadline import Limit, limited
 from vaultembed.errors import TimedOutError
-from vaultembed.limits import Limit, limited
-from vaultembed.serving.calls import Calls
-from vaultembed.serving.server import SEARCHES_AT_ONCE
+from vaultembed.serving.mcp.server import SEARCHES_AT_ONCE
+from vaultembed.serving.time_limited import Calls
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -332,8 +332,8 @@ def test_what_a_call_raises_in_the_moment_in_which_it_is_cancelled_is_not_logged
 _FAILING_TASK = """
 import asyncio, gc, sys
 from pathlib import Path
-from vaultembed.serving.embedders import KeptEmbedders
-from vaultembed.serving.server import make_server
+from vaultembed.serving.model_pool import KeptEmbedders
+from vaultembed.serving.mcp.server import make_server
 
 make_server(Path("none.db"), KeptEmbedders())
 

@@ -10,7 +10,7 @@ from vaultembed.message import RawMessage
 from vaultembed.sources import SourceFile, Unreadable, read_mbox
 from vaultembed.sources.base import MESSAGE_LIMIT
 from vaultembed.sources.eml import read_eml_file
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 MAIL = b"From: joe@example.org\r\nSubject: hi\r\n\r\nhello\r\n"
 FROM = b"From joe@example.org Mon Feb 13 12:00:05 2012\r\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vaultembed.message import RawMessage
 from vaultembed.sources import MboxEntry, SourceFile, Unreadable, read_mbox
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 FROM = b"From joe@example.org Mon Feb 13 12:00:05 2012\n"
 PIPERMAIL = b"From joe at example.org  Mon Feb 13 12:00:05 2012\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.chunking import Chunk, chunk_text, chunking_tag
+from vaultembed.text.embeddable.chunking import Chunk, chunk_text, chunking_tag
 
 
 class WordTokenizer:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.colours import BLACK, WHITE, attribute_colour, contrast, css_colour
-from vaultembed.text.css import TooMuchError, parse_sheet, parse_style
-from vaultembed.text.html import html_to_text
-from vaultembed.text.properties import is_wanted
+from vaultembed.text.html.colours import BLACK, WHITE, attribute_colour, contrast, css_colour
+from vaultembed.text.html.shorthands import is_wanted
+from vaultembed.text.html.stylesheets import TooMuchError, parse_sheet, parse_style
+from vaultembed.text.html.to_text import html_to_text
 
 
 def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.html import html_to_text
+from vaultembed.text.html.to_text import html_to_text
 
 
 def test_blocks_break_lines_and_links_keep_their_text() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.identity import content_hash, normalise_message_id
+from vaultembed.text.mime.identity import content_hash, normalise_message_id
 
 MAIL = (
     b"Message-ID: <1@example.org>\nDate: Mon, 2 Jul 2012 10:48:29 +0900\nFrom: Ann <ann@example.org>\n"

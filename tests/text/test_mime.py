@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaultembed.message import ParsedMessage, Person
-from vaultembed.text.mime import parse_message
+from vaultembed.text.mime.mime import parse_message
 
 
 def mail(*fields: str, body: str | bytes = "") -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.passages import best_passage
+from vaultembed.search.passages import best_passage
 
 FILLER = "Nothing of note happens in this sentence at all. " * 20
 TEXT = f"{FILLER}One harbour here. {FILLER}The boat left the Harbour of Málaga at dawn. {FILLER}Another boat."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.prepare import PREPARE_VERSION, base_subject, prepare_tag, prepare_text
+from vaultembed.text.embeddable.prepare import PREPARE_VERSION, base_subject, prepare_tag, prepare_text
 
 OWN = "The boat leaves at seven from the old harbour."
 THEIRS = "Which harbour do you mean, and when?"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vaultembed.text.identity import content_hash
-from vaultembed.text.mime import parse_message
-from vaultembed.text.prepare import prepare_text
+from vaultembed.text.embeddable.prepare import prepare_text
+from vaultembed.text.mime.identity import content_hash
+from vaultembed.text.mime.mime import parse_message
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.kit.encoding_set import clean, garbled
 from tests.kit.garble import misread
 from tests.kit.scale import scaled
-from vaultembed.text.doubt import Doubt, Kind, doubt_of
-from vaultembed.text.mojibake import undo
-from vaultembed.text.repair import repair
+from vaultembed.text.garbled.mojibake import undo
+from vaultembed.text.garbled.repair import repair
+from vaultembed.text.garbled.suspicion import Doubt, Kind, doubt_of
 
 GARBLED = garbled()
 CLEAN = clean()

@@ -12,8 +12,8 @@ import apsw
 
 from vaultembed.archive.migrations import migrate_up, user_version
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import DamageError
-from vaultembed.limits import at_most, interruptible
 
 SECONDS: Final = 10.0
 """A whole check of a large file takes minutes, and somebody is waiting for an error message."""

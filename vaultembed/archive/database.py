@@ -16,6 +16,7 @@ from vaultembed.archive.damage import check_coarse_indexes, damage_behind
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.deadline import at_most, current_limit, interruptible
 from vaultembed.errors import (
     ArchiveMissingError,
     ArchiveOutdatedError,
@@ -25,7 +26,6 @@ from vaultembed.errors import (
     UsageError,
     VaultembedError,
 )
-from vaultembed.limits import at_most, current_limit, interruptible
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
@@ -229,7 +229,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             migrated = migrate_with_backup(db, path, migrations)
             archive = Archive(path, db, writable=True)
             archive.migrated = migrated
-            from vaultembed.archive.adoption import steps  # which imports this module
+            from vaultembed.msgvault.adoption import steps  # which imports this module
 
             archive.steps_taken = run_steps(archive, (steps,))
             yield archive

@@ -9,12 +9,11 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.cli.confirming import confirmed
-from vaultembed.cli.output import Stop, finish, stopping
+from vaultembed.cli.output import Stop, confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, duration, size
+from vaultembed.cli.wording import count, duration, size
 from vaultembed.failpoints import failpoint
-from vaultembed.paths import full_path
+from vaultembed.paths import archive_path, full_path
 from vaultembed.service.backup import (
     BackupView,
     CheckView,
@@ -28,7 +27,6 @@ from vaultembed.service.backup import (
     would_replace,
 )
 from vaultembed.service.migration import MigrationView, migrate, plan_migration
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

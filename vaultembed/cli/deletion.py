@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.cli.confirming import confirmed
-from vaultembed.cli.output import finish, stopping
+from vaultembed.cli.output import confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, safe_line
+from vaultembed.cli.wording import count, safe_line
 from vaultembed.errors import UsageError
+from vaultembed.paths import archive_path
 from vaultembed.service.deletion import (
     DeletedView,
     DeletionView,
@@ -23,7 +23,6 @@ from vaultembed.service.deletion import (
     select_messages,
     undelete_messages,
 )
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

@@ -11,7 +11,7 @@ import typer
 from vaultembed.cli.models import PullDisplay
 from vaultembed.cli.output import finish
 from vaultembed.cli.searching import headline
-from vaultembed.cli.words import duration, safe_line, style
+from vaultembed.cli.wording import duration, safe_line, style
 from vaultembed.service.demo import DemoSearch, DemoView, run_demo
 from vaultembed.service.embedding import BuildView
 from vaultembed.service.importing import Imported

@@ -8,12 +8,12 @@ from typing import Final, NoReturn
 
 import typer
 
-from vaultembed.archive.inspection.findings import Finding, Severity
+from vaultembed.archive.doctor.findings import Finding, Severity
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import safe
+from vaultembed.cli.wording import safe
+from vaultembed.paths import archive_path
 from vaultembed.service.doctor import DoctorView, examine
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 _WORDS: Final[dict[Severity, str]] = {"damage": "Damage", "wrong": "Wrong", "model": "Model", "leftover": "Left over"}

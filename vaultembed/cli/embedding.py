@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.archive.runs import RunCounts
+from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, coverage, duration, size
+from vaultembed.cli.wording import count, coverage, duration, size
 from vaultembed.embeddings.build import Plan
+from vaultembed.paths import archive_path
 from vaultembed.service.embedding import BuildRequest, BuildView, build_embeddings
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

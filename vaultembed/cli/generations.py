@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.cli.confirming import confirmed
-from vaultembed.cli.output import finish
+from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, coverage, safe_line
+from vaultembed.cli.wording import count, coverage, safe_line
+from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
     AdoptedFrom,
     ChangeView,
@@ -28,7 +28,6 @@ from vaultembed.service.generations import (
     roll_back,
     verify_embeddings,
 )
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

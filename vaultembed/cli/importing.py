@@ -10,14 +10,14 @@ import typer
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, duration, safe
-from vaultembed.service.adopting import CompareView
-from vaultembed.service.import_run import ImportProgress
+from vaultembed.cli.wording import count, duration, safe
+from vaultembed.importing.paths import ImportProgress
+from vaultembed.importing.writing import Raw
+from vaultembed.msgvault.binding import CompareView
+from vaultembed.msgvault.views import AdoptedView, MsgvaultView
+from vaultembed.paths import archive_path
+from vaultembed.service.import_plan import ImportPlan, plan_import
 from vaultembed.service.importing import Imported, import_mail
-from vaultembed.service.message_writing import Raw
-from vaultembed.service.msgvault_plan import ImportPlan, plan_import
-from vaultembed.service.msgvault_view import AdoptedView, MsgvaultView
-from vaultembed.service.places import archive_path
 from vaultembed.service.result import Result
 
 

@@ -9,9 +9,8 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.service.mcp_clients import ClientView, configure_client
-from vaultembed.service.mcp_places import Client
-from vaultembed.service.places import archive_path
+from vaultembed.paths import archive_path
+from vaultembed.service.mcp_clients import Client, ClientView, configure_client
 
 
 def run(client: Client, archive: Path | None, write: bool, as_json: bool) -> NoReturn:

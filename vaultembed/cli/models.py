@@ -9,7 +9,7 @@ import typer
 
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import size, style
+from vaultembed.cli.wording import size, style
 from vaultembed.service.models import ModelsView, ModelView, PullStep, list_models, model_info, pull
 from vaultembed.service.result import Result
 

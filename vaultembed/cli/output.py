@@ -12,10 +12,10 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from vaultembed.cli.words import safe
+from vaultembed.cli.wording import safe
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
-from vaultembed.text.untrusted import escaped_json
+from vaultembed.text.display import escaped_json
 
 T = TypeVar("T")
 
@@ -97,3 +97,22 @@ def stopping() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Return if the person agrees, or said --yes beforehand.
+
+    Raises:
+        UsageError: they do not, or there is nobody to ask.
+    """
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(f"nobody is there to answer: {question}", "To agree beforehand: --yes")
+    try:
+        agrees = typer.confirm(question, default=False, err=True)
+    except typer.Abort:  # Ctrl-C, or the end of input
+        typer.echo("\nNothing was changed.", err=True)
+        raise typer.Exit(130) from None
+    if not agrees:
+        raise UsageError("nothing was changed", None)

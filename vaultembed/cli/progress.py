@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from vaultembed.cli.words import duration
+from vaultembed.cli.wording import duration
 
 _LINE_EVERY: Final = 10.0
 

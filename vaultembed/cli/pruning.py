@@ -7,11 +7,10 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.cli.confirming import confirmed
-from vaultembed.cli.output import finish, stopping
+from vaultembed.cli.output import confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, size
-from vaultembed.service.places import archive_path
+from vaultembed.cli.wording import count, size
+from vaultembed.paths import archive_path
 from vaultembed.service.pruning import PruneView, plan_prune, prune_embeddings
 from vaultembed.service.result import Result
 

@@ -7,11 +7,11 @@ from typing import Final, NoReturn
 
 import typer
 
-from vaultembed.archive.stored_texts import FIELDS, Field
+from vaultembed.archive.mail.stored_texts import FIELDS, Field
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.words import count, safe
-from vaultembed.service.places import archive_path
+from vaultembed.cli.wording import count, safe
+from vaultembed.paths import archive_path
 from vaultembed.service.repair_runs import RunsView, UndoView, repair_runs, undo_repair
 from vaultembed.service.repairing import (
     ChangeLine,

@@ -10,9 +10,9 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import safe_line, style
-from vaultembed.search.hybrid import Mode
-from vaultembed.service.places import archive_path
+from vaultembed.cli.wording import safe_line, style
+from vaultembed.paths import archive_path
+from vaultembed.search.ranking import Mode
 from vaultembed.service.searching import Found, SearchView, search_archive
 
 

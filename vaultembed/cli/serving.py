@@ -12,20 +12,19 @@ import typer
 
 from vaultembed.cli.output import told_errors
 from vaultembed.errors import NotReadyError
-from vaultembed.paths import full_path
+from vaultembed.paths import archive_path, full_path
 from vaultembed.service.mcp_clients import missing_package
-from vaultembed.service.places import archive_path
 
 if TYPE_CHECKING:
-    from vaultembed.serving.embedders import KeptEmbedders
+    from vaultembed.serving.model_pool import KeptEmbedders
 
 
 def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
-        from vaultembed.serving.calls import CALL_SECONDS
-        from vaultembed.serving.server import make_server
+        from vaultembed.serving.mcp.server import make_server
+        from vaultembed.serving.time_limited import CALL_SECONDS
 
         if sys.stdin is not None and sys.stdin.isatty():
             typer.echo(
@@ -52,9 +51,9 @@ def run_http(
     with told_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
-        from vaultembed.serving.calls import CALL_SECONDS
-        from vaultembed.serving.http import HttpSettings, serve_http
-        from vaultembed.serving.server import make_server
+        from vaultembed.serving.mcp.http import HttpSettings, serve_http
+        from vaultembed.serving.mcp.server import make_server
+        from vaultembed.serving.time_limited import CALL_SECONDS
 
         token = None if token_file is None else full_path(token_file)
         settings = HttpSettings(host, port, remote, token, tuple(names), time_limit or CALL_SECONDS)
@@ -70,7 +69,7 @@ def _warmed(path: Path) -> KeptEmbedders:
     """
     if (hint := missing_package()) is not None:
         raise NotReadyError("the MCP server needs the package mcp, which is not installed", hint)
-    from vaultembed.serving.embedders import KeptEmbedders
+    from vaultembed.serving.model_pool import KeptEmbedders
 
     embedders = KeptEmbedders()
     embedders.warm(path)

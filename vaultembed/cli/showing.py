@@ -9,9 +9,9 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, safe, safe_line, size, style
+from vaultembed.cli.wording import count, safe, safe_line, size, style
 from vaultembed.errors import VaultembedError
-from vaultembed.service.places import archive_path
+from vaultembed.paths import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
 
 

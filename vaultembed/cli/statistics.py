@@ -8,15 +8,18 @@ from typing import Final, NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.words import count, coverage, duration, safe_line, size
-from vaultembed.service.coverage import CoverageView
-from vaultembed.service.places import archive_path
-from vaultembed.service.statistics import SourceView, StatsView, TotalsView, archive_statistics
-from vaultembed.service.vector_statistics import (
+from vaultembed.cli.wording import count, coverage, duration, safe_line, size
+from vaultembed.paths import archive_path
+from vaultembed.service.result import CoverageView
+from vaultembed.service.statistics import (
     ActiveGenerationView,
     BuildingGenerationView,
     LastBuildView,
+    SourceView,
+    StatsView,
+    TotalsView,
     VectorSearchView,
+    archive_statistics,
 )
 
 _ENDED: Final = {

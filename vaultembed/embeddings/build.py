@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.backstop import Backstop, is_due
 from vaultembed.archive.database import Archive
-from vaultembed.archive.fulltext import refresh_stale
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.backstop import Backstop, is_due
+from vaultembed.archive.generations.records import (
     Coverage,
     Generation,
     ModelRecord,
@@ -24,14 +23,14 @@ from vaultembed.archive.generations import (
     set_model_path,
     set_recipe,
 )
-from vaultembed.archive.runs import RunCounts, end_run, start_run
-from vaultembed.archive.scopes import EVERYTHING, Scope
-from vaultembed.archive.transitions import activate, reopen, restamp
-from vaultembed.archive.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
-from vaultembed.embeddings.canary import check_canary, make_canary
-from vaultembed.embeddings.prepared import prepare_message
+from vaultembed.archive.generations.runs import RunCounts, end_run, start_run
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope
+from vaultembed.archive.generations.transitions import activate, reopen, restamp
+from vaultembed.archive.generations.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
+from vaultembed.archive.mail.fulltext import refresh_stale
+from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Recipe, recipe_for
-from vaultembed.embeddings.resilient import check_model, embed_texts
+from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
 from vaultembed.embeddings.verify import Verified, verify_generation
 from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits, new_worker
 from vaultembed.errors import DamageError, ModelError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.errors import UsageError
-from vaultembed.text.chunking import chunking_tag
-from vaultembed.text.prepare import prepare_tag
+from vaultembed.text.embeddable.chunking import chunking_tag
+from vaultembed.text.embeddable.prepare import prepare_tag
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,14 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Coverage, Generation, coverage_of
-from vaultembed.archive.vectors import is_well_formed
-from vaultembed.archive.verifying import (
+from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
+from vaultembed.archive.generations.verifying import (
     count_unsound,
     read_sample,
     vectors_of_generation,
 )
-from vaultembed.embeddings.canary import LEAST_COSINE
-from vaultembed.embeddings.resilient import embed_texts
+from vaultembed.archive.vectors.nearest import is_well_formed
+from vaultembed.embeddings.resilient import LEAST_COSINE, embed_texts
 from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32

@@ -12,20 +12,20 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.backstop import Backstop
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import Generation
-from vaultembed.archive.leases import Worker, any_alive, release
-from vaultembed.archive.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
-from vaultembed.archive.processes import this_process
-from vaultembed.archive.runs import RunCounts, RunOutcome
-from vaultembed.archive.vectors import to_bits, to_rows
-from vaultembed.archive.work import watermark_of, work_ids
-from vaultembed.embeddings.prepared import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
+from vaultembed.archive.generations.backstop import Backstop
+from vaultembed.archive.generations.leases import Worker, any_alive, release
+from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
+from vaultembed.archive.generations.records import Generation
+from vaultembed.archive.generations.runs import RunCounts, RunOutcome
+from vaultembed.archive.generations.work import watermark_of, work_ids
+from vaultembed.archive.vectors.nearest import to_bits, to_rows
+from vaultembed.embeddings.ahead import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
 from vaultembed.embeddings.recipe import Recipe
 from vaultembed.embeddings.resilient import embed_texts
 from vaultembed.failpoints import failpoint
 from vaultembed.models.protocol import Embedder
+from vaultembed.processes import this_process
 
 _IDLE_SECONDS: Final = 0.05
 """So long the model may wait for a batch before what is embedded is written meanwhile."""

@@ -14,8 +14,8 @@ from typing import Final
 
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import file_sha256
-from vaultembed.models.python_process import python_command
 from vaultembed.models.registry import HubSource, RegistryModel, WheelSource
+from vaultembed.processes import python_command
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
+from vaultembed.deadline import check_limit, current_limit
 from vaultembed.errors import ModelError, TimedOutError
-from vaultembed.limits import check_limit, current_limit
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.frames import Kind, pack_model, pack_texts, read_frame, unpack_embedded, write_frame
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.protocol import Embedded, ModelFacts, Role
-from vaultembed.models.python_process import python_command
 from vaultembed.models.vocabulary import Vocabulary, open_vocabulary
+from vaultembed.processes import python_command
 
 _PATIENCE: Final = 10.0
 """Seconds that a child is given to end by itself once its input has: it may be in the middle of a batch."""

@@ -9,10 +9,10 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.fulltext import phrase
-from vaultembed.archive.lexical import telling_words
+from vaultembed.archive.mail.fulltext import phrase
+from vaultembed.archive.mail.lexical import telling_words
 from vaultembed.errors import QueryError
-from vaultembed.search.conditions import FIELDS, all_of, condition
+from vaultembed.search.filters import FIELDS, all_of, condition
 
 _TOKEN: Final = re.compile(r'(?:(?P<field>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 _MOST_WORDS: Final = 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaultembed.text.chunking import chunk_text
+from vaultembed.text.embeddable.chunking import chunk_text
 
 if TYPE_CHECKING:
     from vaultembed.models.protocol import Embedder, Vectors

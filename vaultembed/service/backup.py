@@ -10,11 +10,10 @@ from typing import Literal
 
 from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place, copy_archive
 from vaultembed.archive.database import Archive, open_older_readonly
-from vaultembed.archive.restore import check_copy, has_archive, restore_copy
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
 from vaultembed.errors import UsageError
-from vaultembed.service.dates import iso
-from vaultembed.service.result import Result
+from vaultembed.service.result import Result, iso
 
 
 @dataclass(frozen=True, slots=True)

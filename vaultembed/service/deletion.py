@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.deletion import (
+from vaultembed.archive.generations.records import coverage_of, generation_to_fill
+from vaultembed.archive.mail.deletion import (
     Doomed,
     count_deleted,
     delete_forever,
@@ -19,13 +20,11 @@ from vaultembed.archive.deletion import (
     read_doomed,
     undelete,
 )
-from vaultembed.archive.fulltext import count_stale, phrase, refresh_stale
-from vaultembed.archive.generations import coverage_of, generation_to_fill
+from vaultembed.archive.mail.fulltext import count_stale, phrase, refresh_stale
 from vaultembed.errors import UsageError
 from vaultembed.search.query import parse_query
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.dates import iso
-from vaultembed.service.result import Result
+from vaultembed.service.result import Result, iso
 
 SHOWN: Final = 5
 _HELD: Final = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import open_archive_readonly
-from vaultembed.archive.generations import generation_to_fill
-from vaultembed.archive.space import bytes_per_message_byte, bytes_to_embed
+from vaultembed.archive.generations.records import generation_to_fill
+from vaultembed.archive.upkeep.space import bytes_per_message_byte, bytes_to_embed
 from vaultembed.errors import DiskFullError, VaultembedError
 
 _LOG_BYTES: Final = 16_000_000

@@ -9,15 +9,14 @@ from typing import Final
 
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.generations import list_generations
-from vaultembed.archive.inspection.counting import count_coverage
-from vaultembed.archive.inspection.findings import RESTORE, Finding, OnStep
-from vaultembed.archive.inspection.fixes import fix_findings
-from vaultembed.archive.inspection.inspect import inspect_archive
+from vaultembed.archive.doctor.counting import count_coverage
+from vaultembed.archive.doctor.findings import RESTORE, Finding, OnStep
+from vaultembed.archive.doctor.fixes import fix_findings
+from vaultembed.archive.doctor.inspect import inspect_archive
+from vaultembed.archive.generations.records import list_generations
 from vaultembed.errors import DamageError, ModelError
-from vaultembed.service.coverage import CoverageView, coverage_view
-from vaultembed.service.model_of import resolve_model_of
-from vaultembed.service.result import Result
+from vaultembed.search.model_of import resolve_model_of
+from vaultembed.service.result import CoverageView, Result, coverage_view
 
 _MOST_ROUNDS: Final = 3
 """A repair may bring to light what it repaired leaves behind: rows of the coarse index of chunks that were deleted."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive, require_archive
-from vaultembed.archive.generations import coverage_of, generation_to_fill, generation_with_id
-from vaultembed.archive.pruning import collect_garbage
-from vaultembed.archive.runs import RunCounts, counts_of_runs
-from vaultembed.archive.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.archive.generations.records import coverage_of, generation_to_fill, generation_with_id
+from vaultembed.archive.generations.runs import RunCounts, counts_of_runs
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.embeddings.build import Built, Options, Plan, Wanted, build, choose_generation
+from vaultembed.embeddings.helpers import Helpers
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
-from vaultembed.service.adopting import bind_or_refuse, resolve_for
+from vaultembed.msgvault.binding import bind_or_refuse, resolve_for
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.build_helpers import Helpers
 from vaultembed.service.disk_space import needed_by_build, space_needed_hint
 from vaultembed.service.generations import GenerationView, generation_view
 from vaultembed.service.result import Result

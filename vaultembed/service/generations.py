@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.adoption import find_adopted
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.generations import (
+from vaultembed.archive.generations.leases import list_workers
+from vaultembed.archive.generations.outcomes import Failure, list_failures
+from vaultembed.archive.generations.records import (
     Generation,
     count_chunks,
     coverage_of,
@@ -18,14 +19,11 @@ from vaultembed.archive.generations import (
     list_generations,
     recipe_mix,
 )
-from vaultembed.archive.leases import list_workers
-from vaultembed.archive.outcomes import Failure, list_failures
-from vaultembed.archive.transitions import activate, discard, restamp, retire, rollback
+from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
 from vaultembed.errors import DamageError, IncompleteError, NotReadyError
+from vaultembed.msgvault.adoption import find_adopted
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.coverage import CoverageView, coverage_view
-from vaultembed.service.dates import iso
-from vaultembed.service.result import Result
+from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +345,7 @@ def verify_embeddings(
         ModelError: its model is not here, to embed a sample again.
     """
     from vaultembed.embeddings.verify import verify_generation
-    from vaultembed.service.model_of import open_model_of
+    from vaultembed.search.model_of import open_model_of
 
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         archive.load_vec()

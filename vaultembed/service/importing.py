@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive
-from vaultembed.archive.fulltext import refresh_stale
-from vaultembed.archive.generations import Coverage, Generation, coverage_of, generation_to_fill
-from vaultembed.archive.msgvault.files import ForeignDamageError, find_archive, is_vectors
+from vaultembed.archive.generations.records import Coverage, Generation, coverage_of, generation_to_fill
+from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
-from vaultembed.search.serving import model_unknown
-from vaultembed.service.adopting import CompareView, bind_what_is_here, unchecked_generations
+from vaultembed.importing.paths import ImportCounts, ImportProgress, PathImport
+from vaultembed.importing.size import size_of_files, total_size
+from vaultembed.importing.writing import Raw
+from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecked_generations
+from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
+from vaultembed.msgvault.moving_in import MsgvaultImport, MsgvaultPaths, find_vectors
+from vaultembed.msgvault.views import MsgvaultView
+from vaultembed.search.answering import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
-from vaultembed.service.import_run import ImportCounts, ImportProgress, PathImport
-from vaultembed.service.message_writing import Raw
-from vaultembed.service.msgvault_import import MsgvaultImport, MsgvaultPaths, find_vectors
-from vaultembed.service.msgvault_view import MsgvaultView
 from vaultembed.service.result import Result
-from vaultembed.service.total_size import size_of_files, total_size
 
 
 @dataclass(frozen=True, slots=True)

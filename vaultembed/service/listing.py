@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.aggregation import Group, Grouping, count_groups, count_matching
 from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.listing import (
+from vaultembed.archive.mail.grouping import Group, Grouping, count_groups, count_matching
+from vaultembed.archive.mail.listing import (
     Order,
     Position,
     count_conversation,
@@ -16,7 +16,7 @@ from vaultembed.archive.listing import (
     read_body_part,
     read_facts,
 )
-from vaultembed.archive.reading import (
+from vaultembed.archive.mail.reading import (
     AttachmentRow,
     PlaceRow,
     RecipientRow,
@@ -28,9 +28,8 @@ from vaultembed.archive.reading import (
     read_summary,
 )
 from vaultembed.errors import MessageMissingError
-from vaultembed.search.conditions import Filters
-from vaultembed.service.dates import iso
-from vaultembed.service.result import Result
+from vaultembed.search.filters import Filters
+from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
 
 _WHERE_IDS_ARE = "Ids are shown by: vaultembed search QUERY"

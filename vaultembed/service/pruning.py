@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.generations import count_chunks, list_generations
-from vaultembed.archive.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
-from vaultembed.archive.shrinking import SCATTERED, Shrunk, shrink
-from vaultembed.archive.space import BYTES_PER_CHUNK
-from vaultembed.archive.vec_table import close_holes, has_vec_table
+from vaultembed.archive.generations.records import count_chunks, list_generations
+from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
+from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, shrink
+from vaultembed.archive.upkeep.space import BYTES_PER_CHUNK
+from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table
 from vaultembed.service.result import Result
 
 _TOLERATED: Final = 0.1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.generations import Generation, list_generations
-from vaultembed.archive.serving import speaks_for
+from vaultembed.archive.generations.coverage import speaks_for
+from vaultembed.archive.generations.records import Generation, list_generations
 from vaultembed.errors import IndexBuildingError, NoGenerationError, NotReadyError
-from vaultembed.search.serving import Serving, find_serving, model_unknown
+from vaultembed.search.answering import Serving, find_serving, model_unknown
 
 
 def why_silent(archive: Archive, serving: Serving | None) -> NotReadyError | None:

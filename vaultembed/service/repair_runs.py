@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive, open_archive_readonly, require_archive
-from vaultembed.archive.generations import coverage_of, generation_to_fill
-from vaultembed.archive.repairs import list_runs, repairs_of_run, undo_changes
-from vaultembed.archive.stored_texts import Change, read_embedded_texts
+from vaultembed.archive.generations.records import coverage_of, generation_to_fill
+from vaultembed.archive.mail.repairs import list_runs, repairs_of_run, undo_changes
+from vaultembed.archive.mail.stored_texts import Change, read_embedded_texts
 from vaultembed.errors import UsageError
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.dates import iso
 from vaultembed.service.repairing import BATCH, after_changes, is_embedded_alike
-from vaultembed.service.result import Result
-from vaultembed.text.prepare import base_subject
+from vaultembed.service.result import Result, iso
+from vaultembed.text.embeddable.prepare import base_subject
 
 
 @dataclass(frozen=True, slots=True)

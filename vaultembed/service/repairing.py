@@ -12,11 +12,11 @@ from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations import generation_to_fill
-from vaultembed.archive.reading import read_raw
-from vaultembed.archive.repairs import apply_changes, end_repair, start_repair, was_undone
-from vaultembed.archive.scopes import source_id_of_path
-from vaultembed.archive.stored_texts import (
+from vaultembed.archive.generations.records import generation_to_fill
+from vaultembed.archive.generations.scopes import source_id_of_path
+from vaultembed.archive.mail.reading import read_raw
+from vaultembed.archive.mail.repairs import apply_changes, end_repair, start_repair, was_undone
+from vaultembed.archive.mail.stored_texts import (
     Change,
     Field,
     Place,
@@ -32,11 +32,11 @@ from vaultembed.archive.stored_texts import (
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result
-from vaultembed.text.doubt import Doubt, Kind, doubt_of
-from vaultembed.text.mime import parse_message
-from vaultembed.text.prepare import base_subject, prepare_text
-from vaultembed.text.repair import Repaired, repair
-from vaultembed.text.snippet import snippet
+from vaultembed.text.embeddable.prepare import base_subject, prepare_text
+from vaultembed.text.garbled.repair import Repaired, repair
+from vaultembed.text.garbled.suspicion import Doubt, Kind, doubt_of
+from vaultembed.text.mime.mime import parse_message
+from vaultembed.text.mime.snippet import snippet
 
 BATCH: Final = 200
 """Messages of one transaction."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from vaultembed.archive.generations.records import Coverage
 from vaultembed.errors import DiskFullError, VaultembedError
 
 ENVELOPE_VERSION: Final = 1
@@ -74,3 +76,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageView:
+    """`live = embedded + blank + failed + missing`."""
+
+    live: int
+    embedded: int
+    blank: int
+    failed: int
+    missing: int
+
+
+def coverage_view(coverage: Coverage) -> CoverageView:
+    return CoverageView(coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing)
+
+
+def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:
+    """Unix seconds as ISO 8601 with the given offset from UTC; None stays None."""
+    if seconds is None:
+        return None
+    zone = timezone(timedelta(minutes=zone_minutes)) if zone_minutes else UTC
+    return datetime.fromtimestamp(seconds, zone).isoformat()

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
-from vaultembed.archive.fulltext import count_stale
-from vaultembed.archive.generations import Generation, coverage_of
-from vaultembed.archive.reading import Summary, read_body, read_summary
-from vaultembed.archive.serving import read_embedded_chunk
+from vaultembed.archive.generations.coverage import read_embedded_chunk
+from vaultembed.archive.generations.records import Generation, coverage_of
+from vaultembed.archive.mail.fulltext import count_stale
+from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
-from vaultembed.search.conditions import Filters, all_of
-from vaultembed.search.hybrid import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
+from vaultembed.search.answering import Answering, Opener, answer, find_serving, open_model_of
+from vaultembed.search.filters import Filters, all_of
+from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.serving import Answering, Opener, answer, find_serving, open_model_of
-from vaultembed.service.coverage import CoverageView, coverage_view
-from vaultembed.service.dates import iso
+from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
 from vaultembed.service.readiness import why_silent
-from vaultembed.service.result import Result
-from vaultembed.text.passages import best_passage
+from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy
-    from vaultembed.archive.kept_bits import KeptBits
+    from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 
 _NO_SUBJECT: Final = "Subject: \n\n"
 """As msgvault begins the text of a chat message."""
@@ -243,7 +241,7 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
 
 def _still_there(archive: Archive, chunk_id: int) -> str | None:
     """The text of a chunk; None where the stored text no longer has it at its place."""
-    from vaultembed.embeddings.prepared import text_hash
+    from vaultembed.embeddings.ahead import text_hash
 
     found = read_embedded_chunk(archive, chunk_id)
     if found is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
-from vaultembed.archive.reading import (
+from vaultembed.archive.mail.reading import (
     AttachmentRow,
     PlaceRow,
     ProblemRow,
@@ -18,8 +18,7 @@ from vaultembed.archive.reading import (
     read_raw,
 )
 from vaultembed.errors import MessageMissingError, VaultembedError
-from vaultembed.service.dates import iso
-from vaultembed.service.result import Result
+from vaultembed.service.result import Result, iso
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
-from vaultembed.archive.generations import Generation
-from vaultembed.archive.outcomes import outcome_of
-from vaultembed.archive.reading import read_summary
+from vaultembed.archive.generations.outcomes import outcome_of
+from vaultembed.archive.generations.records import Generation
+from vaultembed.archive.mail.reading import read_summary
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
-from vaultembed.search.conditions import Filters
-from vaultembed.search.hybrid import by_voices, fuse
+from vaultembed.search.answering import Serving, find_serving, voices_like
+from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
-from vaultembed.search.serving import Serving, find_serving
-from vaultembed.search.similar import voices_like
+from vaultembed.search.ranking import by_voices, fuse
 from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result
 from vaultembed.service.searching import NO_FILTERS, Found, found_view
 
 if TYPE_CHECKING:
-    from vaultembed.archive.kept_bits import KeptBits
+    from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""MCP over stdio and HTTP: as thin as the command line. The package `mcp` is imported here alone."""
+"""Servers over the service functions. What every one of them needs stands here; each has a package of its own."""

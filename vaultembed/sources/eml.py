@@ -8,7 +8,7 @@ from pathlib import Path
 from vaultembed.message import RawMessage
 from vaultembed.sources.base import MESSAGE_LIMIT, SourceFile, Unreadable, describe_os_error, printable
 from vaultembed.sources.envelope import open_envelope
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 
 def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:

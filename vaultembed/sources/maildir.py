@@ -16,7 +16,7 @@ from vaultembed.message import Flag, RawMessage
 from vaultembed.sources.base import SourceFile, Unreadable, describe_os_error, printable
 from vaultembed.sources.eml import read_message_bytes
 from vaultembed.sources.envelope import open_envelope
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 MESSAGE_DIRS: Final = ("cur", "new")
 

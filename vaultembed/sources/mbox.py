@@ -44,7 +44,7 @@ from vaultembed.sources.sniff import (
     names_usual_field,
     skip_blank,
 )
-from vaultembed.text.identity import content_hash
+from vaultembed.text.mime.identity import content_hash
 
 BUFFER_SIZE: Final = 1024 * 1024
 

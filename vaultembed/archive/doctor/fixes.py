@@ -1,0 +1,357 @@
+"""Repairs what is derived, each kind in transactions of its own, and never deletes a message.
+
+What is wrong is looked up again under the transaction: others may have written since it was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import apsw
+
+from vaultembed.archive.backup import Stopped
+from vaultembed.archive.database import Archive
+from vaultembed.archive.doctor.derived import (
+    MEMBERS_MISSING,
+    MEMBERS_TOO_MANY,
+    STRAYS,
+    TEXT_GONE,
+    TEXT_MISSING,
+    all_generations,
+    count_generation,
+    count_live,
+    dead_leases,
+    vec_tables,
+    whole_generations,
+)
+from vaultembed.archive.doctor.findings import Finding, OnStep
+from vaultembed.archive.doctor.stored import altered_objects
+from vaultembed.archive.doctor.vectors import bad_vectors
+from vaultembed.archive.mail.fulltext import refresh_stale
+from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
+from vaultembed.archive.vectors.coarse_table import rebuild
+
+_BATCH: Final = 500
+_PARTS: Final = ("info", "chunks", "rowids", "vector_chunks00")
+"""Tables that a vec0 table with one column consists of."""
+
+
+def fix_findings(
+    archive: Archive,
+    findings: Iterable[Finding],
+    on_step: OnStep = lambda _what, _done, _total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Repair what can be; returns sentences that say what was done, or could not be. Needs `load_vec_unchecked`.
+
+    Raises:
+        Stopped: `should_stop` said so, between two repairs; those before it stand.
+    """
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.fix is not None:
+            kinds.setdefault(finding.kind, []).append(finding)
+    done: list[str] = []
+    for wanted, repair in _REPAIRS:
+        found = [finding for kind in wanted for finding in kinds.get(kind, [])]
+        if not found:
+            continue
+        if should_stop():
+            raise Stopped
+        on_step(f"repairing {found[0].what}", 0, 0)
+        try:
+            done += repair(archive, found)
+        except (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, ValueError) as error:
+            done.append(f"Not repaired: {found[0].what} ({error})")
+    return done
+
+
+def _states(archive: Archive, _found: list[Finding]) -> list[str]:
+    done = []
+    for state, otherwise in (("active", "retired"), ("building", "discarded")):
+        with archive.transaction():
+            ids = [
+                row[0]
+                for row in archive.rows(
+                    "SELECT id FROM generations NOT INDEXED WHERE state = ? ORDER BY coalesce(activated_at, 0), id",
+                    (state,),
+                )
+            ]
+            for generation_id in ids[:-1]:
+                archive.db.execute(
+                    "UPDATE generations SET state = ?, retired_at = unixepoch() WHERE id = ?",
+                    (otherwise, generation_id),
+                )
+                done.append(f"Generation {generation_id} is {otherwise} now; generation {ids[-1]} stays {state}")
+            if len(ids) > 1:
+                archive.db.execute("UPDATE embed_watermark SET watermark_id = 0, restamp_after = 0")
+    return done
+
+
+def _schema(archive: Archive, _found: list[Finding]) -> list[str]:
+    done = []
+    # tables are another matter; of the rest those first that others may stand on
+    order = {"view": 0, "index": 1, "trigger": 2}
+    objects = [(kind, name, sql) for kind, name, sql in altered_objects(archive) if kind in order]
+    for kind, name, sql in sorted(objects, key=lambda item: order[item[0]]):
+        with archive.transaction():
+            archive.db.execute(f"DROP {kind} IF EXISTS {name}")
+            archive.db.execute(sql)
+        done.append(f"Made the {kind} {name} again")
+    return done
+
+
+def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for finding in found:
+        name = (finding.fix or "").removeprefix("REINDEX ")
+        with archive.transaction():
+            archive.db.execute(f'REINDEX "{name}"')
+        done.append(f"Made the index {name} again from its table")
+    return done
+
+
+def _strays(archive: Archive, _found: list[Finding]) -> list[str]:
+    done = []
+    for table, column, parent, key, _ in STRAYS:
+        with archive.transaction():
+            archive.db.execute(
+                f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = {table}.{column})"
+            )
+            removed = archive.db.changes()
+        if removed:
+            done.append(f"Deleted {removed:,} rows of {table} whose {parent} were gone")
+    return done
+
+
+def _vectors(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for generation_id, dimension in _of(archive, found):
+        messages = sorted({row[0] for row in bad_vectors(archive, generation_id, dimension, lambda _a, _b, _c: None)})
+        _forget(archive, generation_id, messages)
+        if messages:
+            done.append(
+                f"{len(messages):,} messages of generation {generation_id} with bad vectors are to be embedded again"
+            )
+    return done
+
+
+def _outcomes(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for generation_id, _ in _of(archive, found):
+        messages = [
+            row[0]
+            for row in archive.rows(
+                "SELECT o.message_id FROM embed_outcomes o WHERE o.generation_id = ?1 AND o.outcome = 'embedded'"
+                " AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = ?1 AND c.message_id = o.message_id)"
+                " UNION SELECT c.message_id FROM chunks c WHERE c.generation_id = ?1"
+                " AND (NOT EXISTS (SELECT 1 FROM vectors v WHERE v.chunk_id = c.id)"
+                " OR NOT EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = ?1"
+                " AND o.message_id = c.message_id AND o.outcome = 'embedded'))",
+                (generation_id,),
+            )
+        ]
+        _forget(archive, generation_id, messages)
+        if messages:
+            what = "messages whose outcome, chunks and vectors did not agree are to be embedded again"
+            done.append(f"{len(messages):,} {what} in generation {generation_id}")
+    return done
+
+
+def _forget(archive: Archive, generation_id: int, message_ids: list[int]) -> None:
+    """Take the chunks and what became of messages out; a blank or failed outcome may stay, it needs no chunks."""
+    for start in range(0, len(message_ids), _BATCH):
+        with archive.transaction():
+            for message_id in message_ids[start : start + _BATCH]:
+                key = (generation_id, message_id)
+                archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
+                archive.db.execute(
+                    "DELETE FROM embed_outcomes WHERE generation_id = ? AND message_id = ? AND outcome = 'embedded'",
+                    key,
+                )
+
+
+def _stamps(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.db.execute(
+            "UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL AND NOT EXISTS (SELECT 1 FROM"
+            " embed_outcomes o JOIN generations g ON g.id = o.generation_id WHERE o.generation_id = messages.embed_gen"
+            " AND o.message_id = messages.id AND o.content_rev = messages.content_rev)"
+        )
+        cleared = archive.db.changes()
+        archive.db.execute("UPDATE embed_watermark SET watermark_id = 0")
+    return [f"Cleared {cleared:,} stamps that stood for nothing"]
+
+
+def _scopes(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for generation_id, _ in _of(archive, found):
+        with archive.transaction():
+            key = (generation_id,)
+            archive.db.execute(
+                f"DELETE FROM scope_members WHERE generation_id = ?1 AND message_id IN ({MEMBERS_TOO_MANY})", key
+            )
+            changed = archive.db.changes()
+            missing = archive.rows(MEMBERS_MISSING, key)
+            for (message_id,) in missing:
+                archive.db.execute("INSERT INTO scope_members VALUES (?, ?)", (generation_id, message_id))
+        done.append(
+            f"Found the members of the scope of generation {generation_id} again: {changed + len(missing):,} changed"
+        )
+    return done
+
+
+def _counters(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.db.execute("DELETE FROM live_count")
+        archive.db.execute("INSERT INTO live_count VALUES (1, ?)", (count_live(archive),))
+        for generation in whole_generations(archive):
+            archive.db.execute("DELETE FROM embed_coverage WHERE generation_id = ?", (generation.id,))
+            archive.db.execute(
+                "INSERT INTO embed_coverage(generation_id, is_scoped, live, embedded, blank, failed, chunks)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (generation.id, *count_generation(archive, generation.id)),
+            )
+    return ["Counted the counters again"]
+
+
+def _watermark(archive: Archive, _found: list[Finding]) -> list[str]:
+    archive.db.execute("UPDATE embed_watermark SET watermark_id = 0")
+    return ["Set the watermark to 0: the next build looks at every message"]
+
+
+def _coarse(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for generation_id, _ in _of(archive, found):
+        try:
+            _make_droppable(archive, generation_id)
+            rows = rebuild(archive, generation_id)
+        except (apsw.CorruptError, apsw.SQLError) as error:
+            done.append(f"Not repaired: the coarse index of generation {generation_id} ({error})")
+        else:
+            done.append(f"Made the coarse index of generation {generation_id} again from {rows:,} vectors")
+    return done
+
+
+def _make_droppable(archive: Archive, generation_id: int) -> None:
+    """sqlite-vec drops a table with all of its parts or not at all; and makes none where a part is left of one."""
+    name = f"vec_{generation_id}"
+    present = {row[0] for row in archive.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    with archive.transaction():
+        for part in (f"{name}_{suffix}" for suffix in _PARTS):
+            if name in present and part not in present:
+                archive.db.execute(f"CREATE TABLE {part}(unused)")
+            elif name not in present and part in present:
+                archive.db.execute(f"DROP TABLE {part}")
+
+
+def _orphans_alive(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.db.execute(
+            "DELETE FROM vec_orphans WHERE EXISTS (SELECT 1 FROM chunks c WHERE c.id = vec_orphans.chunk_id"
+            " AND c.generation_id = vec_orphans.generation_id)"
+        )
+        return [f"Struck {archive.db.changes():,} notes of chunks as gone that are there"]
+
+
+def _orphans(archive: Archive, _found: list[Finding]) -> list[str]:
+    removed = 0
+    while True:
+        with archive.transaction():
+            step = remove_orphans(archive, _BATCH)
+        if not step:
+            return [f"Deleted {removed:,} rows of coarse indexes whose chunks were gone"]
+        removed += step
+
+
+def _deleted(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.db.execute(
+            "INSERT INTO deleted_with_remains SELECT m.id FROM messages m INDEXED BY messages_deleted"
+            " WHERE m.deleted_at IS NOT NULL AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = m.id)"
+            " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = m.id)) ON CONFLICT DO NOTHING"
+        )
+    collected = collect_garbage(archive)
+    return [f"Collected {collected.vectors:,} vectors of {collected.messages:,} deleted messages"]
+
+
+def _pruning(archive: Archive, found: list[Finding]) -> list[str]:
+    done = []
+    for finding in found:
+        if finding.generation is not None:
+            prune_generation(archive, finding.generation)
+            done.append(f"Finished the pruning of generation {finding.generation}")
+    return done
+
+
+def _unknown_tables(archive: Archive, _found: list[Finding]) -> list[str]:
+    done = []
+    with archive.transaction():
+        for generation_id in sorted(vec_tables(archive) - {generation.id for generation in all_generations(archive)}):
+            archive.db.execute(f"DROP TABLE vec_{generation_id}")
+            done.append(f"Dropped vec_{generation_id}, which no generation owned")
+    return done
+
+
+def _leases(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        dead = dead_leases(archive)
+        for lease in dead:
+            # counted as a takeover would: of a range that kills its workers it must be known
+            archive.db.execute("UPDATE embed_leases SET owner = NULL, attempts = attempts + 1 WHERE id = ?", lease)
+    return [f"Freed {len(dead):,} leases of workers that were gone"]
+
+
+def _new_text_index(archive: Archive, _found: list[Finding]) -> list[str]:
+    sql = str(archive.scalar("SELECT sql FROM sqlite_schema WHERE name = 'messages_fts'"))
+    with archive.transaction():
+        archive.db.execute("DROP TABLE messages_fts")
+        archive.db.execute(sql)
+        archive.db.execute("INSERT INTO fulltext_stale SELECT id FROM messages WHERE true ON CONFLICT DO NOTHING")
+    return [f"Indexed {refresh_stale(archive):,} messages again for search by words"]
+
+
+def _text(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        gone = archive.rows(TEXT_GONE)
+        for row in gone:
+            archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", row)
+        archive.db.execute(f"INSERT INTO fulltext_stale {TEXT_MISSING} ON CONFLICT DO NOTHING")
+    indexed = refresh_stale(archive)
+    return [
+        f"Indexed {indexed:,} messages for search by words, deleted {len(gone):,} entries of messages that are gone"
+    ]
+
+
+def _of(archive: Archive, found: list[Finding]) -> list[tuple[int, int]]:
+    """(id, dimension) of the generations that findings are about."""
+    wanted = {finding.generation for finding in found}
+    return [(g.id, g.dimension) for g in whole_generations(archive) if g.id in wanted]
+
+
+Repair = Callable[[Archive, list[Finding]], list[str]]
+
+# In this order: an index first, for the others go by it; triggers before the rows that they keep; vectors before the
+# coarse index that is made from them; counters after what they count.
+_REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
+    (("index",), _indexes),
+    (("states",), _states),
+    (("schema",), _schema),
+    (("stray_rows",), _strays),
+    (("coarse_index_unknown",), _unknown_tables),
+    (("vector_altered", "vector_malformed"), _vectors),
+    (("embedded_without_chunks", "chunks_without_outcome", "chunks_without_vector"), _outcomes),
+    (("stamps", "stamps_unknown"), _stamps),
+    (("scope",), _scopes),
+    (("counters",), _counters),
+    (("watermark",), _watermark),
+    (("orphans_alive",), _orphans_alive),
+    (("coarse_index",), _coarse),
+    (("pruning",), _pruning),
+    (("leases",), _leases),
+    (("text_index",), _new_text_index),
+    (("text_stale", "text_missing", "text_gone"), _text),
+    (("deleted",), _deleted),
+    (("orphans",), _orphans),
+)

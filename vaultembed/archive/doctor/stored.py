@@ -1,0 +1,170 @@
+"""Checks of the file itself, and of what was imported into it."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import apsw
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.doctor.derived import STRAYS
+from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
+from vaultembed.archive.migrations import migrate_up
+from vaultembed.archive.schema_files import read_migrations
+
+_MOST_REPORTS: Final = 200
+"""Lines of integrity_check: it stops there, and so would a reader."""
+_TREE: Final = re.compile(r"Tree (\d+)")
+_WORD: Final = re.compile(r"\w+")
+_REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
+_DERIVED_WAY_OUT: Final = (
+    "It holds only what can be made again, no mail. " + RESTORE + " Without one: import the mail into a new archive"
+    " (vaultembed import PATH --archive NEW), and keep this file until you have what you need."
+)
+_MAIL_WAY_OUT: Final = RESTORE + (
+    " Without one: keep this file, and import the mail again into a new archive: vaultembed import PATH --archive NEW"
+)
+_DERIVED_TABLES: Final = (
+    "chunks",
+    "vectors",
+    "embed_outcomes",
+    "embed_coverage",
+    "embed_leases",
+    "embed_watermark",
+    "embed_runs",
+    "message_texts",
+    "scope_members",
+    "vec_orphans",
+    "live_count",
+    "fulltext_stale",
+)
+
+
+def check_schema(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """Tables, indexes, triggers and views that are not those that the migrations make."""
+    for kind, name, _ in altered_objects(archive):
+        if kind == "table":
+            what = f"the table {name} is missing, or is not as this vaultembed makes it"
+            yield Finding("schema", "damage", what, 1, (name,), way_out=RESTORE)
+        else:
+            what = f"the {kind} {name} is missing, or is not as this vaultembed makes it"
+            yield Finding("schema", "wrong", what, 1, (name,), fix=f"make the {kind} again")
+
+
+def altered_objects(archive: Archive) -> list[tuple[str, str, str]]:
+    """(type, name, SQL as it should be) of what is missing or altered."""
+    query = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    fresh = apsw.Connection(":memory:")
+    try:
+        migrate_up(fresh, path=":memory:", migrations=read_migrations())
+        wanted = [(str(row[0]), str(row[1]), str(row[2])) for row in fresh.execute(query)]
+    finally:
+        fresh.close()
+    present = {tuple(row) for row in archive.db.execute(query)}
+    return [row for row in wanted if row not in present]
+
+
+def check_integrity(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """SQLite's own check of its pages, of indexes against tables, and of the text index."""
+    kinds = dict(archive.db.execute("SELECT name, type FROM sqlite_schema"))
+    roots = dict(archive.db.execute("SELECT rootpage, name FROM sqlite_schema WHERE rootpage > 0"))
+    lines_of: dict[str, list[str]] = {}
+    for (report,) in archive.db.execute(f"PRAGMA integrity_check({_MOST_REPORTS})"):
+        for line in str(report).splitlines():
+            if line != "ok" and not line.startswith("***"):
+                lines_of.setdefault(_object_of(line, roots, kinds), []).append(line)
+    for name, lines in sorted(lines_of.items()):
+        yield _structural(name, str(kinds.get(name, "")), lines)
+
+
+def _object_of(line: str, roots: dict[Any, Any], kinds: dict[Any, Any]) -> str:
+    """The table or index a line of integrity_check is about; "" where it does not say."""
+    tree = _TREE.search(line)
+    if tree:
+        return str(roots.get(int(tree[1]), ""))
+    # "row 5 missing from index x", "NULL value in t.c", 'fts5: … from table "t"'
+    return next((word for word in _WORD.findall(line) if word in kinds), "")
+
+
+def _structural(name: str, type_: str, lines: list[str]) -> Finding:
+    examples = tuple(lines[:EXAMPLES])
+    if type_ == "index":
+        what = f"the index {name} is damaged; its table is another matter"
+        return Finding("index", "damage", what, len(lines), examples, fix=f"REINDEX {name}")
+    if coarse := re.fullmatch(r"vec_(\d+)(_.*)?", name):
+        what = f"the coarse index vec_{coarse[1]} is damaged (its table {name})"
+        fix = "make the coarse index again from the vectors"
+        return Finding("coarse_index", "damage", what, len(lines), examples, int(coarse[1]), fix)
+    if re.fullmatch(r"messages_fts(_.*)?", name):
+        what = f"the text index is damaged (its table {name})"
+        return Finding("text_index", "damage", what, len(lines), examples, fix="index all messages again")
+    if name:
+        way_out = _DERIVED_WAY_OUT if name in _DERIVED_TABLES else _MAIL_WAY_OUT
+        return Finding("structure", "damage", f"the table {name} is damaged", len(lines), examples, way_out=way_out)
+    return Finding("structure", "damage", "the file is damaged", len(lines), examples, way_out=_MAIL_WAY_OUT)
+
+
+def check_references(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """Foreign keys of what was imported: derived rows and stamps have checks of their own."""
+    own = {(table, parent) for table, _, parent, _, _ in STRAYS} | {("messages", "generations")}
+    found: dict[tuple[str, str], tuple[int, list[str]]] = {}
+    for table, rowid, parent, _ in archive.db.execute("PRAGMA foreign_key_check"):
+        if (table, parent) in own:
+            continue
+        count, examples = found.get((table, parent), (0, []))
+        if len(examples) < EXAMPLES and rowid is not None:
+            examples.append(f"row {rowid}")
+        found[table, parent] = (count + 1, examples)
+    for (table, parent), (count, examples) in sorted(found.items()):
+        what = f"rows of {table} belong to {parent} that are not there"
+        yield Finding("references", "damage", what, count, tuple(examples), way_out=_MAIL_WAY_OUT)
+
+
+def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
+    """Subjects and bodies are UTF-8."""
+    total = int(archive.scalar("SELECT count(*) FROM messages"))
+
+    def unreadable() -> Iterator[tuple[Any, ...]]:
+        rows = archive.db.execute(
+            "SELECT m.id, CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
+            " LEFT JOIN message_bodies b ON b.message_id = m.id ORDER BY m.id"
+        )
+        for done, row in enumerate(rows):
+            if done % TELL_EVERY == 0:
+                on_step("texts of messages", done, total)
+            try:
+                row[1].decode()
+                row[2].decode()
+            except UnicodeDecodeError:
+                yield row
+
+    yield from from_rows(unreadable(), "text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
+
+
+def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
+    """Messages as they were sent can be read; zlib has a checksum."""
+    total = int(archive.scalar("SELECT count(*) FROM message_raw"))
+
+    def unreadable() -> Iterator[tuple[Any, ...]]:
+        for done, row in enumerate(archive.db.execute("SELECT message_id, mime FROM message_raw ORDER BY message_id")):
+            if done % TELL_EVERY == 0:
+                on_step("messages as they were sent", done, total)
+            try:
+                zlib.decompress(row[1])
+            except (zlib.error, TypeError):
+                yield row
+
+    what = "messages as they were sent cannot be decompressed"
+    yield from from_rows(unreadable(), "raw", "damage", what, way_out=RESTORE)
+
+
+STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
+    ("the schema", check_schema),
+    ("the structure of the file", check_integrity),
+    ("references", check_references),
+    ("texts of messages", check_texts),
+    ("messages as they were sent", check_raw),
+)

@@ -1,0 +1,274 @@
+"""Generations: one embedding of the archive under one fingerprint, and how much of the archive it covers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
+from vaultembed.archive.schema_files import vec_table_sql
+from vaultembed.errors import DamageError, UsageError
+
+State = Literal["building", "active", "retired", "discarded"]
+
+UNKNOWN_WEIGHTS: Final = ""
+"""In place of a sha256: another program made the vectors, and kept only the model's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """The model of a generation, as the archive keeps it: enough to know it again in twenty years."""
+
+    name: str
+    weights_sha256: str
+    converter: str
+    architecture: str
+    dimension: int
+    pooling: str
+    context_length: int
+    document_prefix: str
+    query_prefix: str
+    licence: str
+    path: str | None
+    """Where a model given by path was; None for one of the registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    id: int
+    model: ModelRecord
+    dimension: int
+    space: str
+    recipe: str
+    """How its texts are cut now; each outcome records its own."""
+    state: State
+    created_at: int
+    activated_at: int | None
+    retired_at: int | None
+    """Or discarded."""
+    pruned_at: int | None
+    """Its vectors are gone, or going."""
+    scope: str
+    """Readable; "" is every message."""
+    canary: bytes | None
+    """float16 vector of a fixed text, made when it began."""
+
+    @property
+    def is_checked(self) -> bool:
+        """False: it was adopted, and no model here has been found to give the vectors that it has."""
+        return self.model.weights_sha256 != UNKNOWN_WEIGHTS
+
+    @property
+    def build_command(self) -> str:
+        """The command that fills it, also when another one is in use."""
+        model = self.model
+        if not self.is_checked:
+            return "vaultembed embeddings build --model PATH"
+        parts = ["vaultembed embeddings build --model", model.path or model.name]
+        for flag, prefix in (("--document-prefix", model.document_prefix), ("--query-prefix", model.query_prefix)):
+            if prefix:
+                parts += [flag, f"'{prefix}'"]
+        found = re.search(r":t(\d+)", self.recipe)
+        return " ".join([*parts, *(["--chunk-tokens", found[1]] if found else [])])
+
+    @property
+    def fingerprint(self) -> str:
+        return ":".join(part for part in (self.space, self.recipe, self.scope) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """`live = embedded + blank + failed + missing`, always."""
+
+    live: int
+    """Messages in its scope that are not deleted."""
+    embedded: int
+    blank: int
+    failed: int
+
+    @property
+    def missing(self) -> int:
+        return self.live - self.embedded - self.blank - self.failed
+
+
+_SELECT = """
+SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension, m.pooling, m.context_length,
+       m.document_prefix, m.query_prefix, m.licence, m.path,
+       g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at, g.pruned_at, g.scope,
+       g.canary
+FROM generations g JOIN models m ON m.id = g.model_id
+"""
+
+
+def list_generations(archive: Archive) -> list[Generation]:
+    return [Generation(row[0], ModelRecord(*row[1:12]), *row[12:]) for row in archive.rows(_SELECT + " ORDER BY g.id")]
+
+
+def generation_in_state(archive: Archive, state: State) -> Generation | None:
+    """The newest generation in a state. (Of building and active ones there is at most one.)"""
+    found = [g for g in list_generations(archive) if g.state == state]
+    return found[-1] if found else None
+
+
+def generation_with_id(archive: Archive, generation_id: int) -> Generation:
+    """
+    Raises:
+        UsageError: there is none with that id.
+    """
+    found = [g for g in list_generations(archive) if g.id == generation_id]
+    if not found:
+        raise UsageError(f"there is no generation {generation_id}", "Which there are: vaultembed embeddings list")
+    return found[0]
+
+
+def generation_to_fill(archive: Archive) -> Generation | None:
+    """The one being built, else the active one: what embed_gen stands for, and what a build goes on with."""
+    return generation_in_state(archive, "building") or generation_in_state(archive, "active")
+
+
+def create_generation(
+    archive: Archive,
+    model: ModelRecord,
+    space: str,
+    recipe: str,
+    scope: Scope = EVERYTHING,
+    canary: bytes | None = None,
+    *,
+    again: bool = False,
+) -> Generation:
+    """A new building generation with its vec0 table, in a transaction of its own. Needs `load_vec`.
+
+    Raises:
+        UsageError: no message is in its scope.
+
+    If another process created one first, that one is returned, whatever its fingerprint. `again`: also where the active
+    one has the same fingerprint.
+    """
+    with archive.transaction():
+        present = generation_in_state(archive, "building")
+        if present is not None:
+            return present
+        active = generation_in_state(archive, "active")
+        if (
+            not again
+            and active is not None
+            and (active.space, active.recipe, active.scope) == (space, recipe, scope.tag)
+        ):
+            return active  # finished by another process since the caller looked
+        archive.db.execute(
+            "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
+            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?)",
+            (
+                model_id_of(archive, model),
+                model.dimension,
+                space,
+                recipe,
+                scope.tag,
+                scope.after,
+                scope.before,
+                canary,
+            ),
+        )
+        generation_id = archive.db.last_insert_rowid()
+        archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+        write_scope(archive, generation_id, scope)
+        if scope.tag and not coverage_of(archive, generation_id).live:
+            # it would be complete with nothing in it, and builds would go on filling it for ever
+            raise UsageError(
+                f"there is no message in the scope {scope.tag}",
+                "What there is: vaultembed stats. No generation was made.",
+            )
+        archive.db.execute(vec_table_sql(generation_id, model.dimension))
+        created = generation_in_state(archive, "building")
+    if created is None:
+        raise DamageError(f"{archive.path} lost the generation it was just given")
+    return created
+
+
+def model_id_of(archive: Archive, model: ModelRecord) -> int:
+    """The model's row, made if new."""
+    archive.db.execute(
+        "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
+        " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
+        " ON CONFLICT DO UPDATE SET path = excluded.path",
+        (
+            model.name,
+            model.weights_sha256,
+            model.converter,
+            model.architecture,
+            model.dimension,
+            model.pooling,
+            model.context_length,
+            model.document_prefix,
+            model.query_prefix,
+            model.licence,
+            model.path,
+        ),
+    )
+    return int(
+        archive.scalar(
+            "SELECT id FROM models WHERE weights_sha256 = ? AND converter = ? AND pooling = ?"
+            " AND document_prefix = ? AND query_prefix = ?",
+            (model.weights_sha256, model.converter, model.pooling, model.document_prefix, model.query_prefix),
+        )
+    )
+
+
+def set_model_path(archive: Archive, generation: Generation, path: str | None) -> None:
+    """The same model, byte for byte, lies elsewhere now."""
+    archive.db.execute(
+        "UPDATE models SET path = ?1 WHERE id = (SELECT model_id FROM generations WHERE id = ?2) AND path IS NOT ?1",
+        (path, generation.id),
+    )
+
+
+def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
+    """For a generation that was begun before canaries were kept."""
+    archive.db.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
+
+
+def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
+    """Texts are cut by another recipe from now on; the outcomes there are keep theirs."""
+    archive.db.execute(
+        "UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe)
+    )
+
+
+def recipe_mix(archive: Archive, generation_id: int) -> dict[str, int]:
+    """How many outcomes there are of each recipe; empty where all have the generation's own.
+
+    Two seeks tell whether there is a mix at all: counting takes long at 10^6 messages.
+    """
+    lowest, highest, own = archive.rows(
+        "SELECT (SELECT min(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
+        " (SELECT max(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
+        " (SELECT recipe FROM generations WHERE id = ?1)",
+        (generation_id,),
+    )[0]
+    if lowest == highest and lowest in (None, own):
+        return {}
+    return dict(
+        archive.rows(
+            "SELECT recipe, count(*) FROM embed_outcomes WHERE generation_id = ? GROUP BY recipe ORDER BY recipe",
+            (generation_id,),
+        )
+    )
+
+
+def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
+    """From the counters that triggers keep; None tells of an archive without any generation."""
+    row = None
+    if generation_id is not None:
+        row = archive.row(
+            "SELECT live, embedded, blank, failed FROM embed_coverage WHERE generation_id = ?", (generation_id,)
+        )
+    if row is None:
+        return Coverage(int(archive.scalar("SELECT live FROM live_count") or 0), 0, 0, 0)
+    return Coverage(*row)
+
+
+def count_chunks(archive: Archive, generation_id: int) -> int:
+    """All of the generation's, current or not."""
+    return int(archive.scalar("SELECT chunks FROM embed_coverage WHERE generation_id = ?", (generation_id,)) or 0)

@@ -1,0 +1,123 @@
+"""Reads a generation whole, to see whether it is sound."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vaultembed.archive.database import Archive
+from vaultembed.msgvault.adoption import ADOPTED_RECIPE
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    chunk_id: int
+    embedding: bytes
+    checksum: int
+
+
+def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[StoredVector]:
+    """Every vector, in the order of ids; streams."""
+    for row in archive.db.execute(
+        "SELECT v.chunk_id, v.embedding, v.checksum FROM vectors v CROSS JOIN chunks c ON c.id = v.chunk_id"
+        " WHERE c.generation_id = ? ORDER BY v.chunk_id",
+        (generation_id,),
+    ):
+        yield StoredVector(*row)
+
+
+def read_sample(archive: Archive, generation_id: int, count: int, pick: random.Random) -> list[tuple[str, bytes]]:
+    """Text and stored vector of so many different chunks picked at random, or of as many as there are: of messages
+    whose outcome is current and whose stored text is the one that was embedded."""
+    sample: list[tuple[str, bytes]] = []
+    # spare ones: of some, the message was edited or deleted since
+    for chunk in _pick_chunks(archive, generation_id, 4 * count, pick):
+        row = archive.row(
+            "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
+            " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
+            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
+            # of an adopted one, it is not this program's model run that made it
+            f"      AND o.content_rev = m.content_rev AND o.recipe NOT GLOB '{ADOPTED_RECIPE}*'"
+            " CROSS JOIN message_texts t ON t.message_id = c.message_id"
+            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe, ':') - 1)"
+            " CROSS JOIN vectors v ON v.chunk_id = c.id"
+            " WHERE c.id = ?",
+            (chunk,),
+        )
+        if row is not None:
+            sample.append((row[2][row[0] : row[1]], row[3]))
+        if len(sample) == count:
+            break
+    return sample
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedChunk:
+    """A vector that another program made of a whole message, and what is known of the text it was made of."""
+
+    message_id: int
+    text: str | None
+    """Where it could be told; to be used only if it has the hash."""
+    embedding: bytes
+    text_hash: bytes
+
+
+def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[AdoptedChunk]:
+    """So many adopted chunks at random, each all of its message, of messages whose outcome is current; those whose text
+    is known first."""
+    found = []
+    for message_id in _pick_messages(archive, generation_id, 16 * most, pick):
+        rows = archive.rows(
+            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
+            " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
+            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
+            f"      AND o.content_rev = m.content_rev AND o.recipe GLOB '{ADOPTED_RECIPE}*'"
+            " LEFT JOIN message_texts t ON t.message_id = c.message_id"
+            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
+            " CROSS JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? LIMIT 2",
+            (generation_id, message_id),
+        )
+        if len(rows) == 1 and rows[0][0] == 0:
+            start, end, text, embedding, digest = rows[0]
+            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding, digest))
+    found.sort(key=lambda chunk: chunk.text is None)
+    return found[:most]
+
+
+def _pick_messages(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
+    ids = [
+        row[0]
+        for row in archive.rows(
+            "SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'", (generation_id,)
+        )
+    ]
+    return pick.sample(ids, min(most, len(ids)))
+
+
+def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
+    """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
+    generations left between them, and give the one chunk behind it."""
+    stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
+    places = set(pick.sample(range(stored), min(most, stored)))
+    rows = archive.db.execute(
+        "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
+    )
+    picked = [int(row[0]) for place, row in enumerate(rows) if place in places]
+    pick.shuffle(picked)
+    return picked
+
+
+def count_unsound(archive: Archive, generation_id: int) -> int:
+    """Messages embedded without chunks, or with chunks and no embedded outcome; chunks without a vector, or without a
+    row in the coarse index. Needs `load_vec`."""
+    embedded = "SELECT 1 FROM embed_outcomes o WHERE o.generation_id = ?1 AND o.outcome = 'embedded'"
+    chunks = "SELECT 1 FROM chunks c WHERE c.generation_id = ?1"
+    # vec0's table of ids is an ordinary one: joining the virtual table itself would take a scan a chunk
+    queries = (
+        f"{embedded} AND NOT EXISTS ({chunks} AND c.message_id = o.message_id)",
+        f"{chunks} AND NOT EXISTS ({embedded} AND o.message_id = c.message_id)",
+        f"{chunks} AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.chunk_id = c.id)",
+        f"{chunks} AND NOT EXISTS (SELECT 1 FROM vec_{generation_id}_rowids r WHERE r.rowid = c.id)",
+    )
+    return sum(int(archive.scalar(f"SELECT count(*) FROM ({query})", (generation_id,))) for query in queries)

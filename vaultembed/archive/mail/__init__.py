@@ -1,0 +1,1 @@
+"""Messages as the archive keeps them: written, read, listed, counted, deleted, found by words."""

@@ -1,0 +1,205 @@
+"""Deletes messages: softly, so that they can be brought back, or for ever, with all that is known of them.
+
+Either way a message is out of every search result in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.filters import Filter
+from vaultembed.archive.upkeep.pruning import remove_orphans
+from vaultembed.archive.upkeep.shrinking import empty_log
+from vaultembed.failpoints import failpoint
+
+_SOFT_BATCH: Final = 2_000
+_FOREVER_BATCH: Final = 100
+_MERGED_PAGES: Final = 500
+"""Of the text index, written in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A message in a line, for a person who is to decide about it."""
+
+    id: int
+    sent_at: int | None
+    zone_minutes: int | None
+    sender: str
+    subject: str
+    deleted_at: int | None
+
+
+_SELECT: Final = """
+SELECT m.id, m.sent_at, m.zone_minutes, coalesce(nullif(lenient(CAST(p.name AS BLOB)), ''), p.address, ''),
+       lenient(CAST(m.subject AS BLOB)), m.deleted_at
+FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
+"""
+
+
+def read_doomed(archive: Archive, message_ids: Sequence[int]) -> list[Doomed]:
+    """Those of the messages that there are, deleted or not."""
+    rows = (archive.row(_SELECT + "WHERE m.id = ?", (message_id,)) for message_id in message_ids)
+    return [Doomed(*row) for row in rows if row is not None]
+
+
+def list_deleted(archive: Archive, limit: int) -> list[Doomed]:
+    """Deleted messages that can be brought back, the last deleted first."""
+    return [
+        Doomed(*row)
+        for row in archive.rows(
+            _SELECT + "WHERE m.deleted_at IS NOT NULL ORDER BY m.deleted_at DESC, m.id LIMIT ?", (limit,)
+        )
+    ]
+
+
+def count_deleted(archive: Archive) -> int:
+    return int(archive.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NOT NULL"))
+
+
+def ids_of_deleted(archive: Archive) -> list[int]:
+    return [row[0] for row in archive.rows("SELECT id FROM messages WHERE deleted_at IS NOT NULL ORDER BY id")]
+
+
+def matching_ids(archive: Archive, match: str | None, only: Filter, *, deleted: bool) -> list[int]:
+    """Ids of all messages that pass a filter and match an FTS5 expression, where there is one: all live ones, or all
+    deleted ones."""
+    words = ""
+    bindings: tuple[str, ...] = ()
+    if match is not None:
+        words = (
+            " AND m.id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
+            " AND m.id NOT IN (SELECT message_id FROM fulltext_stale)"
+        )
+        bindings = (match,)
+    state = "NOT NULL" if deleted else "NULL"
+    return [
+        row[0]
+        for row in archive.rows(
+            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}){words} ORDER BY m.id",
+            (*only.bindings, *bindings),
+        )
+    ]
+
+
+def delete_softly(archive: Archive, message_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False) -> int:
+    """Mark messages as deleted; returns how many were live. Their text, vectors and places stay for now: until
+    the vectors are collected, an undelete costs nothing."""
+    return _mark(archive, message_ids, "unixepoch()", "NULL", should_stop)
+
+
+def undelete(archive: Archive, message_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False) -> int:
+    """Bring messages back; returns how many were deleted. Those whose vectors were collected are work again."""
+    return _mark(archive, message_ids, "NULL", "NOT NULL", should_stop)
+
+
+def _mark(archive: Archive, message_ids: Sequence[int], value: str, was: str, should_stop: Callable[[], bool]) -> int:
+    marked = 0
+    for start in range(0, len(message_ids), _SOFT_BATCH):
+        if should_stop():
+            break
+        with archive.transaction():
+            for message_id in message_ids[start : start + _SOFT_BATCH]:
+                archive.db.execute(
+                    f"UPDATE messages SET deleted_at = {value} WHERE id = ? AND deleted_at IS {was}", (message_id,)
+                )
+                marked += archive.db.changes()
+            failpoint("delete.step")
+        failpoint("delete.step")
+    return marked
+
+
+def delete_forever(
+    archive: Archive,
+    message_ids: Sequence[int],
+    should_stop: Callable[[], bool] = lambda: False,
+    on_messages: Callable[[int], None] = lambda _: None,
+    on_log_held: Callable[[], None] = lambda: None,
+) -> int:
+    """Remove messages with all that is theirs; returns how many. Needs `load_vec`.
+
+    What they leave free in the file is overwritten with zeros. `on_messages` is told how many are done. `on_log_held`
+    is called where a reader keeps that from being so: the file as it was, and the log beside it, hold them still.
+    """
+    removed = 0
+    archive.db.pragma("secure_delete", True)
+    try:
+        for start in range(0, len(message_ids), _FOREVER_BATCH):
+            if should_stop():
+                break
+            with archive.transaction():
+                for message_id in message_ids[start : start + _FOREVER_BATCH]:
+                    removed += _remove(archive, message_id)
+                    failpoint("delete.step")
+                remove_orphans(archive)
+                failpoint("delete.step")
+            failpoint("delete.step")
+            on_messages(removed)
+        if removed:
+            _rewrite_text_index(archive, should_stop)
+            # else the log beside the archive would go on holding what was removed
+            if not empty_log(archive):
+                on_log_held()
+    finally:
+        archive.db.pragma("secure_delete", False)
+    return removed
+
+
+def _remove(archive: Archive, message_id: int) -> int:
+    found = archive.row("SELECT conversation_id, sender_id FROM messages WHERE id = ?", (message_id,))
+    if found is None:
+        return 0
+    conversation_id, sender_id = found
+    people = {
+        sender_id,
+        *(
+            row[0]
+            for row in archive.rows("SELECT participant_id FROM message_recipients WHERE message_id = ?", (message_id,))
+        ),
+    } - {None}
+    archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+    # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
+    archive.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    for person in people:
+        remove_unused_participant(archive, person)
+    if conversation_id is not None:
+        _remove_empty_conversation(archive, conversation_id)
+    return 1
+
+
+def remove_unused_participant(archive: Archive, participant_id: int) -> None:
+    """An address of which there is no mail any more, in the caller's transaction."""
+    archive.db.execute(
+        "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
+        (participant_id,),
+    )
+
+
+def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:
+    """It bears the subject of its first message, and Message-IDs."""
+    if archive.scalar("SELECT 1 FROM messages WHERE conversation_id = ? LIMIT 1", (conversation_id,)) is not None:
+        return
+    referred = (
+        "SELECT 1 FROM message_references r JOIN thread_ids t ON t.id = r.thread_id WHERE t.conversation_id = ? LIMIT 1"
+    )
+    if archive.scalar(referred, (conversation_id,)) is None:
+        archive.db.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
+        archive.db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+
+
+def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> None:
+    """Merge the text index into one part, some pages at a time: until then, the words of what was removed stay in it,
+    although no search finds anything by them."""
+    pages = -_MERGED_PAGES  # negative: take everything into the merge
+    while not should_stop():
+        before = archive.db.total_changes()
+        with archive.transaction():
+            archive.db.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('merge', ?)", (pages,))
+            failpoint("delete.step")
+        if archive.db.total_changes() - before < 2:  # as FTS5 says that there was nothing left to merge
+            break
+        pages = _MERGED_PAGES

@@ -1,0 +1,1 @@
+"""What keeps the file small and whole: pruning, shrinking, restoring."""

@@ -1,0 +1,1 @@
+"""Vectors: the coarse index in the file and in memory, and the nearest ones."""

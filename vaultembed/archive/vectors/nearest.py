@@ -1,0 +1,284 @@
+"""Vectors in the file: how they are written, and how the nearest are found.
+
+Two representations of the same normalised vectors: float16 rows in `vectors` (the truth) and one bit a dimension in
+`vec_<generation>` (the coarse index). A search takes as candidates the chunks within a Hamming distance of the query,
+and scores those exactly. A process that answers many searches keeps the coarse index in memory (`kept_bits`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.filters import Filter
+from vaultembed.archive.generations.coverage import Rest
+from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
+from vaultembed.archive.vectors.coarse_in_memory import CANDIDATES, KeptBits
+from vaultembed.errors import DamageError, NotReadyError
+
+_NORM_TOLERANCE: Final = 0.01
+EXACT_CHUNKS: Final = 20_000
+"""Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
+SAMPLE: Final = 2_048
+_SMALL_REST: Final = 0.2
+"""Of a rest below this share too few candidates would be left by those that another generation speaks for."""
+_BLOCK: Final = 8_192
+"""Rows scored at a time: all of 10^6 would take two gigabytes."""
+_VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
+_NO_NEIGHBOUR: Final = -2.0
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    message_id: int
+    chunk_id: int
+    char_start: int
+    char_end: int
+    score: float
+    """Cosine similarity."""
+
+
+def to_rows(vectors: Floats) -> list[bytes]:
+    """(n, dimension) normalised float32 → float16 bytes, as stored."""
+    return [row.tobytes() for row in vectors.astype("<f2")]
+
+
+def is_well_formed(embedding: bytes, dimension: int) -> bool:
+    """Of the dimension, finite, and of length 1: a float16 vector of 384 dimensions is within 0.001 of it."""
+    if len(embedding) != 2 * dimension:
+        return False
+    norm = float(np.linalg.norm(np.frombuffer(embedding, "<f2").astype(np.float32)))
+    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
+
+
+def to_bits(embedding: bytes) -> bytes:
+    """The signs of a stored embedding."""
+    return np.packbits(np.frombuffer(embedding, "<f2") > 0, bitorder="little").tobytes()
+
+
+# I5: only what is true now. A chunk counts while its message is live and its outcome is of the message's present text.
+# CROSS JOIN keeps the order: the planner would rather begin with all outcomes of the generation, ten seconds a query.
+_CURRENT: Final = """
+CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id
+     AND o.content_rev = m.content_rev AND o.outcome = 'embedded'
+CROSS JOIN vectors v ON v.chunk_id = c.id AND length(v.embedding) = {bytes}
+WHERE m.deleted_at IS NULL AND ({condition})
+"""
+# begins with the messages that pass the filter
+_OF_MESSAGES: Final = "FROM messages m CROSS JOIN chunks c ON c.generation_id = ? AND c.message_id = m.id" + _CURRENT
+# begins with the chunks of a small generation, however many messages there are
+_OF_GENERATION: Final = "FROM chunks c CROSS JOIN messages m ON m.id = c.message_id AND c.generation_id = ?" + _CURRENT
+# begins with chunks that are near
+_OF_CHUNKS: Final = (
+    "FROM json_each(?) near CROSS JOIN chunks c ON c.id = near.value AND c.generation_id = ?"
+    " CROSS JOIN messages m ON m.id = c.message_id" + _CURRENT
+)
+
+
+def nearest_messages(
+    archive: Archive,
+    generation: Generation,
+    query: Floats,
+    limit: int,
+    only: Filter,
+    *,
+    rest: Rest | None = None,
+    on_damage: Callable[[str], None] = lambda _: None,
+    kept: KeptBits | None = None,
+) -> list[Neighbour]:
+    """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`, or `kept` and a `snapshot`.
+
+    `rest`: only these messages; for the others another generation speaks. `on_damage` is told when the coarse index
+    cannot be used; all vectors are scored then. `kept`: the coarse indexes in memory, in place of those in the file.
+
+    Raises:
+        NotReadyError: the query's vector has another dimension, so it is of another space.
+    """
+    if query.shape != (generation.dimension,):
+        raise NotReadyError(
+            f"a vector of shape {query.shape} cannot be compared with those of generation {generation.id},"
+            f" which have {generation.dimension} dimensions"
+        )
+    everything = rest.listing if rest else Filter()
+    passing = _both(only, rest.condition if rest else Filter())
+    stored = count_chunks(archive, generation.id)
+    if stored <= (EXACT_CHUNKS if kept is None else 2 * kept.candidates):
+        sql = _OF_GENERATION.format(condition=passing.sql, bytes=2 * generation.dimension)
+        return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
+    if rest and rest.share < _SMALL_REST:
+        return _exact(archive, generation, query, _both(only, everything), limit)
+    candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
+    if not only.is_empty:
+        matching = archive.scalar(
+            f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
+            (*only.bindings, EXACT_CHUNKS),
+        )
+        few = EXACT_CHUNKS
+        if kept is not None and 0 < matching < EXACT_CHUNKS:
+            # so many more candidates that as many as ever pass; or all that do, where they are no more
+            candidates = few = candidates * coverage_of(archive, None).live // matching
+        if matching < few:
+            return _exact(archive, generation, query, passing, limit)
+    candidates = round(candidates / (rest.share if rest else 1))
+    try:
+        if kept is None:
+            ids = _coarse(archive, generation, query, stored, candidates)
+        else:
+            ids = kept.distances(archive, generation, query).nearest(candidates)
+        if not ids:
+            on_damage("it is empty")
+    except (apsw.SQLError, apsw.CorruptError, DamageError) as error:
+        on_damage(str(error))
+        ids = []
+    found = _score_near(archive, generation, ids, query, passing, limit)
+    if len(found) < limit:
+        # most candidates were filtered out, deleted or edited since: what is left must be looked at itself
+        found = _exact(archive, generation, query, _both(only, everything), limit)
+    return found
+
+
+def vector_of_message(archive: Archive, generation: Generation, message_id: int) -> Floats | None:
+    """(dimension,), normalised: the mean over its chunks. None where its present text is not embedded there, or its
+    vectors are damaged."""
+    sql = _OF_MESSAGES.format(condition="m.id = ?", bytes=2 * generation.dimension)
+    rows = archive.rows(f"SELECT v.embedding {sql}", (generation.id, message_id))
+    if not rows:
+        return None
+    mean = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1).astype(np.float32).mean(axis=0)
+    norm = float(np.linalg.norm(mean))
+    if not np.isfinite(norm) or norm < _NORM_TOLERANCE:
+        return None
+    normalised: Floats = (mean / norm).astype(np.float32)
+    return normalised
+
+
+def _both(one: Filter, other: Filter) -> Filter:
+    if one.is_empty or other.is_empty:
+        return other if one.is_empty else one
+    return Filter(f"({one.sql}) AND ({other.sql})", one.bindings + other.bindings)
+
+
+def _exact(archive: Archive, generation: Generation, query: Floats, only: Filter, limit: int) -> list[Neighbour]:
+    sql = _OF_MESSAGES.format(condition=only.sql, bytes=2 * generation.dimension)
+    return _score(archive, sql, (generation.id, *only.bindings), query, limit)
+
+
+def _coarse(archive: Archive, generation: Generation, query: Floats, stored: int, candidates: int) -> list[int]:
+    """Ids of about so many chunks by Hamming distance, of whatever is in the index: also of what is gone."""
+    bits = np.packbits(query > 0, bitorder="little").tobytes()
+    distances = _sampled_distances(archive, generation, bits)
+    threshold = generation.dimension // 4
+    if len(distances):
+        share = max(candidates / stored, 4 / len(distances))
+        threshold = int(np.sort(distances)[min(int(share * len(distances)), len(distances) - 1)])
+    while True:
+        # "ORDER BY distance LIMIT k" costs O(k·N); a bound on the distance costs one pass
+        ids = [
+            row[0]
+            for row in archive.rows(
+                f"SELECT rowid FROM vec_{generation.id} WHERE embedding MATCH vec_bit(?) AND k = ? AND distance <= ?",
+                (bits, _VEC0_MOST, threshold),
+            )
+        ]
+        if len(ids) >= min(candidates, _VEC0_MOST) // 4 or threshold >= generation.dimension:
+            return ids
+        threshold += max(2, generation.dimension // 64)
+
+
+def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) -> npt.NDArray[np.int64]:
+    """Hamming distances of a random sample of the generation's chunks to the query: where to put the threshold."""
+    # two look-ups: asked for both at once, SQLite walks the table
+    low, high = archive.rows("SELECT (SELECT min(chunk_id) FROM vectors), (SELECT max(chunk_id) FROM vectors)")[0]
+    ids = random.Random(0).choices(range(low, high + 1), k=SAMPLE)  # noqa: S311 (a sample, not a secret)
+    rows = archive.rows(
+        "SELECT v.embedding FROM json_each(?) pick CROSS JOIN vectors v ON v.chunk_id = pick.value"
+        " CROSS JOIN chunks c ON c.id = v.chunk_id WHERE c.generation_id = ? AND length(v.embedding) = ?",
+        (json.dumps(ids), generation.id, 2 * generation.dimension),
+    )
+    if not rows:
+        return np.zeros(0, np.int64)
+    signs = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1) > 0
+    packed = np.packbits(signs, axis=1, bitorder="little")
+    distances: npt.NDArray[np.int64] = np.bitwise_count(packed ^ np.frombuffer(bits, np.uint8)).sum(
+        axis=1, dtype=np.int64
+    )
+    return distances
+
+
+def _score_near(
+    archive: Archive, generation: Generation, ids: Sequence[int], query: Floats, only: Filter, limit: int
+) -> list[Neighbour]:
+    """As `_score`, among these chunks. Whether they count is asked of the best alone, unless too few of those do."""
+    rows = archive.rows(
+        "SELECT v.chunk_id, v.embedding FROM json_each(?) near CROSS JOIN vectors v ON v.chunk_id = near.value"
+        " AND length(v.embedding) = ?",
+        (json.dumps(ids), 2 * generation.dimension),
+    )
+    if not rows:
+        return []
+    scores = _scores([row[1] for row in rows], query)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > _NO_NEIGHBOUR]
+    sql = _OF_CHUNKS.format(condition=only.sql, bytes=2 * generation.dimension)
+    best: list[Neighbour] = []
+    for some in (order[: 2 * limit].tolist(), order[2 * limit :].tolist()):
+        if some and len(best) < limit:
+            ranked = {rows[i][0]: float(scores[i]) for i in some}
+            found = archive.rows(
+                f"SELECT c.message_id, c.id, c.char_start, c.char_end {sql}",
+                (json.dumps(list(ranked)), generation.id, *only.bindings),
+            )
+            found.sort(key=lambda row: -ranked[row[1]])
+            best = _best_of_messages([*best, *(_neighbour(row, ranked[row[1]]) for row in found)], limit)
+    return best
+
+
+def _scores(embeddings: Sequence[bytes], query: Floats) -> Floats:
+    """Of each, (n,); _NO_NEIGHBOUR for a damaged vector, which must not stop the search."""
+    matrix = np.frombuffer(b"".join(embeddings), "<f2").reshape(len(embeddings), -1)
+    # not "@": BLAS would take every core for a millisecond's work, and threads that ask at once wait for each other
+    scores: Floats = np.vecdot(matrix.astype(np.float32), query)
+    scores[~np.isfinite(scores)] = _NO_NEIGHBOUR
+    return scores
+
+
+def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, limit: int) -> list[Neighbour]:
+    """The best chunk of each of the best messages, best first."""
+    rows = archive.db.execute(
+        f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings)
+    )
+    best: list[Neighbour] = []
+    while block := list(itertools.islice(rows, _BLOCK)):
+        archive.check_limit()
+        scores = _scores([row[4] for row in block], query)
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] > _NO_NEIGHBOUR]
+        of_block = _best_of_messages((_neighbour(block[i], float(scores[i])) for i in order), limit)
+        best = _best_of_messages(sorted([*best, *of_block], key=lambda neighbour: -neighbour.score), limit)
+    return best
+
+
+def _neighbour(row: tuple[Any, ...], score: float) -> Neighbour:
+    message_id, chunk_id, char_start, char_end, *_ = row
+    return Neighbour(message_id, chunk_id, char_start, char_end, score)
+
+
+def _best_of_messages(neighbours: Iterable[Neighbour], limit: int) -> list[Neighbour]:
+    """`neighbours`: best first."""
+    best: dict[int, Neighbour] = {}
+    for neighbour in neighbours:
+        if neighbour.message_id not in best:
+            best[neighbour.message_id] = neighbour
+            if len(best) == limit:
+                break
+    return list(best.values())

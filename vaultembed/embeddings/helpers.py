@@ -1,0 +1,127 @@
+"""The other workers of `embeddings build --workers N`: processes of their own, which share the work by leases.
+
+A helper gets its job on standard input, and stops after its batch when that ends: so it outlives no build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vaultembed.errors import VaultembedError
+from vaultembed.models.frames import pack_model, unpack_model
+from vaultembed.models.model_file import ModelFile
+from vaultembed.models.open import open_in_child
+from vaultembed.processes import python_command
+
+if TYPE_CHECKING:
+    from vaultembed.embeddings.build import Job
+    from vaultembed.embeddings.worker import Limits
+
+_LOOK_SECONDS: Final = 0.05
+
+
+class Helpers:
+    """The helper processes of one build."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.process_ids: tuple[int, ...] = ()
+
+    def start(self, count: int, archive: Path, model: ModelFile, job: Job, limits: Limits) -> None:
+        for number in range(1, count + 1):
+            share = limits.share(count + 1, number)
+            if share.messages == 0:
+                continue
+            order = {
+                "archive": str(archive),
+                "model": json.loads(pack_model(model)),
+                "generation": job.generation.id,
+                "recipe": job.recipe.tag,
+                "limits": asdict(share),
+                "workers": count + 1,
+            }
+            # its own session: Ctrl-C in the terminal is answered by the build, which then ends its helpers
+            process = subprocess.Popen(
+                python_command("vaultembed.embeddings.helpers"), stdin=subprocess.PIPE, start_new_session=True
+            )
+            self._processes.append(process)
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps(order).encode() + b"\n")
+                    process.stdin.flush()
+        self.process_ids = tuple(process.pid for process in self._processes)
+
+    def wait(self, should_stop: Callable[[], bool]) -> None:
+        """Until each has done its part by itself, or all are to stop."""
+        while any(process.poll() is None for process in self._processes) and not should_stop():
+            time.sleep(_LOOK_SECONDS)
+
+    def close(self) -> None:
+        """Let them finish their batch, and wait for that. May be called twice."""
+        for process in self._processes:
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
+
+
+def main() -> None:
+    from vaultembed.archive.database import open_archive
+    from vaultembed.archive.generations.records import generation_with_id
+    from vaultembed.archive.generations.runs import end_run, start_run
+    from vaultembed.embeddings.recipe import Recipe
+    from vaultembed.embeddings.worker import Filler, Limits, new_worker
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
+    embedder = open_in_child(unpack_model(json.dumps(order["model"]).encode()), share=order["workers"])
+    try:
+        with open_archive(Path(order["archive"])) as archive:
+            archive.load_vec()
+            generation = generation_with_id(archive, order["generation"])
+            run_id = start_run(archive, generation.id)
+            filler = Filler(
+                archive,
+                generation,
+                Recipe.from_tag(order["recipe"]),
+                embedder,
+                new_worker(run_id),
+                limits=Limits(**order["limits"]),
+                backstop=None,
+                on_batch=lambda _: None,
+                should_stop=ended.is_set,
+            )
+            try:
+                run = filler.run()
+            except BaseException:
+                end_run(archive, run_id, filler.counts, "stopped")
+                raise
+            end_run(archive, run_id, run, filler.outcome())
+    except VaultembedError as error:
+        print(f"A worker stopped: {error.message}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    finally:
+        embedder.close()
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    ended.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+"""Streams the messages of one imported path into the archive, in batches that each stand for themselves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.mail import places
+from vaultembed.archive.mail.messages import NewMessage, forget_problem, record_problems
+from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, ReadState, Sighting
+from vaultembed.failpoints import failpoint
+from vaultembed.importing.size import TotalSize
+from vaultembed.importing.writing import (
+    Entry,
+    Raw,
+    Written,
+    decode_unless_known,
+    entry_of_mime,
+    flags_text,
+    write_entry,
+)
+from vaultembed.message import Problem, RawMessage
+from vaultembed.sources import (
+    FileState,
+    NotMail,
+    SourceFile,
+    Unreadable,
+    continues,
+    discover,
+    file_state,
+    read_mbox,
+    read_one,
+)
+from vaultembed.sources.base import printable
+from vaultembed.sources.maildir import maildir_flags, maildir_key
+
+BATCH_MESSAGES: Final = 400
+BATCH_BYTES: Final = 32 * 1024 * 1024
+_UNREADABLE: Final = "unreadable-file"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCounts:
+    added: int = 0
+    updated: int = 0
+    """Their file has other content than before."""
+    unchanged: int = 0
+    duplicate: int = 0
+    """In the archive already, from elsewhere: now known to stand here too."""
+    deleted: int = 0
+    """Deleted here with `vaultembed delete`; they stay so."""
+    gone: int = 0
+    """No longer in the source; they stay in the archive."""
+    problems: int = 0
+    """Messages or files with something wrong; see `vaultembed problems`."""
+    not_mail: int = 0
+    """Files passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    path: Path
+    messages: int
+    done: int
+    """Bytes; of a msgvault archive, messages."""
+    total: int | None
+    """None until it is known."""
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Read but not written."""
+
+    entry: Entry
+    size: int
+    """Bytes."""
+    state: ReadState | None
+    """To be recorded with it; an mbox's is recorded by offset, once a batch."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    messages: list[_Pending] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, pending: _Pending) -> None:
+        self.messages.append(pending)
+        self.size += pending.size
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES
+
+
+class PathImport:
+    """The import of one path given by the user."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        path: Path,
+        raw: Raw,
+        counts: ImportCounts,
+        on_progress: Callable[[ImportProgress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._path = Path(os.path.abspath(path))  # not relative to a folder that nobody remembers
+        self._identifier = printable(path.resolve())
+        self._raw = raw
+        self._counts = counts
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._started = time.monotonic()
+        self._sources: dict[str, int] = {}
+        self._sighting = Sighting(archive, self._identifier)
+        self._batch = _Batch()
+        self._total = TotalSize(path)
+        self._bytes_done = 0
+        self._all_readable = True
+
+    def run(self) -> ImportCounts:
+        for found in discover(self._path):
+            if isinstance(found, NotMail):
+                self._count(not_mail=1)
+            elif isinstance(found, Unreadable):
+                self._all_readable = False
+                self._report(None, found)
+            elif found.kind == "mbox":
+                self._import_mbox(found)
+            else:
+                self._import_one(found)
+            if self._should_stop():
+                break
+        self._flush()
+        if not self._should_stop():
+            self._finish()
+        self._total.stop()
+        return self._counts
+
+    def _finish(self) -> None:
+        with self._archive.transaction():
+            for source_id in places.sources_at(self._archive, self._identifier):
+                if self._all_readable:  # an unreadable folder is not an empty one
+                    self._count(gone=self._sighting.mark_gone_files(source_id))
+                places.import_finished(self._archive, source_id)
+
+    def _source_id(self, kind: str) -> int:
+        if kind not in self._sources:
+            self._sources[kind] = places.source_id_of(self._archive, kind, self._identifier)
+        return self._sources[kind]
+
+    def _import_one(self, file: SourceFile) -> None:
+        """A file that is one message."""
+        source_id = self._source_id(file.kind)
+        key = maildir_key(file) if file.kind == "maildir" else file.relative_path
+        self._sighting.saw_file(source_id, key)
+        try:
+            facts = file.path.stat()
+        except OSError:
+            facts = None  # renamed since it was listed; reading looks again
+        known = places.read_state(self._archive, source_id, key)
+        if facts and known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+            self._refresh(source_id, file, key)
+            self._count(unchanged=1)
+            self._advance(facts.st_size)
+            return
+        read = read_one(file)
+        if isinstance(read, Unreadable):
+            self._all_readable = self._all_readable and facts is not None
+            self._report(source_id, read)
+            return
+        state = ReadState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
+        self._add(self._pending(source_id, read, state))
+
+    def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
+        """A Maildir renames a message to change its flags; its content is not read again for that."""
+        flags = maildir_flags(file.path.name) if file.kind == "maildir" else frozenset()
+        place = Place(key, printable(file.path), file.folder, flags_text(flags))
+        if places.place_differs(self._archive, source_id, place):
+            message_id = places.message_at(self._archive, source_id, key)
+            if message_id is not None:
+                with self._archive.transaction():
+                    places.put_at(self._archive, source_id, place, message_id)
+
+    def _import_mbox(self, file: SourceFile) -> None:
+        source_id = self._source_id("mbox")
+        path = file.relative_path
+        self._sighting.saw_file(source_id, path)
+        known = places.read_state(self._archive, source_id, path)
+        try:
+            facts = file.path.stat()
+            if known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+                self._count(unchanged=places.count_in_file(self._archive, source_id, path))
+                self._advance(facts.st_size)
+                return
+            start = 0
+            if known and continues(file.path, _file_state(known)):
+                start = known.read_to
+                self._count(unchanged=places.count_in_file(self._archive, source_id, path))
+        except OSError as error:
+            self._all_readable = False
+            self._report(source_id, Unreadable(printable(file.path), error.strerror or str(error)))
+            return
+        # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
+        is_rewritten = known is not None and start == 0
+        offset = start
+        self._bytes_done += start
+        whole = True
+        for entry in read_mbox(file, start):
+            self._bytes_done += entry.end_offset - offset
+            offset = entry.end_offset
+            if isinstance(entry.message, Unreadable):
+                self._report(source_id, entry.message)
+                whole = whole and not entry.message.ends_file
+            else:
+                is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
+                self._batch.add(self._pending(source_id, entry.message, None, is_repeated=is_repeated))
+            if self._batch.is_full:
+                self._flush()
+                if not is_rewritten:
+                    self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+                if self._should_stop():
+                    whole = False
+                    break
+        self._flush()
+        if whole:
+            if is_rewritten:
+                with self._archive.transaction():
+                    self._count(gone=self._sighting.mark_gone_keys(source_id, path))
+            # size and time from before reading: what was appended meanwhile makes it a changed file the next time
+            self._record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
+        elif not is_rewritten:
+            self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+
+    def _record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
+        """Note that an mbox was read up to `offset`, after the transaction that wrote its messages.
+
+        A kill between the two costs reading them again; in the other order it would lose them.
+        """
+        try:
+            prefix_hash = file_state(file.path, offset).prefix_hash
+        except OSError:
+            return  # gone meanwhile: nothing to go on with
+        places.set_read_state(
+            self._archive, source_id, file.relative_path, ReadState(size, mtime_ns, prefix_hash, offset)
+        )
+
+    def _pending(
+        self, source_id: int, raw: RawMessage, state: ReadState | None, *, is_repeated: bool = False
+    ) -> _Pending:
+        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated)
+        return _Pending(entry, len(raw.mime), state)
+
+    def _add(self, pending: _Pending) -> None:
+        self._batch.add(pending)
+        self._bytes_done += pending.size
+        if self._batch.is_full:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the batch: parse first, so that the transaction is short."""
+        batch, self._batch = self._batch, _Batch()
+        if not batch.messages:
+            return
+        ready = [(pending, decode_unless_known(self._archive, pending.entry)) for pending in batch.messages]
+        before = self._counts
+        failpoint("import.before_transaction")
+        try:
+            with self._archive.transaction():
+                for pending, new in ready:
+                    self._write(pending, new)
+                    failpoint("import.in_transaction")
+        except BaseException:
+            self._counts = before
+            raise
+        failpoint("import.after_transaction")
+        self._progress()
+
+    def _write(self, pending: _Pending, new: NewMessage | Problem | None) -> None:
+        archive, entry = self._archive, pending.entry
+        written = write_entry(archive, entry, new)
+        self._counts = counted(self._counts, written)
+        if pending.state is not None and written.message_id is not None:
+            places.set_read_state(archive, entry.source_id, entry.place.source_key, pending.state)
+            forget_problem(archive, entry.place.locator, _UNREADABLE)
+
+    def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
+        self._count(problems=1)
+        with self._archive.transaction():
+            problem = Problem(_UNREADABLE, unreadable.detail)
+            record_problems(self._archive, source_id, None, unreadable.locator, [problem])
+
+    def _count(self, **more: int) -> None:
+        self._counts = replace(self._counts, **{name: getattr(self._counts, name) + n for name, n in more.items()})
+
+    def _advance(self, size: int) -> None:
+        self._bytes_done += size
+        self._progress()
+
+    def _progress(self) -> None:
+        counts = self._counts
+        messages = counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted
+        seconds = time.monotonic() - self._started
+        self._on_progress(ImportProgress(self._path, messages, self._bytes_done, self._total.known, seconds))
+
+
+def _file_state(known: ReadState) -> FileState:
+    return FileState(known.size, known.mtime_ns, known.prefix_hash, known.read_to)
+
+
+def counted(counts: ImportCounts, written: Written) -> ImportCounts:
+    """With one more message."""
+    more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
+    if written.became != "unreadable":
+        more[written.became] = 1
+    return replace(counts, **{name: getattr(counts, name) + n for name, n in more.items()})

@@ -1,0 +1,140 @@
+"""Walks over a msgvault archive in batches, for an import or to say beforehand what one would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
+from vaultembed.archive.vectors.nearest import to_bits, to_rows
+from vaultembed.embeddings.ahead import text_hash
+from vaultembed.msgvault.adoption import Origin, Standing
+from vaultembed.msgvault.embedded_text import embedded_text
+from vaultembed.msgvault.entries import texts_of
+from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
+from vaultembed.msgvault.their_messages import TheirMessage, read_messages
+from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+
+BATCH_MESSAGES: Final = 400
+_BATCH_RAW_BYTES: Final = 8 * 1024 * 1024
+"""Of messages as they were sent, compressed: several times as much unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableMessage:
+    message_id: int
+    why: str
+
+
+def batches(
+    database: ForeignDatabase, ids: Sequence[int]
+) -> Iterator[tuple[list[TheirMessage], list[UnreadableMessage]]]:
+    """All messages of `ids`, and those of them that cannot be read; a batch is bounded in number and in size."""
+    for start in range(0, len(ids), BATCH_MESSAGES):
+        found, unreadable = _read(database, ids[start : start + BATCH_MESSAGES])
+        part: list[TheirMessage] = []
+        size = 0
+        for message in found:
+            if part and size + message.raw_size > _BATCH_RAW_BYTES:
+                yield part, []
+                part, size = [], 0
+            part.append(message)
+            size += message.raw_size
+        yield part, unreadable
+
+
+def _read(database: ForeignDatabase, ids: Sequence[int]) -> tuple[list[TheirMessage], list[UnreadableMessage]]:
+    try:
+        return read_messages(database, ids), []
+    except ForeignDamageError as error:
+        if len(ids) == 1:
+            return [], [UnreadableMessage(ids[0], error.message)]
+    # halves: of 400, one bad page costs some twenty readings
+    middle = len(ids) // 2
+    first, bad = _read(database, ids[:middle])
+    second, more = _read(database, ids[middle:])
+    return first + second, bad + more
+
+
+def origin_of(vectors: TheirVectors, generation: TheirGeneration) -> Origin:
+    return Origin(
+        path=str(vectors.origin.resolve()),
+        id=generation.id,
+        model=generation.model,
+        dimension=generation.dimension,
+        fingerprint=generation.fingerprint,
+        started_at=generation.started_at,
+        state=generation.state,
+        recipe=generation.recipe,
+    )
+
+
+@dataclass(slots=True)
+class Tally:
+    """What becomes of the messages of one of msgvault's generations. `tell` it of each live one."""
+
+    embedded: int = 0
+    blank: int = 0
+    vectors: int = 0
+    here_already: int = 0
+    """Messages with a current outcome in it here."""
+    _open: dict[Hashable, str] = field(default_factory=dict)
+    _done: set[Hashable] = field(default_factory=set)
+
+    def tell(self, message: Hashable, here: Standing, verdict: list[TheirChunk] | Why) -> None:
+        """`message`: what it is here. Two of msgvault's may be one, of which one is covered."""
+        if message in self._done or here == "deleted here":
+            return
+        if here == "covered":
+            self.here_already += 1
+        elif here == "edited here":
+            self._open[message] = here
+            return
+        elif isinstance(verdict, str):
+            self._open[message] = verdict
+            return
+        else:
+            self.embedded += bool(verdict)
+            self.blank += not verdict
+            self.vectors += len(verdict)
+        self._done.add(message)
+        self._open.pop(message, None)
+
+    @property
+    def again(self) -> Counter[str]:
+        """Live messages to be embedded again, by reason."""
+        return Counter(self._open.values())
+
+
+def outcome_of(
+    message: TheirMessage, chunks: Sequence[TheirChunk], message_id: int, content_rev: int
+) -> MessageOutcome:
+    """What msgvault made of a message, as an outcome here: embedded, or blank without chunks. Its text is told by its
+    length, where that is possible: only then are passages of it shown."""
+    text = None
+    if chunks and chunks[0].source_length:
+        subject, body = texts_of(message)
+        text = embedded_text(subject, body, chunks[0].source_length, chunks[0].has_subject)
+    rows = to_rows(np.stack([chunk.vector for chunk in chunks])) if chunks else []
+    return MessageOutcome(
+        message_id,
+        content_rev,
+        "embedded" if chunks else "blank",
+        None,
+        text,
+        tuple(
+            ChunkRow(
+                chunk.char_start,
+                chunk.char_end,
+                # what cannot be told is equal to no other text
+                text_hash(text[chunk.char_start : chunk.char_end] if text else f"\0{chunk.embedding_id}"),
+                row,
+                to_bits(row),
+            )
+            for chunk, row in zip(chunks, rows, strict=True)
+        ),
+    )

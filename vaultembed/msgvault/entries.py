@@ -1,0 +1,157 @@
+"""A message of msgvault as an entry to be written: from how it was sent, where that was kept, else from what was."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vaultembed.archive.mail.messages import NewMessage
+from vaultembed.archive.mail.places import Place
+from vaultembed.importing.writing import Entry, Raw, decode_mime, new_message
+from vaultembed.message import ParsedMessage, Problem, RawMessage
+from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
+from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_raw
+from vaultembed.sources.base import printable
+from vaultembed.text.charsets import clean, guess
+from vaultembed.text.html.to_text import html_to_text
+from vaultembed.text.mime.dates import is_plausible
+from vaultembed.text.mime.identity import content_hash
+from vaultembed.text.mime.mime import read_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message that is to be written."""
+
+    message: TheirMessage
+    entry: Entry
+    labels: tuple[str, ...]
+    """Msgvault's, and those of its header."""
+
+
+def place_of(database: ForeignDatabase, message: TheirMessage) -> Place:
+    locator = f"{printable(database.path)}#{message.id}"
+    return Place(str(message.id), locator, "", "seen" if message.is_read else "")
+
+
+def take(
+    database: ForeignDatabase,
+    message: TheirMessage,
+    source: TheirSource,
+    source_id: int,
+    keep: Raw,
+    *,
+    was_read: bool,
+) -> Taken:
+    """Read what was sent, and say what the message is. `source_id`: of this archive. `was_read`: at this place, before,
+    with another text."""
+    problems: tuple[Problem, ...] = ()
+    mime = None
+    try:
+        mime = read_raw(database, message.id)
+    except (ValueError, ForeignDamageError) as error:
+        reason = error.message if isinstance(error, ForeignDamageError) else str(error)
+        problems = (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
+    place = place_of(database, message)
+    thread = _thread_name(database, message, source)
+    title = message.conversation.title if message.conversation else ""
+    if mime is not None:
+        raw = RawMessage(
+            place.source_key,
+            place.locator,
+            mime,
+            content_hash(mime),
+            delivered_at=message.received_at or message.sent_at,
+        )
+        in_header = tuple(read_labels(mime))
+
+        def decode() -> NewMessage | Problem:
+            new = decode_mime(raw, keep)
+            if isinstance(new, Problem):
+                return new
+            parsed = replace(new.parsed, message_type=message.message_type)
+            return new_message(parsed, new.content_hash, new.compressed_mime, thread, title)
+
+        digest = raw.content_hash
+    else:
+        digest, in_header = _hash_of(database, message, source), ()
+
+        def decode() -> NewMessage | Problem:
+            if not database.columns("message_bodies"):
+                return Problem("unreadable-message", "the table of its body is missing")
+            return new_message(_parsed(message, problems), digest, None, thread, title)
+
+    labels = tuple(dict.fromkeys((*message.labels, *in_header)))
+    entry = Entry(
+        source_id,
+        place,
+        digest,
+        decode,
+        lambda: labels,
+        deleted_at=message.deleted_at,
+        is_extract=mime is None,
+        was_read=was_read,
+    )
+    return Taken(message, entry, labels)
+
+
+def texts_of(message: TheirMessage) -> tuple[str, str]:
+    """Subject and body as msgvault has them."""
+    return _text(message.subject, []), _body(message, [])
+
+
+def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
+    if message.conversation is None:
+        return None
+    name = message.conversation.name or f"{printable(database.path.resolve())}#{message.conversation.id}"
+    return f"{source.name}/{name}"
+
+
+def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:
+    """Of a message that has nothing as it was sent: its name at its source. Frozen for good, as `content_hash` is."""
+    # an id says nothing beyond its own archive
+    own = f"{printable(database.path.resolve())}#{message.id}"
+    name = message.source_message_id or message.rfc822_message_id or own
+    text = "\0".join(("msgvault", source.kind, source.identifier, name))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _parsed(message: TheirMessage, problems: Sequence[Problem]) -> ParsedMessage:
+    found = list(problems)
+    subject = _text(message.subject, found, "subject")
+    body = _body(message, found)
+    sent_at = message.sent_at
+    if sent_at is not None and message.message_type == "email" and not is_plausible(sent_at, time.time()):
+        sent_at = None  # an appointment may well be next year
+    return ParsedMessage(
+        rfc822_message_id=message.rfc822_message_id,
+        in_reply_to=None,
+        references=(),
+        subject=" ".join(subject.split()),
+        sent_at=sent_at,
+        zone_minutes=message.zone_minutes if sent_at is not None else None,
+        sender=message.sender,
+        recipients=message.recipients,
+        list_id=None,
+        labels=(),
+        body_text=body,
+        attachments=message.attachments,
+        size_bytes=message.size or len(body.encode()),
+        problems=tuple(found),
+        message_type=message.message_type,
+    )
+
+
+def _body(message: TheirMessage, problems: list[Problem]) -> str:
+    if message.body_text:
+        return _text(message.body_text, problems, "body")
+    return html_to_text(_text(message.body_html, problems, "body")) if message.body_html else ""
+
+
+def _text(stored: bytes, problems: list[Problem], where: str = "") -> str:
+    text, charset = guess(stored, None)
+    if charset != "utf-8":
+        problems.append(Problem("bad-bytes", f"{where}: no UTF-8, read as {charset}"))
+    return clean(text)

@@ -1,0 +1,419 @@
+"""Takes a msgvault archive over: its messages, and the vectors that may be trusted. Again: what has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.outcomes import MessageOutcome
+from vaultembed.archive.generations.records import Generation, generation_with_id
+from vaultembed.archive.generations.work import read_work
+from vaultembed.archive.ledger import run_steps
+from vaultembed.archive.mail import places
+from vaultembed.archive.mail.messages import (
+    NewMessage,
+    add_labels,
+    content_rev_of,
+    forget_problem,
+    record_problems,
+    set_labels,
+)
+from vaultembed.archive.mail.places import Known, Place
+from vaultembed.errors import VaultembedError
+from vaultembed.failpoints import failpoint
+from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
+from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
+from vaultembed.message import Problem
+from vaultembed.msgvault.adoption import adopt, find_by_origin, standing, steps, write_adopted
+from vaultembed.msgvault.batches import Tally, UnreadableMessage, batches, origin_of, outcome_of
+from vaultembed.msgvault.binding import is_given_up
+from vaultembed.msgvault.entries import Taken, place_of, take
+from vaultembed.msgvault.files import (
+    ForeignDamageError,
+    ForeignDatabase,
+    check_is_archive,
+    open_foreign,
+    open_pair,
+)
+from vaultembed.msgvault.their_messages import (
+    LABELS,
+    TEXT,
+    TheirMessage,
+    TheirSource,
+    ids_still_there,
+    left_out,
+    list_message_ids,
+    list_sources,
+)
+from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
+from vaultembed.sources.base import printable
+from vaultembed.text.embeddable.prepare import prepare_text
+
+_GONE_PAGE: Final = 5_000
+UNREADABLE: Final = "unreadable-message"
+
+
+@dataclass(frozen=True, slots=True)
+class MsgvaultPaths:
+    archive: Path
+    vectors: Path | None
+    """None: there is none beside it."""
+
+
+@dataclass(slots=True)
+class _Adoption:
+    """One of msgvault's generations, and what it is here."""
+
+    theirs: TheirGeneration
+    here: Generation | None
+    """None while nothing of it was written."""
+    is_out: bool
+    """It was discarded or pruned here since: that stays so."""
+    tally: Tally = field(default_factory=Tally)
+
+
+class MsgvaultImport:
+    """The import of one msgvault archive. Needs `load_vec`."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        paths: MsgvaultPaths,
+        raw: Raw,
+        counts: ImportCounts,
+        on_progress: Callable[[ImportProgress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._paths = paths
+        self._identifier = printable(paths.archive.resolve())
+        self._raw = raw
+        self.counts = counts
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._started = time.monotonic()
+        self._source_ids: dict[int, int] = {}
+        self._left_out: list[str] = []
+        self._is_damaged = False
+        """Parts of messages are missing: what is here is worth more, and is left as it is."""
+        self._passed_over: list[str] = []
+        self._adoptions: list[_Adoption] = []
+        self._deleted = 0
+
+    def run(self) -> MsgvaultView:
+        """
+        Raises:
+            VaultembedError: msgvault.db cannot be read, or is no whole archive; nothing was imported. What is wrong
+                with vectors.db is told in the result: the messages are imported without.
+        """
+        with open_pair(self._paths.archive, readable_vectors(self._paths.vectors, self._left_out)) as (
+            database,
+            vectors_database,
+        ):
+            check_is_archive(database)
+            missing = left_out(database)
+            self._left_out += missing
+            self._is_damaged = bool(missing)
+            sources = list_sources(database)
+            vectors = self._open_vectors(vectors_database, database)
+            ids, is_whole = list_message_ids(database)
+            if not is_whole:
+                self._left_out.append("messages on damaged pages of msgvault.db")
+            done = 0
+            for messages, unreadable in batches(database, ids):
+                if self._should_stop():
+                    break
+                self._import(database, vectors, sources, messages, unreadable)
+                done += len(messages) + len(unreadable)
+                seconds = time.monotonic() - self._started
+                self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), seconds))
+            if not self._should_stop():
+                self._finish(database, sources, is_whole=is_whole)
+        if not self._should_stop():
+            failpoint("import.before_backfill")
+            run_steps(self._archive, (steps,))
+        return self._view(vectors, len(sources), len(ids))
+
+    def _open_vectors(self, opened: ForeignDatabase | None, messages: ForeignDatabase) -> TheirVectors | None:
+        if opened is None:
+            return None
+        try:
+            vectors = TheirVectors(opened, messages)
+        except ForeignDamageError as error:
+            self._left_out.append(f"all vectors: {error.message}")
+            return None
+        self._left_out += vectors.left_out
+        self._passed_over += vectors.passed_over
+        for theirs in vectors.generations:
+            here = find_by_origin(self._archive, origin_of(vectors, theirs))
+            is_out = here is not None and is_given_up(here)
+            if is_out:
+                self._passed_over.append(given_up(theirs))
+            self._adoptions.append(_Adoption(theirs, here, is_out))
+        return vectors
+
+    def _source_id(self, source: TheirSource) -> int:
+        if source.id not in self._source_ids:
+            identifier = f"{self._identifier}#{printable(source.name)}"
+            self._source_ids[source.id] = places.source_id_of(self._archive, "msgvault", identifier)
+        return self._source_ids[source.id]
+
+    def _import(
+        self,
+        database: ForeignDatabase,
+        vectors: TheirVectors | None,
+        sources: Mapping[int, TheirSource],
+        messages: Sequence[TheirMessage],
+        unreadable: Sequence[UnreadableMessage],
+    ) -> None:
+        """One batch: what is to be read is read first, so that the transaction is short."""
+        owners = {m.id: owner_of(m, sources) for m in messages}
+        known = self._known(messages, owners)
+        changed = [m for m in messages if m.id not in known or known[m.id].digest != m.digest]
+        if self._is_damaged:
+            changed = [m for m in changed if m.id not in known]
+        new = [m for m in changed if m.id not in known or known[m.id].digest[TEXT] != m.digest[TEXT]]
+        is_new = {m.id for m in new}
+        marked = [m for m in changed if m.id not in is_new]
+        taken = [
+            take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, was_read=m.id in known)
+            for m in new
+        ]
+        ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
+        found = self._read_vectors(vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new})
+        database.check_unchanged()
+        if vectors is not None:
+            vectors.check_unchanged()
+        before = self.counts
+        failpoint("import.before_transaction")
+        try:
+            with self._archive.transaction():
+                # by msgvault's id: the message here, and the content_rev that it has with the text from there
+                ids = {
+                    m.id: (known[m.id].message_id, known[m.id].content_rev)
+                    for m in messages
+                    if m.id in known and known[m.id].digest[TEXT] == m.digest[TEXT]
+                }
+                for m in marked:
+                    self._mark(self._source_id(owners[m.id]), place_of(database, m), m, known[m.id])
+                for each, decoded in ready:
+                    written = self._write(each, decoded)
+                    if written is not None:
+                        ids[each.message.id] = written
+                    failpoint("import.in_transaction")
+                self._count(unchanged=len(messages) - len(new))
+                for bad in unreadable:
+                    self._report(bad)
+                by_id = {m.id: m for m in messages}
+                for adoption, verdicts in found:
+                    self._adopt(vectors, adoption, by_id, ids, verdicts)
+        except BaseException:
+            self.counts = before
+            raise
+        failpoint("import.after_transaction")
+
+    def _read_vectors(
+        self, vectors: TheirVectors | None, messages: Sequence[TheirMessage], known: Mapping[int, Known]
+    ) -> list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]]:
+        """Of the messages that have no outcome here yet. `known`: those that are not written now."""
+        found = []
+        for adoption in self._adoptions if vectors is not None else ():
+            if adoption.is_out or vectors is None:
+                continue
+            done = {i for i, each in known.items() if self._is_done(adoption, each)}
+            for m in messages:
+                if m.id in done and m.deleted_at is None:
+                    adoption.tally.tell(known[m.id].message_id, "covered", [])
+            found.append((adoption, vectors.read(adoption.theirs, [m for m in messages if m.id not in done])))
+        return found
+
+    def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
+        """By msgvault's id."""
+        keys: dict[int, list[str]] = {}
+        for message in messages:
+            self._deleted += message.deleted_at is not None
+            keys.setdefault(self._source_id(owners[message.id]), []).append(str(message.id))
+        found: dict[int, Known] = {}
+        for source_id, of_source in keys.items():
+            found |= {int(k): v for k, v in places.known_messages(self._archive, source_id, of_source).items()}
+        return found
+
+    def _is_done(self, adoption: _Adoption, known: Known) -> bool:
+        here = adoption.here
+        return here is not None and standing(self._archive, here.id, known.message_id, known.content_rev) == "covered"
+
+    def _mark(self, source_id: int, place: Place, message: TheirMessage, before: Known) -> None:
+        """Its text is what it was: labels, flags, and whether it is deleted."""
+        archive, message_id = self._archive, before.message_id
+        if message.deleted_at is None:
+            places.undelete_with_source(archive, message_id)
+        places.put_at(archive, source_id, place, message_id)
+        # what somebody repaired here is not undone because of a flag
+        if before.digest[LABELS] != message.digest[LABELS]:
+            self._put_labels(message_id, message.labels)
+        if message.deleted_at is not None:
+            places.delete_with_source(
+                archive, source_id, place.source_key, message_id, message.deleted_at, is_news=before.gone_at is None
+            )
+        places.remember(archive, source_id, place.source_key, message.digest, before.content_rev)
+
+    def _put_labels(self, message_id: int, labels: Sequence[str]) -> None:
+        if places.stands_alone(self._archive, message_id):
+            set_labels(self._archive, message_id, labels)
+        else:
+            add_labels(self._archive, message_id, "label", labels)
+
+    def _write(self, taken: Taken, decoded: NewMessage | Problem | None) -> tuple[int, int] | None:
+        """The message's id here and its content_rev, if it has the text from there."""
+        written = write_entry(self._archive, taken.entry, decoded)
+        self.counts = counted(self.counts, written)
+        if written.message_id is None:
+            return None
+        source_id, place = taken.entry.source_id, taken.entry.place
+        forget_problem(self._archive, place.locator, UNREADABLE)
+        if written.became == "added":
+            add_labels(self._archive, written.message_id, "label", taken.labels)
+        else:
+            self._put_labels(written.message_id, taken.labels)
+        if not written.is_current:
+            return None  # and it is looked at again the next time
+        content_rev = content_rev_of(self._archive, written.message_id)
+        places.remember(self._archive, source_id, place.source_key, taken.message.digest, content_rev)
+        return written.message_id, content_rev
+
+    def _report(self, bad: UnreadableMessage) -> None:
+        self._count(problems=1)
+        locator = f"{printable(self._paths.archive)}#{bad.message_id}"
+        record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
+
+    def _adopt(
+        self,
+        vectors: TheirVectors | None,
+        adoption: _Adoption,
+        messages: Mapping[int, TheirMessage],
+        ids: Mapping[int, tuple[int, int]],
+        verdicts: Mapping[int, list[TheirChunk] | Why],
+    ) -> None:
+        if adoption.here is not None and self._was_given_up(adoption):
+            return
+        outcomes: list[MessageOutcome] = []
+        tally = adoption.tally
+        for their_id, verdict in verdicts.items():
+            if their_id not in ids:
+                continue  # its text here is another, or it could not be imported
+            message_id, content_rev = ids[their_id]
+            here = standing(self._archive, adoption.here.id if adoption.here else None, message_id, content_rev)
+            if here == "open" and verdict == [] and not self._is_blank(message_id):
+                verdict = "vectors missing"
+            tally.tell(message_id, here, verdict)
+            if here == "open" and not isinstance(verdict, str):
+                outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
+        if outcomes and vectors is not None:
+            if adoption.here is None:
+                adoption.here = adopt(self._archive, origin_of(vectors, adoption.theirs))
+            if self._was_given_up(adoption):
+                return
+            # of two that are one message here, the first
+            first = {outcome.message_id: outcome for outcome in reversed(outcomes)}
+            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, list(reversed(first.values())))
+            failpoint("adopt.in_transaction")
+
+    def _was_given_up(self, adoption: _Adoption) -> bool:
+        """Somebody may have pruned it meanwhile: until its backfill it is out of service."""
+        if adoption.here is None or adoption.is_out:
+            return adoption.is_out
+        here = generation_with_id(self._archive, adoption.here.id)
+        adoption.is_out = is_given_up(here)
+        if adoption.is_out:
+            self._passed_over.append(given_up(adoption.theirs))
+        return adoption.is_out
+
+    def _is_blank(self, message_id: int) -> bool:
+        return all(prepare_text(work.subject, work.body_text) == "" for work in read_work(self._archive, [message_id]))
+
+    def _finish(self, database: ForeignDatabase, sources: Mapping[int, TheirSource], *, is_whole: bool) -> None:
+        for source in sources.values():
+            self._source_id(source)
+        for source_id in places.sources_below(self._archive, "msgvault", f"{self._identifier}#"):
+            # a page that cannot be read does not mean that what stood on it is gone
+            if is_whole and not self._note_gone(database, source_id):
+                return
+            places.import_finished(self._archive, source_id)
+
+    def _note_gone(self, database: ForeignDatabase, source_id: int) -> bool:
+        """False: it cannot be told, because something is damaged."""
+        after = ""
+        while keys := places.keys_present(self._archive, source_id, after, _GONE_PAGE):
+            try:
+                there = ids_still_there(database, [int(key) for key in keys])
+            except ForeignDamageError as error:
+                self._left_out.append(f"what is gone from it: {error.message}")
+                return False
+            database.check_unchanged()
+            gone = [key for key in keys if int(key) not in there]
+            with self._archive.transaction():
+                places.mark_gone(self._archive, source_id, gone)
+            self._count(gone=len(gone))
+            after = keys[-1]
+        return True
+
+    def _count(self, **more: int) -> None:
+        self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+    def _view(self, vectors: TheirVectors | None, sources: int, messages: int) -> MsgvaultView:
+        adopted: list[AdoptedView] = []
+        for adoption in self._adoptions:
+            if adoption.is_out:
+                continue
+            here = generation_with_id(self._archive, adoption.here.id) if adoption.here else None
+            adopted.append(adopted_view(adoption.theirs, here, adoption.tally))
+        return MsgvaultView(
+            path=self._paths.archive,
+            vectors=self._paths.vectors,
+            shape=vectors.shape if vectors else None,
+            sources=sources,
+            messages=messages,
+            deleted=self._deleted,
+            left_out=tuple(self._left_out),
+            passed_over=tuple(self._passed_over),
+            generations=tuple(adopted),
+        )
+
+
+def given_up(theirs: TheirGeneration) -> str:
+    return f"generation {theirs.id} ({theirs.model}): it was given up here before"
+
+
+def owner_of(message: TheirMessage, sources: Mapping[int, TheirSource]) -> TheirSource:
+    """Also of a message whose source is not there."""
+    return sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
+
+
+def readable_vectors(path: Path | None, left_out: list[str]) -> Path | None:
+    """None where it is no database: the messages are imported all the same, and `left_out` is told."""
+    if path is None:
+        return None
+    try:
+        with open_foreign(path) as database:
+            database.tables()
+    except VaultembedError as error:
+        left_out.append(f"all vectors: {error.message}")
+        return None
+    return path
+
+
+def find_vectors(archive: Path, named: Path | None) -> Path | None:
+    """The vectors.db that goes with a msgvault.db: the one named, else the one beside it, if there is one."""
+    if named is not None:
+        return named
+    beside = archive.with_name("vectors.db")
+    with suppress(OSError):
+        return beside if os.path.lexists(beside) else None
+    return None

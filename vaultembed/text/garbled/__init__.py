@@ -1,0 +1,1 @@
+"""Text that was stored wrongly: finding and repairing it."""

@@ -1,0 +1,1 @@
+"""A raw message to headers, bodies and attachments."""

@@ -1,0 +1,168 @@
+"""A message's bytes to what the archive keeps of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from email import message_from_bytes, policy
+from email.message import Message
+from typing import Final
+
+from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind
+from vaultembed.text.charsets import clean
+from vaultembed.text.mime.body import LONGEST_BODY, read_body
+from vaultembed.text.mime.dates import is_plausible, parse_date
+from vaultembed.text.mime.headers import addresses, decode_header, message_ids, replied_to, unfold
+from vaultembed.text.mime.identity import normalise_message_id
+from vaultembed.text.mime.parts import read_part
+from vaultembed.text.problems import ProblemLog
+
+Fields = Mapping[str, Sequence[str]]
+
+_KINDS: Final[tuple[tuple[str, RecipientKind], ...]] = (
+    ("to", "to"),
+    ("apparently-to", "to"),
+    ("cc", "cc"),
+    ("bcc", "bcc"),
+)
+_MOST_LABELS: Final = 200
+_LABEL_FIELD: Final = re.compile(rb"(?i)^(?:x-gmail-labels|x-keywords|keywords)[ \t]*:", re.MULTILINE)
+_HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
+_LONGEST_PLAIN: Final = 6 * LONGEST_BODY  # bytes of a message without parts
+_HAS_PARTS: Final = re.compile(rb"(?i)^content-type[ \t]*:\s*(?!text/)", re.MULTILINE)
+
+
+def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMessage:
+    """Reads any bytes as a message; never raises. What could not be read as it should is in `problems`.
+
+    Args:
+        mime: RFC 5322 bytes, without an mbox "From " line.
+        delivered_at: unix seconds; stands in for a Date that is missing or not plausible, before the
+            earliest Received field does.
+    """
+    log = ProblemLog()
+    message = _structure(mime, log)
+    top = read_part(message, log)
+    body = read_body(top, log)
+    fields = top.fields
+    hint = body.charset
+    message_id = normalise_message_id(unfold(_first(fields, "message-id")))
+    in_reply_to = replied_to(_first(fields, "in-reply-to"))
+    if in_reply_to == message_id:
+        in_reply_to = None
+    sent_at, zone = _sent(fields, delivered_at, log)
+    return ParsedMessage(
+        rfc822_message_id=message_id and clean(message_id),
+        in_reply_to=in_reply_to and clean(in_reply_to),
+        references=tuple(
+            clean(one) for one in message_ids(" ".join(fields.get("references", ()))) if one != message_id
+        ),
+        subject=decode_header(_first(fields, "subject"), log, hint=hint, where="subject"),
+        sent_at=sent_at,
+        zone_minutes=zone,
+        sender=_sender(fields, log, hint),
+        recipients=_recipients(fields, log, hint),
+        list_id=_list_id(fields, log),
+        labels=_labels(fields, log, hint),
+        body_text=body.text,
+        attachments=tuple(body.attachments),
+        size_bytes=len(mime),
+        problems=log.problems(),
+    )
+
+
+def read_labels(mime: bytes) -> tuple[str, ...]:
+    """The labels of a message alone, which differ between copies of it; the body is not looked at."""
+    header = _HEADER_END.split(mime, maxsplit=1)[0]
+    return parse_message(header + b"\n\n").labels if _LABEL_FIELD.search(header) else ()
+
+
+def _structure(mime: bytes, log: ProblemLog) -> Message:
+    if len(mime) > _LONGEST_PLAIN and not _HAS_PARTS.search(mime, 0, 100_000):
+        # `email` takes twenty times the size of a text with 8-bit bytes: 2 GB for 100 MB.
+        log.add("body-cut", f"a text of {len(mime):,} bytes, the first {_LONGEST_PLAIN:,} read")
+        mime = mime[:_LONGEST_PLAIN]
+    try:
+        return message_from_bytes(mime, policy=policy.compat32)
+    except Exception as error:  # deep nesting is a RecursionError, odd boundaries raise others
+        log.add("unreadable-structure", f"read as plain text: {type(error).__name__}")
+    end = re.search(rb"\r?\n\r?\n", mime)
+    header = mime[: end.end()] if end else b""
+    plain = re.sub(rb"(?im)^content-[^\n]*\n(?:[ \t][^\n]*\n)*", b"", header[:100_000])
+    try:
+        return message_from_bytes(plain + mime[len(header) :], policy=policy.compat32)
+    except Exception:
+        message = Message(policy.compat32)
+        message.set_payload(mime.decode("ascii", "surrogateescape"))
+        return message
+
+
+def _first(fields: Fields, name: str) -> str:
+    for value in fields.get(name, ()):
+        if value.strip():
+            return value
+    return ""
+
+
+def _sent(fields: Fields, delivered_at: int | None, log: ProblemLog) -> tuple[int | None, int | None]:
+    now = time.time()
+    for name in ("date", "resent-date", "delivery-date"):
+        value = unfold(_first(fields, name))
+        parsed = parse_date(value) if value else None
+        if parsed is not None and is_plausible(parsed[0], now):
+            return parsed
+        if value and name == "date":
+            log.add("bad-date", decode_header(value, ProblemLog()))
+    if delivered_at is not None:
+        return delivered_at, None
+    stamps = (parse_date(unfold(value).rpartition(";")[2]) for value in fields.get("received", ()))
+    times = [stamp[0] for stamp in stamps if stamp is not None and is_plausible(stamp[0], now)]
+    return (min(times) if times else None), None
+
+
+def _sender(fields: Fields, log: ProblemLog, hint: str | None) -> Person | None:
+    for name in ("from", "sender", "reply-to", "return-path"):
+        people = addresses(_first(fields, name)[:20_000], log, hint)
+        if people:
+            return people[0]
+    return None
+
+
+def _recipients(fields: Fields, log: ProblemLog, hint: str | None) -> tuple[Recipient, ...]:
+    found: dict[tuple[str, str], Recipient] = {}
+    for name, kind in _KINDS:
+        for value in fields.get(name, ()):
+            for person in addresses(value, log, hint):
+                found.setdefault((kind, person.address), Recipient(kind, person))
+    return tuple(found.values())
+
+
+def _list_id(fields: Fields, log: ProblemLog) -> str | None:
+    value = decode_header(_first(fields, "list-id"), log, where="list-id")
+    if value:
+        inside = re.search(r"<([^<>]+)>", value)
+        return (inside[1] if inside else value).strip().lower() or None
+    for name in ("x-mailing-list", "mailing-list", "x-beenthere", "list-post"):
+        address = re.search(r"[\w.+-]+@[\w.-]+", _first(fields, name)[:2_000])
+        if address:
+            return address[0].lower().replace("@", ".")
+    return None
+
+
+_GMAIL_LABEL: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
+
+
+def _labels(fields: Fields, log: ProblemLog, hint: str | None) -> tuple[str, ...]:
+    labels: dict[str, None] = {}
+    for name in ("x-gmail-labels", "x-keywords", "keywords"):
+        for value in fields.get(name, ()):
+            text = decode_header(value, log, hint=hint, where=name)
+            # Dovecot separates X-Keywords by spaces, everybody else all of these by commas.
+            if name == "x-keywords" and "," not in text and '"' not in text:
+                text = ",".join(text.split())
+            for match in _GMAIL_LABEL.finditer(text):
+                label = (match[1] if match[1] is not None else match[2]).strip()
+                if label and len(labels) < _MOST_LABELS:
+                    labels[label[:200]] = None
+    return tuple(labels)
