@@ -1,4 +1,4 @@
-"""How long one call may take. The limit goes with the context that the call runs in, through all layers: a server sets
+"""How long one call may take. It goes with the context that the call runs in, through all layers: a server sets
 one for each call; a command has none, and ends with Ctrl-C.
 
 What may take long asks for it: SQLite is interrupted, and who waits for a lock or a child process waits no longer.
@@ -19,7 +19,7 @@ _SLICE_SECONDS: Final = 0.05
 """So often who waits looks whether anybody still waits for the answer: a lock and a pipe tell nothing of that."""
 
 
-class Limit:
+class Deadline:
     """Of one call. Begins when it is made. Safe to use from several threads."""
 
     def __init__(self, seconds: float) -> None:
@@ -83,48 +83,48 @@ class Limit:
                 self._interrupts.remove(interrupt)
 
 
-_current: ContextVar[Limit | None] = ContextVar("limit", default=None)
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
-def limited(limit: Limit) -> Iterator[None]:
-    """Inside, this is the limit of what this thread does."""
-    token = _current.set(limit)
+def within(deadline: Deadline) -> Iterator[None]:
+    """Inside, this is the deadline of what this thread does."""
+    token = _current.set(deadline)
     try:
         yield
     finally:
         _current.reset(token)
 
 
-def current_limit() -> Limit | None:
+def current_deadline() -> Deadline | None:
     return _current.get()
 
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
     """Inside, `interrupt` is called, from another thread, when the call is to stop."""
-    limit = _current.get()
-    if limit is None:
+    deadline = _current.get()
+    if deadline is None:
         yield
         return
-    with limit._interrupting(interrupt):
+    with deadline._interrupting(interrupt):
         yield
 
 
-def check_limit() -> None:
+def check_deadline() -> None:
     """
     Raises:
         TimedOutError: this call is over.
     """
-    limit = _current.get()
-    if limit is not None:
-        limit.check()
+    deadline = _current.get()
+    if deadline is not None:
+        deadline.check()
 
 
 def at_most(seconds: float) -> float:
     """So many, or what is left of the call's time where that is less."""
-    limit = _current.get()
-    return seconds if limit is None else min(seconds, limit.seconds_left)
+    deadline = _current.get()
+    return seconds if deadline is None else min(seconds, deadline.seconds_left)
 
 
 @contextmanager
@@ -134,13 +134,13 @@ def held(lock: threading.Lock) -> Iterator[None]:
     Raises:
         TimedOutError: it did not become free before the call was over.
     """
-    limit = _current.get()
-    if limit is None:
+    deadline = _current.get()
+    if deadline is None:
         lock.acquire()
     else:
-        limit.wait(lambda seconds: lock.acquire(timeout=seconds))
+        deadline.wait(lambda seconds: lock.acquire(timeout=seconds))
     try:
-        check_limit()
+        check_deadline()
         yield
     finally:
         lock.release()

@@ -30,6 +30,18 @@ class RawMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """How far a file was read, and what it looked like then: the next import skips it, or goes on behind that."""
+
+    size: int
+    mtime_ns: int
+    prefix_hash: bytes
+    """Of samples of the part before `offset`: tells a file that grew from one that was rewritten."""
+    offset: int
+    """A message boundary: all before it was read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     address: str
     """Lower case; as written where it is no address ("pd at cbs.dk")."""

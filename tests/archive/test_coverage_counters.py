@@ -16,9 +16,10 @@ from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.archive.generations.work import sweep
-from vaultembed.archive.mail.deletion import delete_forever, delete_softly, undelete
+from vaultembed.archive.mail.deletion import delete_softly, undelete
 from vaultembed.archive.mail.messages import replace_message
 from vaultembed.archive.schema_files import vec_table_sql
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 
 DIMENSION = 8

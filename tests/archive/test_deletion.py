@@ -5,12 +5,14 @@ import pytest
 from tests.kit.archives import add, check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
+from vaultembed.archive.conditions import Words, compile_condition
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import coverage_of
-from vaultembed.archive.mail.deletion import delete_forever, delete_softly, matching_ids, undelete
+from vaultembed.archive.mail.deletion import delete_softly, matching_ids, undelete
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.archive.upkeep.shrinking import shrink
 from vaultembed.message import Person
@@ -127,10 +129,11 @@ def test_what_others_share_with_a_message_deleted_for_ever_stays(archive: Archiv
 def test_a_query_means_the_messages_in_which_every_word_occurs(archive: Archive) -> None:
     both = add(archive, "sale", "shoes and hats", message_id="1")
     add(archive, "sale", "only shoes", message_id="2")
-    assert matching_ids(archive, "shoes AND hats", Filter(), deleted=False) == [both]
+    both_words = compile_condition(Words(("shoes", "hats")))
+    assert matching_ids(archive, both_words, deleted=False) == [both]
     delete_softly(archive, [both])
-    assert matching_ids(archive, "shoes AND hats", Filter(), deleted=False) == []
-    assert matching_ids(archive, "shoes AND hats", Filter(), deleted=True) == [both]
+    assert matching_ids(archive, both_words, deleted=False) == []
+    assert matching_ids(archive, both_words, deleted=True) == [both]
 
 
 def test_an_interrupted_deletion_goes_on(archive: Archive) -> None:

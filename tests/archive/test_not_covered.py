@@ -1,4 +1,5 @@
-"""How many messages no serving generation speaks for: exactly, and without a look at each message."""
+"""How many messages no serving generation speaks for, and how many are missing in one: exactly, and without a look at
+each message."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from tests.archive.test_query_plans import statements
 from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.coverage import NotCovered, not_covered
+from vaultembed.archive.generations.coverage import NotCovered, count_missing, not_covered
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
 from vaultembed.archive.generations.work import retry_failed
@@ -81,6 +82,22 @@ def recount(archive: Archive, filled: Generation, older: Generation) -> NotCover
     return NotCovered(missing, failed, outside)
 
 
+def recount_missing(archive: Archive, generations: list[Generation]) -> int:
+    """Message by message."""
+    return sum(
+        any(
+            archive.scalar(
+                "SELECT NOT EXISTS (SELECT 1 FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
+                " AND m.content_rev = o.content_rev WHERE m.id = ?1 AND o.generation_id = ?2)"
+                " AND (?3 OR EXISTS (SELECT 1 FROM scope_members WHERE message_id = ?1 AND generation_id = ?2))",
+                (message_id, generation.id, not generation.scope),
+            )
+            for generation in generations
+        )
+        for (message_id,) in archive.rows("SELECT id FROM messages WHERE deleted_at IS NULL")
+    )
+
+
 def disturb(archive: Archive, chance: random.Random, generations: list[Generation]) -> None:
     """Something that may happen to a message, or to several."""
     message_id = chance.randint(1, COUNT)
@@ -113,6 +130,7 @@ def test_whatever_happens_to_messages_the_number_is_exact(archive: Archive, of_o
     for _ in range(250):
         disturb(archive, chance, [given_up, older, filled])
         assert not_covered(archive, [filled, older]) == recount(archive, filled, older)
+        assert count_missing(archive, [filled, older]) == recount_missing(archive, [filled, older])
 
 
 def test_a_message_that_has_left_the_scope_is_covered_all_the_same(archive: Archive) -> None:

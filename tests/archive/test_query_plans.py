@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import apsw
 import numpy as np
 import pytest
 
 from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
+from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import rest_beside
@@ -39,49 +37,28 @@ from vaultembed.embeddings.worker import new_worker
 SMALL = {
     # a row a generation, a worker, a table, or one in all
     *("generations", "g", "models", "embed_coverage", "embed_leases", "embed_watermark", "live_count"),
-    *("sqlite_schema", "generation_sources", "generation_types", "CONSTANT", "json_each"),
+    *("sqlite_schema", "generation_sources", "generation_types"),
     # a row a thing to be done
     *("deleted_with_remains", "vec_orphans", "fulltext_stale"),
 }
 
-# sqlite-vec calls every access a scan; with 2 it goes by the rowid
-POINT = re.compile(r"SCAN vec_\d+ VIRTUAL TABLE INDEX \d+:2")
 # A seek to the first row of a generation, and on through all. (By recipe, only the first and the last are asked for.)
 WHOLE_GENERATION = re.compile(
     r"SEARCH (?!.*embed_outcomes_(failed|by_recipe|stale))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
 )
 
 
-@contextmanager
-def statements(archive: Archive) -> Iterator[list[tuple[str, Any]]]:
-    """Collects what is executed inside, with its bindings."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_cursor: apsw.Cursor, sql: str, bindings: Any) -> bool:
-        seen.append((sql, bindings))
-        return True
-
-    archive.db.exec_trace = note
-    try:
-        yield seen
-    finally:
-        archive.db.exec_trace = None
-
-
 def walks(archive: Archive, what: Callable[[], object]) -> list[str]:
     """The steps of the plans of all that `what` executes that walk over a whole table or index that grows."""
-    with statements(archive) as seen:
+    with executed_on(archive.db) as found:
         what()
-    assert seen
-    found = []
-    for sql, bindings in seen:
-        if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql):
-            continue
-        for _, _, _, step in archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings or ()):
-            scan = re.match(r"SCAN (\S+)", step)
-            if (scan and scan[1] not in SMALL and not POINT.match(step)) or WHOLE_GENERATION.match(step):
-                found.append(f"{step}: {sql}")
-    return found
+    assert found
+    return [
+        f"{step}: {one.sql}"
+        for one in found
+        for step in one.steps
+        if WHOLE_GENERATION.match(step) or (step.removeprefix("SCAN ") in one.scans and step.split()[1] not in SMALL)
+    ]
 
 
 @pytest.fixture(params=["whole", "scoped"])
@@ -141,11 +118,9 @@ def test_a_hot_query_walks_over_no_table_that_grows(archive: Archive, name: str)
 def test_failures_are_found_by_the_index_of_failures(archive: Archive) -> None:
     generation = generation_to_fill(archive)
     assert generation is not None
-    with statements(archive) as seen:
+    with executed_on(archive.db) as found:
         assert [failure.message_id for failure in list_failures(archive, generation.id)] == [4]
-    sql, bindings = seen[-1]
-    steps = [row[3] for row in archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
-    assert any("embed_outcomes_failed" in step for step in steps)
+    assert any("embed_outcomes_failed" in step for step in found[-1].steps)
 
 
 @pytest.mark.parametrize("with_rest", [False, True])
@@ -154,11 +129,9 @@ def test_a_small_generation_is_searched_from_its_own_chunks(archive: Archive, on
     """However many messages there are of which it has nothing."""
     rest = rest_beside(archive, generation_with_id(archive, 2)) if with_rest else None
     query = np.full(DIMENSION, DIMENSION**-0.5, np.float32)
-    with statements(archive) as seen:
+    with executed_on(archive.db) as found:
         nearest_messages(archive, generation_with_id(archive, 1), query, 5, only, rest=rest)
-    sql, bindings = seen[-1]
-    begins_with = archive.db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()[0][3]
-    assert re.match(r"SEARCH c USING INDEX \S+ \(generation_id=\?\)", str(begins_with))
+    assert re.match(r"SEARCH c USING INDEX \S+ \(generation_id=\?\)", found[-1].steps[0])
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,43 @@
 from __future__ import annotations
 
+import re
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import apsw
 import pytest
 
 from tests.kit.archives import add, check_invariants
-from tests.kit.builds import fill, run
 from tests.kit.embedded import at_version, content, embedded_archive
-from tests.kit.embedder import WordHashEmbedder
+from tests.kit.later import upgrade
 from tests.kit.processes import environment
-from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, open_older
-from vaultembed.archive.doctor.inspect import inspect_archive
-from vaultembed.archive.generations.transitions import discard
+from vaultembed.archive.database import (
+    Archive,
+    open_archive,
+    open_archive_readonly,
+    open_older,
+    open_older_readonly,
+)
+from vaultembed.archive.doctor.stored import altered_objects
 from vaultembed.archive.ledger import run_once
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
-from vaultembed.archive.migrations import migrate_down, migrate_up, user_version
-from vaultembed.archive.schema_files import read_migrations, schema_dir
-from vaultembed.archive.upkeep.pruning import prune_generation
+from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, migrate_up, user_version
+from vaultembed.archive.schema_files import latest_version, read_migrations, schema_dir
 from vaultembed.archive.upkeep.restore import check_copy
-from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
+from vaultembed.errors import (
+    ArchiveOutdatedError,
+    BusyError,
+    DamageError,
+    StorageError,
+    UsageError,
+    VaultembedError,
+)
+
+PRESENT: Final = latest_version()
 
 
 def dump(archive: Archive) -> list[tuple[object, ...]]:
@@ -52,7 +66,7 @@ def test_down_and_up_again_gives_the_same_schema(tmp_path: Path) -> None:
     migrations = read_migrations()
     with open_archive(tmp_path / "a.db") as archive:
         before = dump(archive)
-        for version in range(len(migrations) - 1, -1, -1):
+        for version in (*reversed([migration.version for migration in migrations[:-1]]), 0):
             migrate_down(archive.db, version, migrations)
             assert user_version(archive.db) == version
         assert [row[1] for row in dump(archive)] == ["schema_migrations"]
@@ -64,27 +78,14 @@ def test_migrating_down_keeps_the_messages_and_drops_what_was_derived(tmp_path: 
     migrations = read_migrations()
     with open_archive(tmp_path / "a.db") as archive:
         add(archive, "hello", "world")
-        migrate_down(archive.db, 1, migrations)
+        migrate_down(archive.db, 100, migrations)
         assert archive.rows("SELECT subject FROM messages") == [("hello",)]
         migrate_up(archive.db, "a.db", migrations)
         assert archive.rows("SELECT subject FROM messages") == [("hello",)]
 
 
-def test_a_generation_goes_down_and_up_again_with_all_that_is_in_it(tmp_path: Path) -> None:
-    path = embedded_archive(tmp_path / "a.db", 20)
-    with open_archive_readonly(path) as archive:
-        before = content(archive)
-        coverage = archive.rows("SELECT * FROM embed_coverage ORDER BY 1")
-    at_version(path, 3)
-    with open_archive(path) as archive:
-        assert content(archive) == before
-        assert archive.rows("SELECT * FROM embed_coverage ORDER BY 1") == coverage
-        assert archive.rows("SELECT pruned_at FROM generations") == [(None,), (None,)]
-    check_invariants(path)
-
-
 def test_going_below_generations_and_up_again_leaves_messages_that_all_are_work(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 20), 2)
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 101)
     with open_archive(path) as archive:
         assert archive.scalar("SELECT count(*) FROM messages WHERE embed_gen IS NULL") == 20
         assert archive.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'vec_1%'") == []
@@ -93,7 +94,7 @@ def test_going_below_generations_and_up_again_leaves_messages_that_all_are_work(
 
 
 def test_an_index_for_words_that_went_down_is_made_again(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 20), 1)
+    path = at_version(embedded_archive(tmp_path / "a.db", 20), 100)
     with open_archive(path) as archive:
         assert count_stale(archive) == 20
         assert refresh_stale(archive) == 20
@@ -109,90 +110,88 @@ def test_all_the_way_down_and_up_gives_an_empty_archive(tmp_path: Path) -> None:
     check_invariants(path)
 
 
-def test_a_pruned_generation_stays_pruned_on_the_way_down_and_up(tmp_path: Path) -> None:
-    path = embedded_archive(tmp_path / "a.db", 5)
-    with open_archive(path) as archive:
-        archive.load_vec()
-        archive.db.execute("DROP TABLE vec_1")
-        archive.db.execute("DELETE FROM chunks WHERE generation_id = 1")
-        archive.db.execute("DELETE FROM vec_orphans")
-        archive.db.execute("UPDATE generations SET pruned_at = 9 WHERE id = 1")
-    at_version(path, 3)
-    with open_archive(path) as archive:
-        assert archive.rows("SELECT id, pruned_at IS NOT NULL FROM generations") == [(1, 1), (2, 0)]
-
-
-def test_after_the_way_down_and_up_pruned_is_pruned_and_nothing_is_embedded_again(tmp_path: Path) -> None:
-    path = tmp_path / "a.db"
-    with open_archive(path) as archive:
-        fill(archive, 5)
-        run(archive)
-        run(archive, WordHashEmbedder("two"))
-        prune_generation(archive, 1)
-        run(archive, WordHashEmbedder("three"), hold=True)
-        discard(archive, None)  # and is killed before the stamps of the active one are renewed
-    at_version(path, 3)
-    with open_archive(path) as archive:
-        check_invariants(path)
-        assert [finding.kind for finding in inspect_archive(archive)] == []
-        embedder = WordHashEmbedder("two")
-        run(archive, embedder)
-        assert embedder.texts == []
-
-
 def test_a_process_whose_archive_is_taken_to_another_schema_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with pytest.raises(BusyError, match="another schema"), open_archive(path) as archive:  # noqa: PT012
         add(archive, "hello")
-        at_version(path, 3)
-        archive.scalar("SELECT retired_order FROM generations")
+        at_version(path, 101)
+        archive.scalar("SELECT count(*) FROM generations")
 
 
-def test_going_down_takes_along_what_only_the_newer_schema_knows_to_be_waste(tmp_path: Path) -> None:
-    path = embedded_archive(tmp_path / "a.db", 5)
-    with open_archive(path) as archive:
-        archive.db.execute("DELETE FROM messages WHERE id = 3")
-        assert archive.scalar("SELECT count(*) FROM vec_orphans") == 2
-    at_version(path, 3)
-    with open_archive(path) as archive:
-        archive.load_vec()
-        assert archive.scalar("SELECT count(*) FROM vec_2") == 4
-    check_invariants(path)
+@pytest.fixture
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive of before the upgrade, after it: 20 messages in two generations."""
+    path = embedded_archive(tmp_path / "archive" / "a.db", 20)
+    upgrade(tmp_path, monkeypatch)
+    return path
 
 
-def test_opening_an_older_archive_makes_a_backup_first(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 20), 3)
-    backup = tmp_path / "a.db.v3.bak"
-    with open_archive(path) as archive:
+def test_an_upgrade_and_the_way_back_keep_all_that_was_there(older: Path) -> None:
+    with open_older(older) as archive:
+        before = content(archive)
+    with open_archive(older) as archive:
+        assert content(archive) == before
+        assert archive.scalar("SELECT note FROM notes WHERE message_id = 20") == "about subject 19"
+        assert altered_objects(archive) == []
+    check_invariants(older)
+    at_version(older, PRESENT)
+    with open_older(older) as archive:
+        assert content(archive) == before
+        assert user_version(archive.db) == PRESENT
+
+
+def test_what_the_way_down_loses_and_drops_is_said_in_its_file(older: Path) -> None:
+    migrations = read_migrations()
+    with open_archive(older) as archive:
+        archive.db.execute("CREATE TABLE notes_1(x); CREATE TABLE notes_of_mine(x)")
+        assert lost_by_migrating_down(archive.db, PRESENT, migrations) == ("20 notes",)
+        assert lost_by_migrating_down(archive.db, 101, migrations)[1:] == (
+            "all embeddings, 40 vectors, and each message's outcome",
+        )
+        archive.db.execute("DELETE FROM notes")
+        assert lost_by_migrating_down(archive.db, PRESENT, migrations) == ()
+        migrate_down(archive.db, PRESENT, migrations)
+        assert archive.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'notes%'") == [("notes_of_mine",)]
+
+
+def test_an_outdated_archive_is_not_read_as_if_it_were_not(older: Path) -> None:
+    with pytest.raises(ArchiveOutdatedError, match="vaultembed migrate"), open_archive_readonly(older):
+        pass
+    with open_older_readonly(older) as archive:
+        assert archive.scalar("SELECT count(*) FROM messages") == 20
+
+
+def test_opening_an_older_archive_makes_a_backup_first(older: Path) -> None:
+    backup = older.with_name(f"a.db.v{PRESENT}.bak")
+    with open_archive(older) as archive:
         assert archive.migrated is not None
-        assert archive.migrated.from_version == 3
+        assert archive.migrated.from_version == PRESENT
         assert archive.migrated.backup == backup
-    assert check_copy(backup).schema_version == 3
+    assert check_copy(backup).schema_version == PRESENT
     assert check_copy(backup).vectors == 40
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-    with open_archive(path) as archive:
+    with open_archive(older) as archive:
         assert archive.migrated is None
-    assert list(tmp_path.glob("*.bak*")) == [backup]
+    assert list(older.parent.glob("*.bak*")) == [backup]
 
 
-def test_a_backup_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
-    (tmp_path / "a.db.v3.bak").write_bytes(b"precious")
-    with open_archive(path) as archive:
+def test_a_backup_that_is_there_is_never_overwritten(older: Path) -> None:
+    taken = older.with_name(f"a.db.v{PRESENT}.bak")
+    taken.write_bytes(b"precious")
+    with open_archive(older) as archive:
         assert archive.migrated is not None
-        assert archive.migrated.backup.name == "a.db.v3.2.bak"
-    assert (tmp_path / "a.db.v3.bak").read_bytes() == b"precious"
+        assert archive.migrated.backup.name == f"a.db.v{PRESENT}.2.bak"
+    assert taken.read_bytes() == b"precious"
 
 
-def test_a_damaged_archive_is_not_migrated(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 5), 3)
-    with open_older(path) as archive:
+def test_a_damaged_archive_is_not_migrated(older: Path) -> None:
+    with open_older(older) as archive:
         archive.db.execute("PRAGMA foreign_keys = OFF; DELETE FROM messages WHERE id = 3")
-    with pytest.raises(DamageError, match=r"a\.db is damaged"), open_archive(path):
+    with pytest.raises(DamageError, match=r"a\.db is damaged"), open_archive(older):
         pass
-    assert list(tmp_path.glob("*.bak*")) == []
-    with open_older(path) as archive:
-        assert user_version(archive.db) == 3
+    assert list(older.parent.glob("*.bak*")) == []
+    with open_older(older) as archive:
+        assert user_version(archive.db) == PRESENT
 
 
 OPEN = """
@@ -214,28 +213,25 @@ with open_archive(Path(sys.argv[1])) as archive:
         ("migrate.in_transaction", 1),
     ],
 )
-def test_a_migration_killed_at_any_point_repeats_cleanly(tmp_path: Path, failpoint: str, backups: int) -> None:
-    path = embedded_archive(tmp_path / "a.db", 20)
-    with open_archive_readonly(path) as archive:
+def test_a_migration_killed_at_any_point_repeats_cleanly(older: Path, failpoint: str, backups: int) -> None:
+    with open_older_readonly(older) as archive:
         before = content(archive)
-    at_version(path, 3)
-    command = [sys.executable, "-c", OPEN, str(path)]
+    command = [sys.executable, "-c", OPEN, str(older)]
     done = subprocess.run(command, env=environment(failpoint=failpoint), input="\n", text=True, check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    with open_older(path) as archive:
-        assert user_version(archive.db) == 3
-    assert len(list(tmp_path.glob("*.bak"))) == backups
-    with open_archive(path) as archive:
+    with open_older(older) as archive:
+        assert user_version(archive.db) == PRESENT
+    assert len(list(older.parent.glob("*.bak"))) == backups
+    with open_archive(older) as archive:
         assert content(archive) == before
         assert archive.migrated is not None
-        assert check_copy(archive.migrated.backup).schema_version == 3
-    assert len(list(tmp_path.glob("*.bak*"))) == backups + 1, "no half one is left"
-    check_invariants(path)
+        assert check_copy(archive.migrated.backup).schema_version == PRESENT
+    assert len(list(older.parent.glob("*.bak*"))) == backups + 1, "no half one is left"
+    check_invariants(older)
 
 
-def test_of_processes_opening_at_once_one_migrates_and_makes_the_backup(tmp_path: Path) -> None:
-    path = at_version(embedded_archive(tmp_path / "a.db", 20), 3)
-    command = [sys.executable, "-c", OPEN, str(path)]
+def test_of_processes_opening_at_once_one_migrates_and_makes_the_backup(older: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(older)]
     processes = [
         subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -247,8 +243,8 @@ def test_of_processes_opening_at_once_one_migrates_and_makes_the_backup(tmp_path
     said = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sorted(said) == ["False", "False", "False", "True"]
-    assert [p.name for p in tmp_path.glob("*.bak*")] == ["a.db.v3.bak"]
-    check_invariants(path)
+    assert [p.name for p in older.parent.glob("*.bak*")] == [f"a.db.v{PRESENT}.bak"]
+    check_invariants(older)
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_and_repeats(tmp_path: Path) -> None:
@@ -266,22 +262,61 @@ def test_a_migration_that_fails_half_way_leaves_nothing_and_repeats(tmp_path: Pa
     db.close()
 
 
-def test_a_migration_edited_after_its_release_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "a.db"
-    with open_archive(path) as archive:
-        archive.db.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 1")
-        archive.db.pragma("user_version", 2)
-    with pytest.raises(DamageError, match="migration 1"), open_archive(path):
-        pass
+OPENINGS: Final = (open_archive, open_archive_readonly, open_older, open_older_readonly)
 
 
-def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_another_edition_of_a_migration_is_refused_however_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
-        archive.db.pragma("user_version", 99)
-    for opened in (open_archive, open_archive_readonly):
-        with pytest.raises(VaultembedError, match="schema version 99"), opened(path):
+        archive.db.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 102")
+    for opened in OPENINGS:
+        with pytest.raises(VaultembedError, match="another migration 102"), opened(path):
             pass
+
+
+@pytest.mark.parametrize(
+    ("version", "way_out"),
+    [(1, "import PATH"), (99, "import PATH"), (PRESENT + 1, "Upgrade vaultembed"), (1000, "Upgrade vaultembed")],
+)
+def test_a_file_of_before_the_first_release_or_of_a_newer_one_is_refused(
+    tmp_path: Path, version: int, way_out: str
+) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        archive.db.pragma("user_version", version)
+    for opened in OPENINGS:
+        with pytest.raises(VaultembedError, match=f"schema version {version}") as caught, opened(path):
+            pass
+        assert way_out in str(caught.value)
+
+
+SEARCHED_BY_NOTHING: Final = {
+    ("messages", "embed_gen"): "generations are never deleted; messages_by_embed_gen finds the live ones",
+    ("generations", "model_id"): "a row a generation",
+    ("generation_sources", "source_id"): "a row a generation, or a few",
+    ("embed_leases", "run_id"): "a row a worker",
+    ("problems", "source_id"): "sources are never deleted, and problems are listed whole",
+}
+
+
+def test_foreign_keys_that_are_searched_by_have_an_index(tmp_path: Path) -> None:
+    with open_archive(tmp_path / "a.db") as archive:
+        keys = archive.rows(
+            "SELECT t.name, f.\"from\" FROM sqlite_schema t, pragma_foreign_key_list(t.name) f WHERE t.type = 'table'"
+        )
+        leading = archive.rows(
+            "SELECT t.name, i.name FROM sqlite_schema t, pragma_index_list(t.name) l, pragma_index_info(l.name) i"
+            " WHERE t.type = 'table' AND i.seqno = 0 AND NOT l.partial"
+            " UNION SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+            " WHERE t.type = 'table' AND c.pk = 1"
+        )
+    assert set(keys) - set(leading) == set(SEARCHED_BY_NOTHING)
+
+
+def test_every_table_opens_with_what_one_row_is() -> None:
+    for migration in read_migrations():
+        for above in re.findall(r"((?:^--.*\n)*)^CREATE (?:VIRTUAL )?TABLE", migration.up, re.MULTILINE):
+            assert above.startswith("-- One row "), migration.name
 
 
 def test_another_database_is_refused_and_not_touched(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from vaultembed.archive.generations.transitions import activate, discard
 from vaultembed.archive.generations.work import sweep, watermark_of, work_ids
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation
-from vaultembed.archive.vectors.nearest import to_bits, to_rows
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.embeddings.build import build, choose_generation
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.worker import new_worker
@@ -142,7 +142,7 @@ class Writer:
         outcomes = []
         for message_id, row in zip(message_ids, rows, strict=True):
             text = f"About {message_id}\n\nWhat was said about {message_id} is short."
-            chunk = ChunkRow(0, len(text), self._random.bytes(16), row, to_bits(row))
+            chunk = ChunkRow(0, len(text), self._random.bytes(16), row)
             rev = 2  # a body came after the message
             if message_id <= FAILED:
                 outcomes.append(MessageOutcome(message_id, rev, "failed", "its vector is not finite", text, ()))

@@ -30,7 +30,7 @@ from tests.kit.assistant import assistant_over_http, http_server
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_process
 from vaultembed.archive.database import open_archive
-from vaultembed.embeddings.build import MAX_FAILED, Options, Wanted, build, choose_generation
+from vaultembed.embeddings.build import MAX_FAILED, Observer, Options, Wanted, build, choose_generation
 from vaultembed.models.open import open_in_process, resolve_model
 from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
 
@@ -72,7 +72,7 @@ def make_archive(path: Path, folder: Path) -> None:
         def begin(_run: int) -> None:
             imitation.is_trying = False
 
-        build(archive, imitation, job, Options(max_failed=MAX_FAILED), on_start=begin)
+        build(archive, imitation, job, Options(max_failed=MAX_FAILED), Observer(on_start=begin))
     imitation.close()
 
 

@@ -22,9 +22,10 @@ from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import generation_in_state
 from vaultembed.embeddings.recipe import MAX_TOKENS
 from vaultembed.models.open import open_in_process, resolve_model
+from vaultembed.search.answering import Answerer
 from vaultembed.search.query import plain_query
 from vaultembed.search.query_vector import embed_query
-from vaultembed.search.ranking import DEPTH, Hit, by_meaning, by_telling_words, by_words, fuse
+from vaultembed.search.ranking import DEPTH, Hit, by_distinctive_words, by_meaning, by_words, fuse
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.importing import import_mail
 
@@ -86,12 +87,12 @@ def main(folder: Path, archive_path: Path) -> None:
             text = by_words(archive, query, DEPTH)
             middle = time.perf_counter()
             vector = embed_query(embedder, query.text, MAX_TOKENS)
-            meaning = by_meaning(archive, query, generation, vector, DEPTH)
+            meaning = by_meaning(archive, query, Answerer(generation, vector, rest=None, share=1.0), DEPTH)
             ended = time.perf_counter()
             rankings: dict[str, tuple[list[Hit], float]] = {
                 "text": (text, middle - started),
                 "vector": (meaning, ended - middle),
-                "hybrid": (fuse(by_telling_words(archive, query, DEPTH), meaning, DEPTH), ended - started),
+                "hybrid": (fuse(by_distinctive_words(archive, query, DEPTH), meaning, DEPTH), ended - started),
             }
             for mode, (hits, seconds) in rankings.items():
                 ranked = [names[hit.message_id] for hit in hits]

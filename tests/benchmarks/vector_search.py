@@ -24,8 +24,9 @@ import numpy as np
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import ModelRecord, create_generation, generation_with_id
+from vaultembed.archive.vector_format import to_bits, to_rows
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
-from vaultembed.archive.vectors.nearest import nearest_messages, to_bits, to_rows
+from vaultembed.archive.vectors.nearest import nearest_messages
 
 DIMENSION: Final = 384
 CLUSTERS: Final = 2_000

@@ -14,7 +14,6 @@ from typing import NoReturn
 import pytest
 
 from tests.kit.archives import add
-from tests.kit.command_docs import COMMANDS, command_docs
 from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
@@ -22,8 +21,6 @@ from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.failpoints import action_at
 from vaultembed.models.model_file import ModelFile
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +39,6 @@ def built(tmp_path_factory: pytest.TempPathFactory, model: ModelFile) -> Path:
     done = vaultembed("embeddings", "build", archive=archive)
     assert done.returncode == 0, done.stderr
     return archive
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command: str) -> None:
-    done = vaultembed(*command.split(), "--help")
-    assert done.returncode == 0
-    assert "Usage:" in done.stdout
-
-
-def test_the_command_reference_is_what_help_says() -> None:
-    assert (ROOT / "docs" / "commands.md").read_text() == command_docs()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from tests.kit.pages import DOCS, json_blocks, shell_lines, vaultembed_commands
-from vaultembed.cli.app import app
+from tests.kit.pages import DOCS, json_blocks, shell_lines
 from vaultembed.models.model_file import ModelFile
 from vaultembed.sample import sample_path
 from vaultembed.service.mcp_clients import Client, Machine, config_path
@@ -29,26 +25,6 @@ PAGES = {client: DOCS / "mcp" / f"{client}.md" for client in CLIENTS}
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_overview_leads_to_the_page(client: Client) -> None:
     assert f"(mcp/{PAGES[client].name})" in (DOCS / "mcp.md").read_text("utf-8")
-
-
-@pytest.mark.parametrize("page", [DOCS / "mcp.md", *PAGES.values()], ids=lambda page: page.stem)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^):]*)\)", page.read_text("utf-8"))
-    assert links
-    for link in links:
-        path, _, heading = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.is_file(), link
-        headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
-        assert not heading or heading in [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]
-
-
-@pytest.mark.parametrize("page", [DOCS / "mcp.md", *PAGES.values()], ids=lambda page: page.stem)
-def test_every_command_is_one_that_there_is(page: Path) -> None:
-    commands = vaultembed_commands(page)
-    assert len(commands) >= 3
-    for line in commands:
-        understood(shlex.split(line)[1:])
 
 
 def test_all_begin_with_the_same_lines_and_set_up_their_client() -> None:
@@ -130,22 +106,3 @@ def typed(line: str, home: Path, script: Path, model: ModelFile) -> subprocess.C
 def without_paths(configuration: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(configuration)
     return dict(json.loads(re.sub(r'"/[^"]*/(python[\d.]*|archive\.db)"', lambda m: f'"{m[1][:6]}"', text)))
-
-
-def understood(arguments: list[str]) -> None:
-    """Raises: an error of typer's: there is no such command, or it takes no such option."""
-    command = typer.main.get_command(app)
-    context = typer.Context(command)
-    while isinstance(command, TyperGroup) and arguments:
-        name, found, arguments = command.resolve_command(context, arguments)
-        assert found is not None
-        command, context = found, typer.Context(found, info_name=name, parent=context)
-    if not arguments:
-        return  # only named, as in "`vaultembed show` writes them out"
-    command.make_context(context.info_name, arguments, parent=context.parent)
-
-
-@pytest.mark.parametrize("line", ["mcp --instal cursor", "mcp --install emacs", "embedings build", "mcp extra"])
-def test_a_command_that_there_is_not_would_be_seen(line: str) -> None:
-    with pytest.raises(Exception, match=r"No such (option|command)|is not one of|unexpected extra argument"):
-        understood(shlex.split(line))

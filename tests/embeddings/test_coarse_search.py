@@ -12,8 +12,9 @@ from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation
+from vaultembed.archive.vector_format import to_bits, to_rows
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
-from vaultembed.archive.vectors.nearest import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
+from vaultembed.archive.vectors.nearest import EXACT_CHUNKS, nearest_messages
 
 DIMENSION = 128
 COUNT = EXACT_CHUNKS + 10_000

@@ -27,9 +27,9 @@ from vaultembed.archive.generations.leases import claim
 from vaultembed.archive.generations.records import coverage_of
 from vaultembed.archive.generations.work import work_ids
 from vaultembed.archive.ledger import run_once
-from vaultembed.archive.vectors.nearest import to_bits
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.embeddings.build import Wanted
-from vaultembed.embeddings.resilient import PROBE, embed_texts
+from vaultembed.embeddings.resilient import PROBE, NoVector, embed_texts
 from vaultembed.embeddings.worker import Limits, new_worker
 from vaultembed.errors import IncompleteError, ModelError, VaultembedError
 from vaultembed.failpoints import action_at
@@ -223,7 +223,7 @@ def test_twin_of_a_batch_that_stands_or_falls_together() -> None:
     embedder = WordHashEmbedder(refused=["mushroom"])
     with pytest.raises(BadTextError):
         embedder.embed(texts)
-    assert [isinstance(result, str) for result in embed_texts(embedder, texts).results] == [False] * 9 + [True]
+    assert [isinstance(result, NoVector) for result in embed_texts(embedder, texts).results] == [False] * 9 + [True]
 
 
 def falls_sick(embedder: WordHashEmbedder) -> Callable[[], None]:
@@ -407,7 +407,7 @@ def replaced(two: Archive) -> Path:
 
 DESTRUCTIVE = (
     ("embeddings", "prune"),
-    ("migrate", "--to", "3"),
+    ("migrate", "--to", "101"),
     ("delete", "3"),
     ("delete", "3", "--forever"),
 )

@@ -11,7 +11,7 @@ from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import generation_in_state
 from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.vectors.nearest import nearest_messages
-from vaultembed.embeddings.build import Built, Options, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Built, Observer, Options, Wanted, build, choose_generation
 from vaultembed.models.protocol import Embedder
 
 
@@ -32,8 +32,7 @@ def run(
         embedder,
         job,
         Options(**{"max_failed": 0, "backstop_hours": 0.0, **options}),  # type: ignore[arg-type]
-        on_batch=on_batch,
-        should_stop=should_stop,
+        Observer(on_batch=on_batch, should_stop=should_stop),
     )
 
 

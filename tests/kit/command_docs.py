@@ -3,49 +3,41 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from tests.kit.processes import vaultembed
+from typer.core import TyperGroup
 
-COMMANDS = (
-    "",
-    "import",
-    "embeddings",
-    "embeddings build",
-    "embeddings list",
-    "embeddings failures",
-    "embeddings verify",
-    "embeddings activate",
-    "embeddings rollback",
-    "embeddings retire",
-    "embeddings discard",
-    "embeddings prune",
-    "search",
-    "show",
-    "delete",
-    "undelete",
-    "stats",
-    "problems",
-    "models",
-    "models pull",
-    "models info",
-    "backup",
-    "restore",
-    "migrate",
-    "doctor",
-    "mcp",
-    "demo",
-)
+from vaultembed.cli.app import command_tree
+
+COLUMNS = 80
+
+
+def contexts(columns: int = COLUMNS) -> Iterator[Any]:
+    """Of each command there is, groups before what is in them, as on a terminal of so many columns."""
+    root = command_tree()
+    settings = {**root.context_settings, "terminal_width": columns - 2}  # click leaves a margin
+    yield from _with_children(root.context_class(root, info_name="vaultembed", **settings))
+
+
+def _with_children(context: Any) -> Iterator[Any]:
+    yield context
+    if isinstance(context.command, TyperGroup):
+        for name, command in context.command.commands.items():
+            yield from _with_children(
+                type(context)(command, info_name=name, parent=context, **command.context_settings)
+            )
 
 
 def command_docs() -> str:
-    parts = [
-        "# Commands\n",
-        "Made from `--help`. Every command that prints data takes `--json`: see [JSON](json.md).\n",
-    ]
-    for command in COMMANDS:
-        shown = vaultembed(*command.split(), "--help").stdout.rstrip()
-        parts.append(f"## `{f'vaultembed {command}'.strip()}`\n\n```text\n{shown}\n```\n")
-    return "\n".join(parts)
+    pages = [f"## `{context.command_path}`\n\n```text\n{context.get_help().rstrip()}\n```\n" for context in contexts()]
+    return "\n".join(
+        [
+            "# Commands\n",
+            "Made from `--help`. Every command that prints data takes `--json`: see [JSON](json.md).\n",
+            *pages,
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.kit.archives import add, new_archive
 from vaultembed.archive.database import Archive
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.archive.vectors.nearest import to_bits
+from vaultembed.archive.vector_format import to_bits
 
 DIMENSION = 8
 

@@ -44,7 +44,6 @@ class WordHashEmbedder:
             document_prefix="",
             query_prefix="",
             licence="MIT",
-            languages="any",
         )
 
     def count_tokens(self, text: str) -> int:

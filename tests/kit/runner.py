@@ -33,7 +33,7 @@ from vaultembed.archive.database import open_archive
 from vaultembed.archive.generations import leases
 from vaultembed.archive.upkeep import pruning
 from vaultembed.embeddings import ahead
-from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Observer, Options, Wanted, build, choose_generation
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import VaultembedError
 from vaultembed.models.protocol import Embedded, Role
@@ -79,7 +79,7 @@ def run_build(archive: Path, given: argparse.Namespace) -> None:
         job = choose_generation(opened, embedder, None, Wanted(model_named=True))
         limits = Limits(messages=given.limit)
         options = Options(max_failed=given.max_failed, hold=given.hold, backstop_hours=0.0, limits=limits)
-        built = build(opened, embedder, job, options, on_start=embedder.start_counting)
+        built = build(opened, embedder, job, options, Observer(on_start=embedder.start_counting))
     if built.interrupted:
         sys.exit(3)
 

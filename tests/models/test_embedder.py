@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from vaultembed.models.host import ChildEmbedder
 from vaultembed.models.llama import LlamaEmbedder
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, open_in_process
-from vaultembed.models.protocol import Embedder
+from vaultembed.models.protocol import Embedded, Embedder
 
 
 @pytest.fixture(scope="module")
@@ -146,13 +148,24 @@ def own_child(model: ModelFile) -> Iterator[ChildEmbedder]:
     embedder.close()
 
 
+@contextmanager
+def asked(embedder: ChildEmbedder, texts: list[str]) -> Iterator[Future[Embedded]]:
+    """Inside, the child works on these."""
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(embedder.embed, texts)
+        while embedder.process_id is None:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        yield answer
+
+
 def test_a_child_killed_in_the_middle_of_a_call_is_an_error_and_the_next_call_works(own_child: ChildEmbedder) -> None:
     before = own_child.embed(["boat"]).vectors
-    own_child.submit(["word " * 250] * 400)
-    assert own_child.process_id is not None
-    os.kill(own_child.process_id, signal.SIGKILL)
-    with pytest.raises(EmbedderCrashedError, match="SIGKILL"):
-        own_child.result()
+    with asked(own_child, ["word " * 250] * 400) as answer:
+        assert own_child.process_id is not None
+        os.kill(own_child.process_id, signal.SIGKILL)
+        with pytest.raises(EmbedderCrashedError, match="SIGKILL"):
+            answer.result()
     assert np.array_equal(own_child.embed(["boat"]).vectors, before)
 
 
@@ -167,18 +180,16 @@ def test_a_child_killed_between_calls_is_an_error_once(own_child: ChildEmbedder)
 
 def test_the_child_ignores_ctrl_c(own_child: ChildEmbedder) -> None:
     own_child.embed(["boat"])
-    own_child.submit(["word " * 200] * 20)
-    assert own_child.process_id is not None
-    os.kill(own_child.process_id, signal.SIGINT)
-    assert own_child.result().vectors.shape[0] == 20
+    with asked(own_child, ["word " * 200] * 20) as answer:
+        assert own_child.process_id is not None
+        os.kill(own_child.process_id, signal.SIGINT)
+        assert answer.result().vectors.shape[0] == 20
 
 
-def test_the_next_batch_is_computed_while_the_caller_does_something_else(own_child: ChildEmbedder) -> None:
-    own_child.submit(["boat", "roof"])
-    assert own_child.count_tokens("boat") == 3
-    assert own_child.result().vectors.shape[0] == 2
-    with pytest.raises(RuntimeError, match="without submit"):
-        own_child.result()
+def test_tokens_are_counted_while_the_child_is_at_work(own_child: ChildEmbedder) -> None:
+    with asked(own_child, ["word " * 200] * 20) as answer:
+        assert own_child.count_tokens("boat") == 3
+        assert answer.result().vectors.shape[0] == 20
 
 
 def test_a_text_too_long_leaves_the_child_alive(own_child: ChildEmbedder) -> None:

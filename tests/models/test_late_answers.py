@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 from vaultembed.errors import TimedOutError
 from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.host import ChildEmbedder
@@ -40,7 +40,7 @@ def stopped(embedder: ChildEmbedder) -> Iterator[None]:
 
 def give_up_on(embedder: ChildEmbedder, text: str, role: Role = "document") -> None:
     with stopped(embedder):
-        with limited(Limit(0.05)), pytest.raises(TimedOutError):
+        with within(Deadline(0.05)), pytest.raises(TimedOutError):
             embedder.embed([text], role)
         assert embedder.process_id is not None
 
@@ -59,12 +59,6 @@ def test_a_call_that_is_over_keeps_the_model_and_each_later_call_gets_its_own_an
     assert child.process_id == before
 
 
-def test_an_answer_that_came_late_can_still_be_collected(child: ChildEmbedder) -> None:
-    boat = child.embed(["boat"])
-    give_up_on(child, "boat")
-    assert same(child.result(), boat)
-
-
 def test_what_is_wrong_with_the_text_of_a_call_that_is_over_is_not_told_to_another(child: ChildEmbedder) -> None:
     boat = child.embed(["boat"])
     give_up_on(child, "boat " * 600)
@@ -75,7 +69,7 @@ def test_loading_goes_on_across_calls_that_are_too_short_for_it(child: ChildEmbe
     children, times_over, end = set(), 0, time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
-            with limited(Limit(0.05)):
+            with within(Deadline(0.05)):
                 child.embed(["boat"])
             break
         except TimedOutError:
@@ -94,10 +88,10 @@ def test_a_child_that_hangs_is_replaced(model: ModelFile) -> None:
         before = embedder.process_id
         assert before is not None
         os.kill(before, signal.SIGSTOP)
-        with limited(Limit(0.05)), pytest.raises(TimedOutError):
+        with within(Deadline(0.05)), pytest.raises(TimedOutError):
             embedder.embed(["roof"])
         time.sleep(0.2)
-        with limited(Limit(PATIENCE)):
+        with within(Deadline(PATIENCE)):
             assert same(embedder.embed(["boat"]), boat)
         assert embedder.process_id != before
         with pytest.raises(ProcessLookupError):
@@ -106,7 +100,7 @@ def test_a_child_that_hangs_is_replaced(model: ModelFile) -> None:
         embedder.close()
 
 
-class Watched(Limit):
+class Watched(Deadline):
     """Tells when a call has begun to wait."""
 
     def __init__(self) -> None:
@@ -121,19 +115,19 @@ class Watched(Limit):
 @contextmanager
 def waiting(embedder: ChildEmbedder, outcomes: list[object]) -> Iterator[Watched]:
     """Another thread waits for an answer; what becomes of it is added to `outcomes`."""
-    limit = Watched()
+    deadline = Watched()
 
     def ask() -> None:
         try:
-            with limited(limit):
+            with within(deadline):
                 outcomes.append(embedder.embed(["roof"]))
         except Exception as error:
             outcomes.append(type(error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    assert limit.waits.wait(PATIENCE)
-    yield limit
+    assert deadline.waits.wait(PATIENCE)
+    yield deadline
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
@@ -141,8 +135,8 @@ def waiting(embedder: ChildEmbedder, outcomes: list[object]) -> Iterator[Watched
 def test_who_gives_up_waits_no_longer_and_the_model_stays(child: ChildEmbedder) -> None:
     boat, outcomes = child.embed(["boat"]), list[object]()
     before = child.process_id
-    with stopped(child), waiting(child, outcomes) as limit:
-        limit.give_up()
+    with stopped(child), waiting(child, outcomes) as deadline:
+        deadline.give_up()
     assert outcomes == [TimedOutError]
     assert same(child.embed(["boat"]), boat)
     assert child.process_id == before

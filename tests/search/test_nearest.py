@@ -13,8 +13,9 @@ from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import not_covered, rest_beside
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation, generation_with_id
+from vaultembed.archive.vector_format import to_bits, to_rows
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
-from vaultembed.archive.vectors.nearest import EXACT_CHUNKS, nearest_messages, to_bits, to_rows
+from vaultembed.archive.vectors.nearest import EXACT_CHUNKS, nearest_messages
 from vaultembed.errors import NotReadyError
 
 DIMENSION = 64

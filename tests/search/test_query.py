@@ -10,7 +10,7 @@ from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.search.query import parse_query, plain_query
 from vaultembed.search.query_vector import embed_query
-from vaultembed.search.ranking import by_telling_words, by_words
+from vaultembed.search.ranking import by_distinctive_words, by_words
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def test_a_plain_query_takes_filters_for_words() -> None:
 
 
 def test_words_that_every_message_has_make_none_of_them_a_result_of_the_fusion(archive: Archive) -> None:
-    assert by_telling_words(archive, parse_query("who took my bicycle"), 10) == []
-    assert [hit.message_id for hit in by_telling_words(archive, parse_query("who took thing7"), 10)] == [8]
+    assert by_distinctive_words(archive, parse_query("who took my bicycle"), 10) == []
+    assert [hit.message_id for hit in by_distinctive_words(archive, parse_query("who took thing7"), 10)] == [8]
 
 
 def test_a_search_by_words_alone_still_finds_them(archive: Archive) -> None:

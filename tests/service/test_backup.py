@@ -16,8 +16,9 @@ import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.corrupt import PAGE, flip
-from tests.kit.embedded import at_version, content, embedded_archive
+from tests.kit.embedded import content, embedded_archive
 from tests.kit.faulty_vfs import run_faulty
+from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
 from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
@@ -223,7 +224,9 @@ def test_flips_in_pages_of_structure_are_found(backup: Path) -> None:
 def test_a_restore_asks_first_and_no_is_no(archive: Path, backup: Path) -> None:
     before = archive.read_bytes()
     code, shown = answer("n\n", "restore", backup, archive=archive)
-    assert code == 2
+    assert code == 1
+    assert "Cancelled; nothing was changed." in shown
+    assert "Error" not in shown
     assert "100 messages" in shown
     assert "moved aside, not deleted" in shown
     assert archive.read_bytes() == before
@@ -285,8 +288,10 @@ def test_restoring_the_archive_over_itself_is_refused(archive: Path) -> None:
     assert "itself" in done.stderr
 
 
-def test_an_older_archive_can_be_backed_up_and_restored_before_it_is_migrated(archive: Path, tmp_path: Path) -> None:
-    at_version(archive, 3)
+def test_an_older_archive_can_be_backed_up_and_restored_before_it_is_migrated(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = upgrade(tmp_path, monkeypatch)
     vaultembed_json("backup", tmp_path / "b.db", archive=archive)
     done = vaultembed("restore", tmp_path / "b.db", archive=tmp_path / "new.db")
     assert done.returncode == 0
@@ -295,8 +300,8 @@ def test_an_older_archive_can_be_backed_up_and_restored_before_it_is_migrated(ar
     assert refused.returncode == 1
     assert "vaultembed migrate" in refused.stderr
     data = vaultembed_json("migrate", archive=tmp_path / "new.db")
-    assert (data["from_version"], data["to_version"]) == (3, data["latest"])
-    assert check_copy(Path(data["backup"])).schema_version == 3
+    assert (data["from_version"], data["to_version"], data["latest"]) == (later - 1, later, later)
+    assert check_copy(Path(data["backup"])).schema_version == later - 1
     assert vaultembed("stats", archive=tmp_path / "new.db").returncode == 0
 
 
@@ -308,18 +313,18 @@ def test_migrating_an_up_to_date_archive_does_nothing(archive: Path) -> None:
 
 
 def test_migrating_down_asks_says_what_is_lost_and_makes_a_backup(archive: Path) -> None:
-    refused = vaultembed("migrate", "--to", "2", archive=archive)
+    refused = vaultembed("migrate", "--to", "101", archive=archive)
     assert refused.returncode == 2
     assert "all embeddings, 200 vectors" in refused.stderr
     assert "--yes" in refused.stderr
     assert check_copy(archive).vectors == 200
-    data = vaultembed_json("migrate", "--to", "2", "--yes", archive=archive)
+    data = vaultembed_json("migrate", "--to", "101", "--yes", archive=archive)
     kept = check_copy(Path(data["backup"]))
     assert (kept.schema_version, kept.vectors, kept.messages) == (data["from_version"], 200, 100)
-    assert check_copy(archive).schema_version == 2
+    assert check_copy(archive).schema_version == 101
     assert check_copy(archive).messages == 100
     again = vaultembed_json("migrate", archive=archive)
-    assert check_copy(Path(again["backup"])).schema_version == 2
+    assert check_copy(Path(again["backup"])).schema_version == 101
     check_invariants(archive)
 
 
@@ -327,31 +332,36 @@ def test_migrating_down_asks_says_what_is_lost_and_makes_a_backup(archive: Path)
 def test_a_killed_migration_down_leaves_everything_and_can_be_repeated(archive: Path, failpoint: str) -> None:
     with open_archive_readonly(archive) as opened:
         before = content(opened)
-    done = vaultembed_process("migrate", "--to", "2", "--yes", archive=archive, failpoint=failpoint)
+    done = vaultembed_process("migrate", "--to", "101", "--yes", archive=archive, failpoint=failpoint)
     assert done.returncode == -signal.SIGKILL
     with open_archive_readonly(archive) as opened:
         assert content(opened) == before
-    vaultembed_json("migrate", "--to", "2", "--yes", archive=archive)
-    assert check_copy(archive).schema_version == 2
+    vaultembed_json("migrate", "--to", "101", "--yes", archive=archive)
+    assert check_copy(archive).schema_version == 101
 
 
 def test_versions_that_are_not_there_are_refused(archive: Path) -> None:
-    assert vaultembed("migrate", "--to", "99", archive=archive).returncode == 2
+    for version in ("99", "107"):
+        done = vaultembed("migrate", "--to", version, archive=archive)
+        assert done.returncode == 2
+        assert "versions 100 to" in done.stderr
     with open_archive(archive) as opened:
-        opened.db.pragma("user_version", 99)
-    for command in (["migrate"], ["migrate", "--to", "1", "--yes"], ["backup", archive.parent / "b.db"]):
+        opened.db.pragma("user_version", 107)
+    for command in (["migrate"], ["migrate", "--to", "100", "--yes"], ["backup", archive.parent / "b.db"]):
         done = vaultembed(*command, archive=archive)
         assert done.returncode == 1
-        assert "schema version 99" in done.stderr
+        assert "schema version 107" in done.stderr
         assert "Upgrade vaultembed" in done.stderr
 
 
-def test_what_a_command_says_whose_opening_migrated(archive: Path) -> None:
-    at_version(archive, 3)
+def test_what_a_command_says_whose_opening_migrated(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = upgrade(tmp_path, monkeypatch)
     with open_archive(archive) as opened:
         (note,) = migration_notes(opened)
-    assert "from schema version 3 to" in note
-    assert "a.db.v3.bak" in note
+    assert f"from schema version {later - 1} to {later}." in note
+    assert f"a.db.v{later - 1}.bak" in note
     with open_archive(archive) as opened:
         assert migration_notes(opened) == ()
 

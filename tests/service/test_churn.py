@@ -12,8 +12,8 @@ from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.mail.deletion import delete_forever
 from vaultembed.archive.mail.messages import add_message
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.service.pruning import plan_prune, prune_embeddings
 

@@ -43,11 +43,11 @@ def test_digits_are_ids_and_words_a_query_of_which_every_one_must_occur(archive:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("3", "word2"), "is no id"),
+        (("3", "word2"), "is not an id"),
         (("99",), "no message 99"),
         (("3", "99"), "no message 99"),
         ((str(2**70),), "no message"),
-        ((), "what is to be deleted"),
+        ((), "nothing to delete"),
         (("from:ada", "!!!"), "no word"),
         (("from:",), "nothing follows"),
     ],

@@ -20,7 +20,7 @@ from vaultembed.archive.generations.transitions import activate, discard, restam
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.worker import Limits
 from vaultembed.search.ranking import Mode
-from vaultembed.service.searching import SearchView, search_archive
+from vaultembed.service.searching import Kept, SearchView, search_archive
 
 pytestmark = pytest.mark.slow
 
@@ -63,9 +63,7 @@ class Searchers:
         while not self.stop.is_set():
             n = pick.randrange(COUNT)
             mode: Mode = "vector" if pick.random() < 0.5 else "hybrid"
-            view = search_archive(
-                self.path, f"subject{n} thing{n}", mode=mode, limit=COUNT, open_embedder=open_model
-            ).data
+            view = search_archive(self.path, f"subject{n} thing{n}", mode=mode, limit=COUNT, kept=Kept(open_model)).data
             self.check(view, n, mode)
             self.searches += 1
 
@@ -138,7 +136,7 @@ def test_an_edit_or_a_deletion_is_true_in_every_search_that_begins_after_it(path
                         "UPDATE message_bodies SET body_text = ? WHERE message_id = ?", (f"edited{n} meanwhile", n + 1)
                     )
                     archive.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = ?", (n + 2,))
-                    view = search_archive(path, f"thing{n}", mode="vector", limit=COUNT, open_embedder=open_model).data
+                    view = search_archive(path, f"thing{n}", mode="vector", limit=COUNT, kept=Kept(open_model)).data
                     found = {result.id: result for result in view.results}
                     assert n + 2 not in found
                     assert n + 1 not in found or found[n + 1].passage.text == f"edited{n} meanwhile"

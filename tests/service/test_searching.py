@@ -21,7 +21,7 @@ from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_process, resolve_model
 from vaultembed.models.protocol import ModelFacts
 from vaultembed.service.importing import import_mail
-from vaultembed.service.searching import SearchView, search_archive
+from vaultembed.service.searching import Kept, SearchView, search_archive
 
 COUNT = 40
 
@@ -74,7 +74,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def meaning(path: Path, query: str, models: Models | None = None, limit: int = 50) -> SearchView:
-    return search_archive(path, query, mode="vector", limit=limit, open_embedder=models or Models()).data
+    return search_archive(path, query, mode="vector", limit=limit, kept=Kept(models or Models())).data
 
 
 def voices(view: SearchView) -> dict[int, int | None]:
@@ -100,7 +100,7 @@ def test_the_right_message_is_among_the_first_whichever_generation_has_it(path: 
         query = f"thing{n} box{n % 4}"
         # the first of the other half is as good by rank alone; words tell them apart
         assert n + 1 in [found.id for found in meaning(path, query).results[:2]]
-        assert search_archive(path, query, open_embedder=Models()).data.results[0].id == n + 1
+        assert search_archive(path, query, kept=Kept(Models())).data.results[0].id == n + 1
 
 
 def test_the_best_of_few_messages_is_not_put_before_the_best_of_all(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_an_edited_message_is_shown_by_neither_until_it_is_embedded_again(path: 
     with open_archive(path) as archive:
         fill(archive, "new", 20)
         archive.db.execute("UPDATE message_bodies SET body_text = 'a new garden' WHERE message_id IN (5, 30)")
-    result = search_archive(path, "thing4", mode="vector", limit=50, open_embedder=Models())
+    result = search_archive(path, "thing4", mode="vector", limit=50, kept=Kept(Models()))
     assert not {5, 30} & set(voices(result.data))
     assert result.data.not_covered == 2
     assert result.notes == ("Not covered by meaning: 2 missing of 40 messages. Next: vaultembed embeddings build",)
@@ -214,7 +214,7 @@ def test_without_the_new_model_the_active_generation_answers_and_says_so(path: P
     with open_archive(path) as archive:
         archive.db.execute("DELETE FROM chunks WHERE generation_id = 1 AND message_id = 1")
         fill(archive, "new", 10)
-    result = search_archive(path, "thing3", mode="vector", limit=50, open_embedder=Models(missing=("new",)))
+    result = search_archive(path, "thing3", mode="vector", limit=50, kept=Kept(Models(missing=("new",))))
     assert voices(result.data) == dict.fromkeys(range(2, COUNT + 1), 1)
     assert result.data.not_covered == 1
     silent, left_out = result.notes
@@ -229,7 +229,7 @@ def test_without_the_new_model_the_active_generation_answers_and_says_so(path: P
 def test_without_the_old_model_the_new_generation_answers_and_says_so(path: Path, embedded: int) -> None:
     with open_archive(path) as archive:
         fill(archive, "new", embedded)
-    result = search_archive(path, "thing0", open_embedder=Models(missing=("old",)))
+    result = search_archive(path, "thing0", kept=Kept(Models(missing=("old",))))
     assert result.data.results[0].id == 1
     assert result.data.not_covered == COUNT - embedded
     assert "Generation 1 does not answer" in result.notes[0]
@@ -274,7 +274,7 @@ def test_messages_outside_the_scope_are_not_covered_and_no_build_is_advised(tmp_
         for n in range(10):
             add(archive, f"subject{n}", f"thing{n}", message_id=str(n), sent_at=86400 * n)
         fill(archive, "old", scope=Scope(after=86400 * 4), hold=False)
-    result = search_archive(tmp_path / "a.db", "thing1", open_embedder=Models())
+    result = search_archive(tmp_path / "a.db", "thing1", kept=Kept(Models()))
     assert result.data.results[0].id == 2  # by words
     assert result.data.not_covered == 4
     [note] = result.notes
@@ -288,7 +288,7 @@ def test_beside_a_scoped_building_generation_the_active_one_answers_for_what_is_
     with open_archive(path) as archive:
         fill(archive, "new", scope=Scope(after=20))
         add(archive, "Holiday", "the cottage by the lake", message_id="late", sent_at=1)
-    result = search_archive(path, "thing3", mode="vector", limit=50, open_embedder=Models())
+    result = search_archive(path, "thing3", mode="vector", limit=50, kept=Kept(Models()))
     assert voices(result.data) == {n: 1 if n <= 20 else 2 for n in range(1, COUNT + 1)}
     assert result.data.not_covered == 1
     assert "1 outside the scope of generation 2 (after1970-01-01T00:00:20Z)" in result.notes[0]
@@ -302,13 +302,13 @@ def test_retired_discarded_and_pruned_generations_never_answer(path: Path) -> No
         retire(archive, 1, force=True)
     with pytest.raises(NotReadyError, match="no generation is active"):
         meaning(path, "thing3")
-    result = search_archive(path, "thing3", open_embedder=Models())
+    result = search_archive(path, "thing3", kept=Kept(Models()))
     assert result.data.results[0].id == 4
     assert result.notes == ("By words only: no generation is active. Next: vaultembed embeddings list",)
 
 
 def test_by_words_no_generation_is_asked(path: Path) -> None:
-    result = search_archive(path, "thing3", mode="text", open_embedder=Models(missing=("old",)))
+    result = search_archive(path, "thing3", mode="text", kept=Kept(Models(missing=("old",))))
     assert result.data.results[0].id == 4
     assert (result.data.generation, result.data.building, result.data.not_covered) == (None, None, None)
 
@@ -320,7 +320,7 @@ def test_a_coarse_index_that_cannot_be_used_is_told(path: Path) -> None:
             # as if there were more chunks than are scored exactly
             archive.db.execute("UPDATE embed_coverage SET chunks = ?", (EXACT_CHUNKS + 1,))
             archive.db.execute("DROP TABLE vec_1")
-    result = search_archive(path, "subject3 thing3", mode="vector", open_embedder=Models())
+    result = search_archive(path, "subject3 thing3", mode="vector", kept=Kept(Models()))
     assert result.data.results[0].id == 4
     [note] = result.notes
     assert "coarse index of generation 1 cannot be used (no such table: vec_1)" in note

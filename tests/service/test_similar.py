@@ -15,6 +15,7 @@ from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import IndexBuildingError, MessageMissingError, NoGenerationError, NotEmbeddedError
 from vaultembed.search.filters import Filters
+from vaultembed.service.searching import Kept
 from vaultembed.service.similar import similar_messages
 
 BODIES = ["red boat harbour", "green boat harbour", "tax form letter", "tax letter again", "red harbour wall"]
@@ -86,16 +87,16 @@ def test_what_has_no_vectors_is_told_with_the_reason(path: Path) -> None:
 
 
 def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path) -> None:
-    kept = KeptBits(candidates=0)  # or so few chunks are all looked at
+    kept = Kept(bits=KeptBits(candidates=0))  # or so few chunks are all looked at
 
     def compare(limit: int, message_ids: range) -> None:
         """Four times as many candidates as asked for are all that there are."""
         for message_id in message_ids:
-            found = ids(path, message_id, limit=limit, kept_bits=kept)
+            found = ids(path, message_id, limit=limit, kept=kept)
             assert len(found) == limit
             assert found == ids(path, message_id, limit=limit)
             some = Filters(after="1970-01-03")
-            assert ids(path, message_id, limit=5, kept_bits=kept, filters=some) == ids(
+            assert ids(path, message_id, limit=5, kept=kept, filters=some) == ids(
                 path, message_id, limit=5, filters=some
             )
 

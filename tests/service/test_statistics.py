@@ -17,7 +17,7 @@ from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.doctor.counting import Counted, count_coverage
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.generations.transitions import activate
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.service.result import plain
@@ -163,7 +163,7 @@ def test_parts_for_which_there_is_no_time_left_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
         fill(archive, 1)
-    with limited(Limit(0)):
+    with within(Deadline(0)):
         found = archive_statistics(path).data
     assert (found.vector_search, found.totals) == (None, None)
     parts = [

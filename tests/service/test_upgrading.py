@@ -1,42 +1,53 @@
 """Archives as older versions left them: each opens, says what was done, is sound, and is found in; nothing is embedded
-again."""
+again. Those of before the first release are refused."""
 
 from __future__ import annotations
 
 import gzip
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+import click
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from tests.fixtures.make_archive import FOLDER, MESSAGES
+from tests.fixtures.make_archive import FOLDER, MESSAGES, make_archive
 from tests.kit.archives import check_invariants
+from tests.kit.later import upgrade
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import FIRST_VERSION, latest_version
+from vaultembed.cli.app import app
 from vaultembed.models.model_file import ModelFile
 
-FIRST_KEPT: Final = 5
-VERSIONS: Final = tuple(range(FIRST_KEPT, len(read_migrations()) + 1))
+DEVELOPMENT = FOLDER / "v6.db.gz"
+KEPT = {int(path.name[1:].partition(".")[0]): path for path in FOLDER.glob("v*.db.gz") if path != DEVELOPMENT}
 
 
-@pytest.fixture(params=VERSIONS)
-def old(request: pytest.FixtureRequest, tmp_path: Path, model: ModelFile) -> tuple[int, Path]:
+@pytest.fixture(scope="module")
+def present(tmp_path_factory: pytest.TempPathFactory, model: ModelFile) -> Path:
+    return make_archive(tmp_path_factory.mktemp("present"))
+
+
+@pytest.fixture(params=sorted({*KEPT, latest_version()}))
+def old(
+    request: pytest.FixtureRequest, tmp_path: Path, present: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, int, Path]:
+    """An archive of each version there was, the version that it has, and the one of the vaultembed that meets it."""
     archive = tmp_path / "archive.db"
-    archive.write_bytes(gzip.decompress((FOLDER / f"v{request.param}.db.gz").read_bytes()))
-    return request.param, archive
+    if request.param in KEPT:
+        archive.write_bytes(gzip.decompress(KEPT[request.param].read_bytes()))
+    else:
+        shutil.copy(present, archive)
+    return request.param, upgrade(tmp_path, monkeypatch), archive
 
 
-def test_every_version_left_an_archive() -> None:
-    found = {int(path.name[1:].partition(".")[0]) for path in FOLDER.glob("v*.db.gz")}
-    assert found == set(VERSIONS), "make it when the version is released: python -m tests.fixtures.make_archive"
-
-
-def test_an_older_archive_is_brought_up_to_date_and_found_in(old: tuple[int, Path]) -> None:
-    version, archive = old
+def test_an_older_archive_is_brought_up_to_date_and_found_in(old: tuple[int, int, Path]) -> None:
+    version, latest, archive = old
     built = vaultembed("embeddings", "build", archive=archive)
     assert built.returncode == 0, built.stderr
-    brought = f"from schema version {version} to {len(read_migrations())}"
-    assert (brought in built.stderr) == (version < len(read_migrations()))
+    assert f"from schema version {version} to {latest}." in built.stderr
     assert "every message is covered" in built.stdout
     check_invariants(archive)
     assert vaultembed_json("doctor", archive=archive)["healthy"]
@@ -55,11 +66,58 @@ def ids_of(results: list[dict[str, object]]) -> set[object]:
     return {result["id"] for result in results}
 
 
-def test_an_older_archive_is_not_changed_by_a_command_that_reads(old: tuple[int, Path]) -> None:
-    version, archive = old
+def test_an_older_archive_is_not_changed_by_a_command_that_reads(old: tuple[int, int, Path]) -> None:
+    _, _, archive = old
     before = archive.read_bytes()
     done = vaultembed("search", "money", archive=archive)
     assert archive.read_bytes() == before
-    if version < len(read_migrations()):
-        assert done.returncode == 1
-        assert "vaultembed migrate" in done.stderr
+    assert done.returncode == 1
+    assert "vaultembed migrate" in done.stderr
+
+
+ARGUMENTS = {
+    "import": ["{mail}"],
+    "search": ["money"],
+    "show": ["1"],
+    "delete": ["1", "--yes"],
+    "undelete": ["1"],
+    "backup": ["{folder}/backup.db"],
+    "embeddings activate": ["1"],
+    "embeddings retire": ["1"],
+    "embeddings discard": ["--yes"],
+    "embeddings prune": ["--yes"],
+}
+ELSEWHERE = {
+    "restore": "takes no archive but the one that it moves aside",
+    "mcp": "answers each call with what search, show and stats say",
+}
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """All that take an archive, whatever group they stand in."""
+    if any(parameter.name == "archive" for parameter in command.params):
+        yield " ".join(path), command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+def test_every_command_refuses_an_archive_of_before_the_first_release(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.db"
+    archive.write_bytes(gzip.decompress(DEVELOPMENT.read_bytes()))
+    before = archive.read_bytes()
+    (tmp_path / "mail.eml").write_bytes(b"Subject: hello\n\nhello\n")
+    found = {name for name, _ in commands(typer.main.get_command(app))}
+    assert {"import", "migrate", "doctor", "embeddings", "embeddings build"} <= found
+    for name in sorted(found - set(ELSEWHERE)):
+        arguments = [one.format(mail=tmp_path / "mail.eml", folder=tmp_path) for one in ARGUMENTS.get(name, [])]
+        done = CliRunner().invoke(app, [*name.split(), *arguments], env={"VAULTEMBED_ARCHIVE": str(archive)})
+        assert done.exit_code == 1, (name, done.output)
+        assert "schema version 6: a development version" in done.stderr, name
+        assert "vaultembed import PATH --archive NEW" in done.stderr, name
+    assert CliRunner().invoke(app, ["restore", str(archive), "--check"]).exit_code == 1
+    assert archive.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"archive.db", "mail.eml"}
+
+
+def test_the_kept_archives_are_of_released_versions() -> None:
+    assert all(FIRST_VERSION <= version <= latest_version() for version in KEPT)

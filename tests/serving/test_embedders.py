@@ -14,7 +14,7 @@ from tests.kit.archives import new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.generations.records import Generation, generation_in_state
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 from vaultembed.errors import ModelError, TimedOutError
 from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.model_file import ModelFile
@@ -58,12 +58,12 @@ def generation(tmp_path: Path) -> Generation:
 
 
 @contextmanager
-def thread(outcomes: list[object], function: Callable[[], object], limit: Limit | None = None) -> Iterator[None]:
+def thread(outcomes: list[object], function: Callable[[], object], deadline: Deadline | None = None) -> Iterator[None]:
     """What the function returns, or the class of what it raises, is in `outcomes` at the end."""
 
     def call() -> None:
         try:
-            with limited(limit or Limit(3600)):
+            with within(deadline or Deadline(3600)):
                 outcomes.append(function())
         except Exception as error:
             outcomes.append(type(error))
@@ -91,9 +91,9 @@ def at_work(generation: Generation) -> Iterator[tuple[KeptEmbedders, SlowEmbedde
 
 def test_who_gives_up_does_not_wait_for_a_model_that_is_at_work_and_never_asks_it(generation: Generation) -> None:
     with at_work(generation) as (_, slow, kept):
-        outcomes, limit = list[object](), Limit(3600)
-        with thread(outcomes, lambda: kept.embed(["boat"]), limit):
-            limit.give_up()
+        outcomes, deadline = list[object](), Deadline(3600)
+        with thread(outcomes, lambda: kept.embed(["boat"]), deadline):
+            deadline.give_up()
         assert outcomes == [TimedOutError]
     assert "boat" not in slow.texts
 
@@ -101,9 +101,9 @@ def test_who_gives_up_does_not_wait_for_a_model_that_is_at_work_and_never_asks_i
 def test_who_has_given_up_does_not_ask_a_model_that_is_free(generation: Generation) -> None:
     slow = SlowEmbedder()
     kept = KeptEmbedders(lambda _: slow).open(generation)
-    limit = Limit(3600)
-    limit.give_up()
-    with limited(limit), pytest.raises(TimedOutError):
+    deadline = Deadline(3600)
+    deadline.give_up()
+    with within(deadline), pytest.raises(TimedOutError):
         kept.embed(["boat"])
     assert slow.texts == []
 
@@ -156,7 +156,7 @@ def test_the_end_of_a_model_for_a_third_one_keeps_nobody_from_the_second(generat
     with thread([], lambda: embedders.open(third)):
         assert is_ending.wait(PATIENCE)
         try:
-            with limited(Limit(PATIENCE / 3)):
+            with within(Deadline(PATIENCE / 3)):
                 assert embedders.open(second) is kept
         finally:
             may_end.set()

@@ -27,7 +27,7 @@ from tests.kit.processes import COMMAND, environment
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.database import explained_errors, open_archive, open_archive_readonly
 from vaultembed.archive.mail.statistics import count_archive
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 from vaultembed.errors import TimedOutError
 from vaultembed.serving.mcp.server import SEARCHES_AT_ONCE
 from vaultembed.serving.time_limited import Calls
@@ -364,19 +364,19 @@ def test_what_comes_after_the_limit_does_not_begin(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
         add(archive, "Hello", "a text", message_id="1")
-    limit = Limit(3600)
-    with limited(limit), open_archive_readonly(path) as archive:
+    deadline = Deadline(3600)
+    with within(deadline), open_archive_readonly(path) as archive:
         assert count_archive(archive).messages == 1
-        limit.give_up()
+        deadline.give_up()
         with pytest.raises(TimedOutError):
             count_archive(archive)
 
 
 @pytest.mark.parametrize("error", [apsw.InterruptError(), TypeError()])
 def test_whatever_fails_once_the_time_is_over_is_told_as_that(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(TimedOutError), limited(Limit(0)), explained_errors(tmp_path / "a.db"):
+    with pytest.raises(TimedOutError), within(Deadline(0)), explained_errors(tmp_path / "a.db"):
         raise error
-    with pytest.raises(type(error)), limited(Limit(3600)), explained_errors(tmp_path / "a.db"):
+    with pytest.raises(type(error)), within(Deadline(3600)), explained_errors(tmp_path / "a.db"):
         raise error
 
 
@@ -388,5 +388,5 @@ def test_damage_is_not_looked_for_beyond_the_limit(tmp_path: Path) -> None:
         archive.db.execute("PRAGMA foreign_keys = OFF")
         archive.db.execute("UPDATE messages SET conversation_id = 999999 WHERE id = 300")
     assert damage_behind(path, TypeError()) is not None
-    with limited(Limit(0)):
+    with within(Deadline(0)):
         assert damage_behind(path, TypeError()) is None

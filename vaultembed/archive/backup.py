@@ -21,7 +21,7 @@ from typing import Any, Final
 import apsw
 
 from vaultembed.archive.migrations import APPLICATION_ID, check_not_newer, migrate_up, user_version
-from vaultembed.archive.schema_files import Migration, read_migrations
+from vaultembed.archive.schema_files import Migration, read_migrations, up_to
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
 
@@ -54,19 +54,19 @@ class Contents:
 
 def read_contents(db: apsw.Connection) -> Contents:
     """Also of an archive with an older schema."""
-    version = user_version(db)
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE name IN ('messages', 'vectors')")}
     messages = deleted = generations = vectors = 0
     first = last = added = None
-    if version >= 1:
+    if "messages" in tables:
         messages, deleted, first, last, added = _row(
             db,
             "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), min(sent_at), max(sent_at),"
             " max(added_at) FROM messages",
         )
-    if version >= 3:
+    if "vectors" in tables:
         generations, vectors = _row(db, "SELECT (SELECT count(*) FROM generations), (SELECT count(*) FROM vectors)")
     size = int(db.pragma("page_count")) * int(db.pragma("page_size"))
-    return Contents(version, messages, deleted, generations, vectors, first, last, added, size)
+    return Contents(user_version(db), messages, deleted, generations, vectors, first, last, added, size)
 
 
 def _row(db: apsw.Connection, sql: str) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ def damage_in(
         row = next(iter(db.execute("PRAGMA foreign_key_check")), None)
         if row is not None:
             return f"row {row[1]} of {row[0]} belongs to a row of {row[2]} that is gone"
-        return _missing_in_schema(db, migrations[:version])
+        return _missing_in_schema(db, up_to(version, migrations))
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
         return str(error)
     finally:

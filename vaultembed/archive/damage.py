@@ -11,7 +11,7 @@ from typing import Any, Final
 import apsw
 
 from vaultembed.archive.migrations import migrate_up, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import read_migrations, up_to
 from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import DamageError
 
@@ -98,12 +98,12 @@ def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
 def _schema_damage(db: apsw.Connection) -> list[tuple[str, str]]:
     """Tables, indexes and triggers that are not those that the migrations make."""
     version = user_version(db)
-    migrations = read_migrations()
-    if not 0 < version <= len(migrations):
+    migrations = up_to(version, read_migrations())
+    if not migrations or migrations[-1].version != version:
         return []
     fresh = apsw.Connection(":memory:")
     try:
-        migrate_up(fresh, path=":memory:", migrations=migrations[:version])
+        migrate_up(fresh, path=":memory:", migrations=migrations)
         query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
         missing = {_row(row) for row in fresh.execute(query)} - {_row(row) for row in db.execute(query)}
     finally:
@@ -114,8 +114,10 @@ def _schema_damage(db: apsw.Connection) -> list[tuple[str, str]]:
 def _coarse_damage(db: apsw.Connection) -> list[tuple[str, str]]:
     found = []
     schema = dict(_row(row) for row in db.execute("SELECT name, sql FROM sqlite_schema WHERE name GLOB 'vec_[0-9]*'"))
-    rows = db.execute("SELECT id, dimension FROM generations WHERE pruned_at IS NULL") if user_version(db) > 3 else ()
-    for generation_id, dimension in list(rows):
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").fetchall():
+        return []
+    rows = db.execute("SELECT id, dimension FROM generations WHERE pruned_at IS NULL").fetchall()
+    for generation_id, dimension in map(_row, rows):
         name = f"vec_{generation_id}"
         if f"{name} USING vec0(embedding bit[{dimension}])" not in schema.get(name, ""):
             found.append((name, "missing or altered"))

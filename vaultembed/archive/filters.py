@@ -1,4 +1,4 @@
-"""A condition on messages, made by the search layer and applied by whatever lists them."""
+"""A condition on messages in SQL, for whatever lists them; `conditions` makes it."""
 
 from __future__ import annotations
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.schema_files import Migration
-from vaultembed.errors import DamageError, UsageError, VaultembedError
+from vaultembed.archive.schema_files import FIRST_VERSION, Migration, latest_version, up_to
+from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.failpoints import failpoint
 
 APPLICATION_ID: Final = 0x76656D62  # "vemb"
 
 _RECORD = """
+-- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
 """
@@ -54,13 +56,36 @@ def check_identity(db: apsw.Connection, path: object) -> None:
 
 
 def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
-    """Raises VaultembedError when a newer vaultembed wrote the file: guessing at its schema could damage it."""
-    version = user_version(db)
-    if version > len(migrations):
+    """
+    Raises:
+        VaultembedError: the file has not the schema of these migrations or of an older release: guessing at it could
+            damage it.
+    """
+    version, latest = user_version(db), latest_version(migrations)
+    if version == 0:
+        return
+    if version < FIRST_VERSION:
         raise VaultembedError(
-            f"{path} has schema version {version}; this vaultembed knows versions up to {len(migrations)}",
+            f"{path} has schema version {version}: a development version of vaultembed made it, before the first"
+            f" release, whose schema begins at {FIRST_VERSION}; it cannot be read, and nothing was changed",
+            _IMPORT_AGAIN,
+        )
+    if version > latest:
+        raise VaultembedError(
+            f"{path} has schema version {version}; this vaultembed knows versions up to {latest}",
             "Upgrade vaultembed: pip install --upgrade vaultembed",
         )
+    checksums = {migration.version: migration.checksum for migration in migrations}
+    for number, checksum in db.execute("SELECT version, checksum FROM schema_migrations"):
+        if checksums.get(number, checksum) != checksum:
+            raise VaultembedError(
+                f"{path} was made with another migration {number} than this vaultembed's: by a development version, or"
+                " its record was altered; it cannot be read, and nothing was changed",
+                _IMPORT_AGAIN,
+            )
+
+
+_IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
 
 
 def migrate_up(
@@ -73,24 +98,20 @@ def migrate_up(
 
     `before` is told the present version of a file that is not new: after the write lock is taken, before any change.
 
-    Raises:
-        DamageError: an applied migration is not the one this vaultembed has under that number.
+    Raises: as `check_not_newer`.
     """
-    check_not_newer(db, path, migrations)
-    if user_version(db) == len(migrations):
+    if user_version(db) == latest_version(migrations):
         return 0
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        applied = user_version(db)  # again, now that nobody else can write
-        if applied >= len(migrations):
-            db.execute("ROLLBACK")
-            check_not_newer(db, path, migrations)
+    with _transaction(db):
+        check_not_newer(db, path, migrations)
+        applied = user_version(db)  # now that nobody else can write
+        missing = [migration for migration in migrations if migration.version > applied]
+        if not missing:
             return 0
         if applied:
-            _check_recorded(db, path, migrations)
             before(applied)
         db.execute(_RECORD)
-        for migration in migrations[applied:]:
+        for migration in missing:
             db.execute(migration.up)
             if applied:
                 failpoint("migrate.in_transaction")
@@ -98,54 +119,15 @@ def migrate_up(
                 "INSERT INTO schema_migrations VALUES (?, ?, ?, unixepoch())",
                 (migration.version, migration.name, migration.checksum),
             )
-        if applied and any(migration.name == "fulltext" for migration in migrations[applied:]):
-            # after the way down and up again: the new index knows none of the messages that are here
-            db.execute("INSERT INTO fulltext_stale(message_id) SELECT id FROM messages")
         db.pragma("application_id", APPLICATION_ID)
-        db.pragma("user_version", len(migrations))
-    except BaseException:
-        if not db.get_autocommit():  # a full disk has rolled back already
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-    return len(migrations) - applied
-
-
-def _check_recorded(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
-    for version, checksum in _rows(db, "SELECT version, checksum FROM schema_migrations"):
-        if version <= len(migrations) and migrations[version - 1].checksum != checksum:
-            raise DamageError(f"migration {version} of {path} differs from the one in this vaultembed")
+        db.pragma("user_version", latest_version(migrations))
+    return len(missing)
 
 
 def lost_by_migrating_down(db: apsw.Connection, to_version: int, migrations: Sequence[Migration]) -> tuple[str, ...]:
     """What the archive holds and an older schema has no place for, as phrases. Empty: nothing of worth."""
-    lost = []
-    for migration in reversed(migrations[to_version : user_version(db)]):
-        sql, what = _LOSSES.get(migration.name, ("", ""))
-        count = _rows(db, sql)[0][0] if sql else None
-        if what and count != 0:
-            lost.append(what.format(count=count))
-    return tuple(lost)
-
-
-_LOSSES: Final = {
-    "archive": ("SELECT count(*) FROM messages", "all {count:,} messages"),
-    "fulltext": ("", "the index for search by words (the next import makes it again)"),
-    "embeddings": ("SELECT count(*) FROM vectors", "all embeddings, {count:,} vectors, and each message's outcome"),
-    "lifecycle": (
-        "SELECT count(*) FROM generations WHERE scope <> ''",
-        "the scope of {count:,} generations: they count as meant for every message",
-    ),
-    "repairs": (
-        "SELECT count(*) FROM repairs WHERE undone_at IS NULL",
-        "what {count:,} repaired texts were before: their repair cannot be undone any more",
-    ),
-    "msgvault": (
-        "SELECT count(*) FROM msgvault_messages",
-        "of {count:,} messages, what they were in msgvault: the next import reads them again, and its vectors, too",
-    ),
-}
-"""By name of the migration: how much there is of what its way down drops, and what that is."""
+    undone = _undone(db, to_version, migrations)
+    return tuple(str(what) for migration in undone for what in _values(db, migration.loses))
 
 
 def migrate_down(
@@ -158,36 +140,36 @@ def migrate_down(
 
     The connection needs sqlite-vec loaded where generations exist. `before` is as for `migrate_up`.
     """
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if user_version(db) <= to_version:  # another process was faster
-            db.execute("ROLLBACK")
+    with _transaction(db):
+        undone = _undone(db, to_version, migrations)
+        if not undone:  # another process was faster
             return
         before(user_version(db))
-        for migration in reversed(migrations[to_version : user_version(db)]):
-            if migration.name == "lifecycle":
-                _collect_orphans(db)
-            if migration.name == "embeddings":
-                for (generation_id,) in _rows(db, "SELECT id FROM generations"):
-                    db.execute(f"DROP TABLE IF EXISTS vec_{generation_id}")
+        for migration in undone:
+            for table in _values(db, migration.drops):
+                db.execute(f'DROP TABLE "{table}"')
             db.execute(migration.down)
             failpoint("migrate.in_transaction")
             db.execute("DELETE FROM schema_migrations WHERE version = ?", (migration.version,))
         db.pragma("user_version", to_version)
+
+
+def _undone(db: apsw.Connection, to_version: int, migrations: Sequence[Migration]) -> list[Migration]:
+    """Newest first."""
+    return [m for m in reversed(up_to(user_version(db), migrations)) if m.version > to_version]
+
+
+def _values(db: apsw.Connection, query: str) -> list[Any]:
+    return [row[0] for row in db.execute(query)] if query else []
+
+
+@contextmanager
+def _transaction(db: apsw.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
     except BaseException:
         if not db.get_autocommit():  # a full disk has rolled back already
             db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
-
-
-def _collect_orphans(db: apsw.Connection) -> None:
-    """While it is known which they are: an older schema has no list of them, and they would stay for good."""
-    tables = {str(name) for (name,) in _rows(db, "SELECT name FROM sqlite_schema WHERE name LIKE 'vec_%'")}
-    for generation_id, chunk_id in _rows(db, "SELECT generation_id, chunk_id FROM vec_orphans"):
-        if f"vec_{generation_id}" in tables:
-            db.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", (chunk_id,))
-
-
-def _rows(db: apsw.Connection, sql: str) -> list[tuple[Any, ...]]:
-    return db.execute(sql).fetchall()

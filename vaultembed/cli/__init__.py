@@ -14,10 +14,10 @@ def main() -> None:
     from vaultembed.failpoints import failpoint
 
     def end(error: VaultembedError) -> NoReturn:
-        from vaultembed.cli.output import tell  # loads what --help does without
+        from vaultembed.cli.output import report  # loads what --help does without
 
         command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "vaultembed")
-        tell(command, "--json" in sys.argv, error)
+        report(command, error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
 
     try:

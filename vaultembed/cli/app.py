@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
 from vaultembed import __version__
 from vaultembed.cli.embeddings_app import embeddings_app
-from vaultembed.cli.options import LARGEST, ArchiveOption, JsonOption, YesOption
-
-EPILOG = (
-    "Exit codes: 0 done, 1 error, 2 usage, 3 incomplete (more to do), 4 no usable generation or model, 5 damage found, "
-    "74 input/output error or disk full, 75 busy, 130 interrupted, 143 terminated."
+from vaultembed.cli.help import ARCHIVE, EVERYDAY, MEANING, MESSAGES, PROGRAMS, Root, command, show_page
+from vaultembed.cli.models_app import models_app
+from vaultembed.cli.options import (
+    ArchiveOption,
+    JsonOption,
+    Numbers,
+    OptionalNumber,
+    OptionalPath,
+    OptionalText,
+    Texts,
+    YesOption,
+    decimal,
+    whole,
 )
 
 app = typer.Typer(
     name="vaultembed",
-    help="Private, local semantic memory for a lifetime of messages. Nothing leaves this machine.",
-    epilog=EPILOG,
+    cls=Root,
+    epilog="vaultembed import ~/Mail\n"
+    "vaultembed embeddings build\n"
+    'vaultembed search "the landlord and the broken heating"\n'
+    "vaultembed help search",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # rich would take half of the time of --help
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-models_app = typer.Typer(help="Embedding models: which there are, fetching, facts.", rich_markup_mode=None)
-app.add_typer(embeddings_app, name="embeddings", invoke_without_command=True)
-app.add_typer(models_app, name="models", invoke_without_command=True)
+app.add_typer(embeddings_app, name="embeddings", invoke_without_command=True, rich_help_panel=MEANING)
+app.add_typer(models_app, name="models", invoke_without_command=True, rich_help_panel=MEANING)
 
 
 def _version(wanted: bool) -> None:
@@ -39,25 +48,37 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Private, local semantic memory for a lifetime of messages. Nothing leaves this machine."""
 
 
-@app.command("import")
+@command(
+    app,
+    "import",
+    "vaultembed import ~/Mail",
+    "vaultembed import Takeout.mbox ~/Maildir letter.eml",
+    "vaultembed import --dry-run ~/.msgvault",
+    group=EVERYDAY,
+)
 def import_command(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="mbox files, Maildirs, message files, folders of these; or a msgvault archive."),
+        typer.Argument(
+            metavar="PATH...", help="mbox files, Maildirs, message files, folders of these; or a msgvault archive."
+        ),
     ],
     archive: ArchiveOption = None,
     raw: Annotated[
-        Literal["keep", "none"], typer.Option(help="keep: also keep each message as it was sent. none: do not.")
+        Literal["keep", "none"],
+        typer.Option(metavar="keep|none", help="keep: also keep each message as it was sent. none: do not."),
     ] = "keep",
     vectors: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The vectors.db of a msgvault archive, where it does not lie beside its msgvault.db."),
+        OptionalPath,
+        typer.Option(
+            metavar="FILE", help="The vectors.db of a msgvault archive, where it does not lie beside its msgvault.db."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be taken over from a msgvault archive, and do nothing.")
@@ -68,36 +89,48 @@ def import_command(
     from vaultembed.cli import importing
 
     if dry_run:
-        importing.run_dry(paths, archive, vectors, json)
-    importing.run(paths, archive, raw, vectors, json)
+        importing.run_dry(paths, archive, vectors, as_json=json)
+    importing.run(paths, archive, raw, vectors, as_json=json)
 
 
-@app.command()
+@command(
+    app,
+    "search",
+    'vaultembed search "when did we decide to move"',
+    "vaultembed search --mode text '\"exact words\" from:anna before:2015'",
+    "vaultembed search -n 3 --json boat has:attachment",
+    group=EVERYDAY,
+)
 def search(
     query: Annotated[
         list[str],
         typer.Argument(
+            metavar="QUERY...",
             help='Words, "phrases", and filters: from: to: subject: label: source: type: has:attachment before: after:'
-            " (2019-06-30)"
+            " (2019-06-30)",
         ),
     ],
     archive: ArchiveOption = None,
     mode: Annotated[
         Literal["hybrid", "vector", "text"],
-        typer.Option(help="hybrid: by words and by meaning. vector: by meaning. text: by words."),
+        typer.Option(
+            metavar="hybrid|vector|text", help="hybrid: by words and by meaning. vector: by meaning. text: by words."
+        ),
     ] = "hybrid",
-    number: Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many results.")] = 10,
+    number: Annotated[
+        int, typer.Option("--number", "-n", metavar="N", parser=whole(1, 10_000), help="How many results.")
+    ] = 10,
     json: JsonOption = False,
 ) -> None:
     """Find messages by meaning, by words, or both."""
     from vaultembed.cli import searching
 
-    searching.run(" ".join(query), archive, mode, number, json)
+    searching.run(" ".join(query), archive, mode, number, as_json=json)
 
 
-@app.command()
+@command(app, "show", "vaultembed show 17", "vaultembed show 17 --raw > letter.eml", group=EVERYDAY)
 def show(
-    message_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST, help="As search shows it.")],
+    message_id: Annotated[int, typer.Argument(metavar="ID", parser=whole(1), help="As search shows it.")],
     archive: ArchiveOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="The message as it was sent.")] = False,
     json: JsonOption = False,
@@ -110,13 +143,57 @@ def show(
     if raw:
         showing.run_raw(message_id, archive)
     else:
-        showing.run(message_id, archive, json)
+        showing.run(message_id, archive, as_json=json)
 
 
-@app.command()
+@command(app, "stats", "vaultembed stats", "vaultembed stats --json", group=EVERYDAY)
+def stats(archive: ArchiveOption = None, json: JsonOption = False) -> None:
+    """Show what the archive holds."""
+    from vaultembed.cli import statistics
+
+    statistics.run(archive, as_json=json)
+
+
+@command(app, "demo", "vaultembed demo", "vaultembed demo --keep demo.db", group=EVERYDAY)
+def demo(
+    keep: Annotated[
+        OptionalPath,
+        typer.Option(metavar="FILE", help="Keep the demo's archive in this new file, to try things on."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Import, embed and search a small invented mailbox, explaining each step. Fetches the model if it is not here."""
+    from vaultembed.cli import demo as demo_command
+
+    demo_command.run(keep, as_json=json)
+
+
+@command(
+    app,
+    "help",
+    "vaultembed help search",
+    "vaultembed help embeddings build",
+    group=EVERYDAY,
+)
+def help_command(
+    context: typer.Context,
+    names: Annotated[Texts, typer.Argument(metavar="COMMAND...", help="None: the list of all commands.")] = None,
+) -> None:
+    """Show the help of a command, as --help does."""
+    show_page(context, names or [])
+
+
+@command(
+    app,
+    "delete",
+    "vaultembed delete 17 18",
+    "vaultembed delete --dry-run from:shop@example.com before:2010",
+    "vaultembed delete --forever --deleted",
+    group=MESSAGES,
+)
 def delete(
     what: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        Texts,
         typer.Argument(metavar="QUERY|ID...", help="Ids, or a query: messages in which all of its words occur."),
     ] = None,
     archive: ArchiveOption = None,
@@ -132,48 +209,107 @@ def delete(
     """Delete messages from the archive; the mail they were imported from is not touched. They can be brought back."""
     from vaultembed.cli import deletion
 
-    deletion.run_delete(what or [], archive, query, forever, deleted, dry_run, yes, json)
+    request = deletion.DeleteRequest(
+        arguments=what or [], as_query=query, forever=forever, among_deleted=deleted, dry_run=dry_run, yes=yes
+    )
+    deletion.run_delete(archive, request, as_json=json)
 
 
-@app.command()
+@command(
+    app, "undelete", "vaultembed undelete", "vaultembed undelete 17 18", "vaultembed undelete --all", group=MESSAGES
+)
 def undelete(
     ids: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Argument(metavar="ID...", min=1, max=LARGEST, help="None: list the deleted messages."),
+        Numbers, typer.Argument(metavar="ID...", parser=whole(1), help="None: list the deleted messages.")
     ] = None,
     archive: ArchiveOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, max=LARGEST, help="How many to list.")] = 100,
+    number: Annotated[
+        int, typer.Option("--number", "-n", metavar="N", parser=whole(1), help="How many to list.")
+    ] = 100,
     json: JsonOption = False,
 ) -> None:
     """Bring deleted messages back, or list them."""
     from vaultembed.cli import deletion
 
-    deletion.run_undelete(ids or [], archive, everything, number, json)
+    deletion.run_undelete(ids or [], archive, number, everything=everything, as_json=json)
 
 
-@app.command()
+@command(app, "problems", "vaultembed problems", "vaultembed problems --kind unknown-charset -n 20", group=MESSAGES)
 def problems(
     archive: ArchiveOption = None,
-    kind: Annotated[Optional[str], typer.Option(help="Only of this kind.")] = None,  # noqa: UP045
-    number: Annotated[int, typer.Option("-n", "--number", min=1, max=LARGEST, help="How many.")] = 100,
+    kind: Annotated[OptionalText, typer.Option(metavar="KIND", help="Only of this kind.")] = None,
+    number: Annotated[int, typer.Option("--number", "-n", metavar="N", parser=whole(1), help="How many.")] = 100,
     json: JsonOption = False,
 ) -> None:
     """List what could not be read as it should, and where."""
     from vaultembed.cli import showing
 
-    showing.run_problems(archive, kind, number, json)
+    showing.run_problems(archive, kind, number, as_json=json)
 
 
-@app.command()
-def stats(archive: ArchiveOption = None, json: JsonOption = False) -> None:
-    """Show what the archive holds."""
-    from vaultembed.cli import statistics
+@command(
+    app,
+    "repair-encoding",
+    "vaultembed repair-encoding --dry-run",
+    "vaultembed repair-encoding --only subject --only body",
+    "vaultembed repair-encoding --undo 1",
+    group=MESSAGES,
+)
+def repair_encoding(
+    archive: ArchiveOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    source: Annotated[
+        Texts,
+        typer.Option(metavar="PATH", help="Only messages of this source: its path, or the end of it. May be repeated."),
+    ] = None,
+    ids: Annotated[OptionalText, typer.Option(metavar="ID,ID,...", help="Only these messages: 17,18,23.")] = None,
+    limit: Annotated[
+        OptionalNumber, typer.Option(metavar="N", parser=whole(1), help="Stop after N repaired messages.")
+    ] = None,
+    only: Annotated[
+        Texts,
+        typer.Option(
+            metavar="FIELD",
+            help="Only this field: subject, body, snippet, name, label, file, conversation. May be repeated.",
+        ),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also repair what was undone before.")] = False,
+    undo: Annotated[
+        OptionalNumber, typer.Option(metavar="RUN", parser=whole(1), help="Put back what a run has changed.")
+    ] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs so far.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find text that was stored wrongly (garbled letters, undecoded headers) and repair it. Each run can be undone."""
+    from vaultembed.cli import repairing
+    from vaultembed.cli.output import reported_errors
+    from vaultembed.service.repairing import RepairRequest
 
-    statistics.run(archive, json)
+    if runs:
+        repairing.run_list(archive, as_json=json)
+    if undo is not None:
+        repairing.run_undo(archive, undo, as_json=json)
+    with reported_errors("repair-encoding", as_json=json):
+        request = RepairRequest(
+            dry_run=dry_run,
+            sources=tuple(source or ()),
+            ids=repairing.ids_of(ids),
+            limit=limit,
+            only=repairing.fields_of(only or []),
+            again=again,
+            keep=None if json else repairing.SHOWN,
+        )
+    repairing.run(archive, request, as_json=json)
 
 
-@app.command()
+@command(
+    app,
+    "backup",
+    "vaultembed backup /media/disk/mail.db",
+    "vaultembed backup --overwrite /media/disk/mail.db",
+    group=ARCHIVE,
+)
 def backup(
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="The new file.")],
     archive: ArchiveOption = None,
@@ -183,40 +319,33 @@ def backup(
     """Copy the archive to a file, and check the copy. Works at any time, also while mail is imported or embedded."""
     from vaultembed.cli import backup as backup_command
 
-    backup_command.run_backup(destination, archive, overwrite, json)
+    backup_command.run_backup(destination, archive, overwrite=overwrite, as_json=json)
 
 
-@app.command()
+@command(
+    app,
+    "restore",
+    "vaultembed restore --check /media/disk/mail.db",
+    "vaultembed restore /media/disk/mail.db",
+    group=ARCHIVE,
+)
 def restore(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A backup.")],
     archive: ArchiveOption = None,
     check: Annotated[bool, typer.Option("--check", help="Only say whether SRC is whole, and what it holds.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
     """Make the archive a copy of a backup. An archive that is there is moved aside, never deleted."""
     from vaultembed.cli import backup as backup_command
 
     if check:
-        backup_command.run_check(source, json)
+        backup_command.run_check(source, as_json=json)
     else:
-        backup_command.run_restore(source, archive, yes, json)
+        backup_command.run_restore(source, archive, yes=yes, as_json=json)
 
 
-@app.command()
-def migrate(
-    to: Annotated[Optional[int], typer.Option("--to", min=0, help="Default: the latest.")] = None,  # noqa: UP045
-    archive: ArchiveOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before going down.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Bring the archive to the schema of this vaultembed, or of an older one; a backup is made first."""
-    from vaultembed.cli import backup as backup_command
-
-    backup_command.run_migrate(to, archive, yes, json)
-
-
-@app.command()
+@command(app, "doctor", "vaultembed doctor", "vaultembed doctor --fix", group=ARCHIVE)
 def doctor(
     archive: ArchiveOption = None,
     fix: Annotated[
@@ -227,74 +356,60 @@ def doctor(
     """Count and check everything from scratch: structure, counters, vectors, indexes. Changes nothing by itself."""
     from vaultembed.cli import doctor as doctor_command
 
-    doctor_command.run(archive, fix, json)
+    doctor_command.run(archive, fix=fix, as_json=json)
 
 
-@app.command("repair-encoding")
-def repair_encoding(
+@command(app, "migrate", "vaultembed migrate", "vaultembed migrate --archive old.db --yes", group=ARCHIVE)
+def migrate(
+    to: Annotated[
+        OptionalNumber,
+        typer.Option("--to", metavar="VERSION", parser=whole(0), help="Of the schema. Default: the latest."),
+    ] = None,
     archive: ArchiveOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
-    source: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--source", help="Only messages of this source: its path, or the end of it. May be repeated."),
-    ] = None,
-    ids: Annotated[Optional[str], typer.Option("--ids", help="Only these messages: 17,18,23.")] = None,  # noqa: UP045
-    limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--limit", min=1, max=LARGEST, help="Stop when so many messages are repaired."),
-    ] = None,
-    only: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--only", help="Only this field: subject, body, snippet, name, label, file, conversation. May be repeated."
-        ),
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also repair what was undone before.")] = False,
-    undo: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--undo", metavar="RUN", min=1, max=LARGEST, help="Put back what a run has changed."),
-    ] = None,
-    runs: Annotated[bool, typer.Option("--runs", help="List the runs there were.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before going down.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Find text that was stored wrongly (garbled letters, undecoded headers) and repair it. Each run can be undone."""
-    from vaultembed.cli import repairing
-    from vaultembed.cli.output import told_errors
+    """Bring the archive to the schema of this vaultembed, or of an older one; a backup is made first."""
+    from vaultembed.cli import backup as backup_command
 
-    if runs:
-        repairing.run_list(archive, json)
-    if undo is not None:
-        repairing.run_undo(archive, undo, json)
-    with told_errors("repair-encoding", json):
-        wanted, fields = repairing.ids_of(ids), repairing.fields_of(only or [])
-    request = repairing.request_of(dry_run, source or [], wanted, limit, fields, again, json)
-    repairing.run(archive, request, json)
+    backup_command.run_migrate(to, archive, yes=yes, as_json=json)
 
 
-@app.command()
+@command(
+    app,
+    "mcp",
+    "vaultembed mcp --install claude-desktop",
+    "vaultembed mcp --install vscode --write",
+    "vaultembed mcp --http --port 8737",
+    group=PROGRAMS,
+)
 def mcp(
     archive: ArchiveOption = None,
     http: Annotated[bool, typer.Option("--http", help="Over HTTP instead of standard input and output.")] = False,
-    host: Annotated[str, typer.Option(help="With --http: the address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="With --http. 0: any that is free.")] = 8737,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="With --http: the address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", parser=whole(0, 65_535), help="With --http. 0: any that is free.")
+    ] = 8737,
     remote: Annotated[
         bool, typer.Option("--remote", help="With --http: let other machines ask, too. Needs --token-file.")
     ] = False,
     token_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        OptionalPath,
         typer.Option(metavar="FILE", help="With --http: clients must give the token in this file, of mode 0600."),
     ] = None,
     allow_host: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="NAME", help="With --http: another name by which clients call this machine."),
+        Texts, typer.Option(metavar="NAME", help="With --http: another name by which clients call this machine.")
     ] = None,
     time_limit: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=1, max=3600, metavar="SECONDS", help="How long one call may take. Default: 50."),
+        typer.Option(metavar="SECONDS", parser=decimal(1, 3600), help="How long one call may take. Default: 50."),
     ] = None,
     install: Annotated[
         Optional[Literal["claude-desktop", "claude-code", "cursor", "vscode"]],  # noqa: UP045
-        typer.Option(help="Show how this client is told of the archive, and exit."),
+        typer.Option(
+            metavar="CLIENT",
+            help="Show how this client is told of the archive, and exit: claude-desktop, claude-code, cursor, vscode.",
+        ),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="With --install: write it to the client's configuration; a copy is kept.")
@@ -302,61 +417,21 @@ def mcp(
     json: JsonOption = False,
 ) -> None:
     """Let an assistant (any MCP client) search the archive and read mail. It can change nothing."""
-    if install is not None:
-        from vaultembed.cli import installing
-
-        installing.run(install, archive, write, json)
-    if write or json:
-        raise typer.BadParameter("--write and --json go with --install")
     from vaultembed.cli import serving
 
+    if install is not None:
+        serving.run_install(install, archive, write=write, as_json=json)
+    if write or json:
+        raise typer.BadParameter("--write and --json go with --install")
     if http:
-        serving.run_http(archive, host, port, remote, token_file, allow_host or [], time_limit)
+        serving.run_http(
+            archive, serving.HttpOptions(host, port, remote, token_file, tuple(allow_host or ()), time_limit)
+        )
     if remote or token_file or allow_host:
         raise typer.BadParameter("--remote, --token-file and --allow-host go with --http")
     serving.run_stdio(archive, time_limit)
 
 
-@app.command()
-def demo(
-    keep: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Keep the demo's archive in this new file, to try things on."),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Import, embed and search a small invented mailbox, explaining each step. Fetches the model if it is not here."""
-    from vaultembed.cli import demo as demo_command
-
-    demo_command.run(keep, json)
-
-
-@models_app.callback()
-def models(context: typer.Context, json: JsonOption = False) -> None:
-    """List the models that are known, and which are here."""
-    if context.invoked_subcommand is None:
-        from vaultembed.cli import models as models_command
-
-        models_command.run_list(json)
-
-
-@models_app.command("pull")
-def models_pull(
-    name: Annotated[Optional[str], typer.Argument(help="Default: all-minilm-l6-v2.")] = None,  # noqa: UP045
-    json: JsonOption = False,
-) -> None:
-    """Fetch a model, unless it is here and whole. From then on nothing needs the network."""
-    from vaultembed.cli import models as models_command
-
-    models_command.run_pull(name, json)
-
-
-@models_app.command("info")
-def models_info(
-    model: Annotated[str, typer.Argument(help="Name of a known model, or path of a .gguf.")],
-    json: JsonOption = False,
-) -> None:
-    """Show the facts of a model: dimension, context, prefixes, licence, checksums."""
-    from vaultembed.cli import models as models_command
-
-    models_command.run_info(model, json)
+def command_tree() -> Any:
+    """The commands as they are parsed: for what walks them."""
+    return typer.main.get_command(app)

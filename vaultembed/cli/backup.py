@@ -30,7 +30,7 @@ from vaultembed.service.migration import MigrationView, migrate, plan_migration
 from vaultembed.service.result import Result
 
 
-def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json: bool) -> NoReturn:
+def run_backup(destination: Path, archive: Path | None, *, overwrite: bool, as_json: bool) -> NoReturn:
     def call() -> Result[BackupView]:
         with _shown("Backing up") as (on_progress, stop):
             result = back_up(
@@ -42,18 +42,18 @@ def run_backup(destination: Path, archive: Path | None, overwrite: bool, as_json
             )
             return stop.exit_code(result)
 
-    finish("backup", as_json, call, render_backup)
+    finish("backup", call, render_backup, as_json=as_json)
 
 
-def run_check(backup: Path, as_json: bool) -> NoReturn:
+def run_check(backup: Path, *, as_json: bool) -> NoReturn:
     def call() -> Result[CheckView]:
         with _shown("Checking") as (_, stop):
             return stop.exit_code(check_backup(full_path(backup), should_stop=stop))
 
-    finish("restore", as_json, call, render_check)
+    finish("restore", call, render_check, as_json=as_json)
 
 
-def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
+def run_restore(backup: Path, archive: Path | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[RestoreView]:
         source, target = full_path(backup), archive_path(archive)
         replace = would_replace(target)  # looked at once: what appears after the question was not agreed to
@@ -66,16 +66,16 @@ def run_restore(backup: Path, archive: Path | None, yes: bool, as_json: bool) ->
             confirmed(
                 f"Replace {target} with {backup} ({count(found.messages, 'message')}, {size(found.bytes)})?"
                 " It is moved aside, not deleted.",
-                yes,
+                yes=yes,
             )
         with _shown("Restoring") as (on_progress, stop):
             result = restore(source, target, replace=replace, on_progress=on_progress, should_stop=stop)
             return stop.exit_code(result)
 
-    finish("restore", as_json, call, render_restore)
+    finish("restore", call, render_restore, as_json=as_json)
 
 
-def run_migrate(to: int | None, archive: Path | None, yes: bool, as_json: bool) -> NoReturn:
+def run_migrate(to: int | None, archive: Path | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[MigrationView]:
         path = archive_path(archive)
         plan = plan_migration(path, to)
@@ -84,11 +84,11 @@ def run_migrate(to: int | None, archive: Path | None, yes: bool, as_json: bool) 
             confirmed(
                 f"Bring {path} from schema version {plan.from_version} down to {plan.to_version}? It loses: {lost}."
                 " A backup is made first.",
-                yes,
+                yes=yes,
             )
         return migrate(path, to)
 
-    finish("migrate", as_json, call, render_migrate)
+    finish("migrate", call, render_migrate, as_json=as_json)
 
 
 def _checked(backup: Path) -> ContentsView | None:

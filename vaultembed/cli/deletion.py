@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,34 +27,39 @@ from vaultembed.service.deletion import (
 from vaultembed.service.result import Result
 
 
-def run_delete(
-    arguments: list[str],
-    archive: Path | None,
-    as_query: bool,
-    forever: bool,
-    among_deleted: bool,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class DeleteRequest:
+    """What `delete` was given."""
+
+    arguments: list[str]
+    as_query: bool
+    forever: bool
+    among_deleted: bool
+    dry_run: bool
+    yes: bool
+
+
+def run_delete(archive: Path | None, request: DeleteRequest, *, as_json: bool) -> NoReturn:
     def call() -> Result[DeletionView]:
-        if among_deleted and not forever:
+        if request.among_deleted and not request.forever:
             raise UsageError(
                 "deleted messages can only be deleted for ever",
-                "Add --forever. To see which there are: vaultembed undelete",
+                "Add --forever. To list them: vaultembed undelete",
             )
         path = archive_path(archive)
-        selection = select_messages(path, arguments, as_query=as_query, among_deleted=among_deleted)
-        if selection.ids and not dry_run:
-            _ask(selection, forever, yes)
+        selection = select_messages(
+            path, request.arguments, as_query=request.as_query, among_deleted=request.among_deleted
+        )
+        if selection.ids and not request.dry_run:
+            _ask(selection, forever=request.forever, yes=request.yes)
         progress = Progress("Deleting")
         try:
             with stopping() as stop:
                 result = delete_messages(
                     path,
                     selection,
-                    forever=forever,
-                    dry_run=dry_run,
+                    forever=request.forever,
+                    dry_run=request.dry_run,
                     on_messages=lambda done: progress.update(
                         done, len(selection.ids), 0, f"{done:,} of {count(len(selection.ids), 'message')}"
                     ),
@@ -63,22 +69,23 @@ def run_delete(
         finally:
             progress.close()
 
-    finish("delete", as_json, call, render_delete)
+    finish("delete", call, render_delete, as_json=as_json)
 
 
-def _ask(selection: Selection, forever: bool, yes: bool) -> None:
+def _ask(selection: Selection, *, forever: bool, yes: bool) -> None:
     number = count(len(selection.ids), "message")
     if not yes:
         for line in _lines(selection.first, len(selection.ids)):
             typer.echo(line, err=True)
-    confirmed(f"Delete {number}?", yes)
+    confirmed(f"Delete {number}?", yes=yes)
     if forever:
         confirmed(
-            f"This removes {number} with text, raw form and vectors from the archive, and cannot be undone. Go on?", yes
+            f"This removes {number} with text, raw form and vectors from the archive, and cannot be undone. Go on?",
+            yes=yes,
         )
 
 
-def run_undelete(ids: list[int], archive: Path | None, everything: bool, number: int, as_json: bool) -> NoReturn:
+def run_undelete(ids: list[int], archive: Path | None, number: int, *, everything: bool, as_json: bool) -> NoReturn:
     def call() -> Result[UndeletionView]:
         if ids and everything:
             raise UsageError("both ids and --all are given", "Give one of the two.")
@@ -87,8 +94,8 @@ def run_undelete(ids: list[int], archive: Path | None, everything: bool, number:
             return stop.exit_code(result)
 
     if ids or everything:
-        finish("undelete", as_json, call, render_undelete)
-    finish("undelete", as_json, lambda: deleted_messages(archive_path(archive), number), render_deleted)
+        finish("undelete", call, render_undelete, as_json=as_json)
+    finish("undelete", lambda: deleted_messages(archive_path(archive), number), render_deleted, as_json=as_json)
 
 
 def render_delete(data: DeletionView) -> None:

@@ -18,7 +18,7 @@ from vaultembed.service.importing import Imported
 from vaultembed.service.result import Result
 
 
-def run(keep: Path | None, as_json: bool) -> NoReturn:
+def run(keep: Path | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[DemoView]:
         if as_json:
             return run_demo(keep)
@@ -35,7 +35,7 @@ def run(keep: Path | None, as_json: bool) -> NoReturn:
         finally:
             pulling.close()
 
-    finish("demo", as_json, call, render)
+    finish("demo", call, render, as_json=as_json)
 
 
 class Story:

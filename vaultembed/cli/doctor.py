@@ -8,18 +8,17 @@ from typing import Final, NoReturn
 
 import typer
 
-from vaultembed.archive.doctor.findings import Finding, Severity
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import safe
 from vaultembed.paths import archive_path
-from vaultembed.service.doctor import DoctorView, examine
+from vaultembed.service.doctor import DoctorView, Finding, Severity, examine
 from vaultembed.service.result import Result
 
 _WORDS: Final[dict[Severity, str]] = {"damage": "Damage", "wrong": "Wrong", "model": "Model", "leftover": "Left over"}
 
 
-def run(archive: Path | None, fix: bool, as_json: bool) -> NoReturn:
+def run(archive: Path | None, *, fix: bool, as_json: bool) -> NoReturn:
     def call() -> Result[DoctorView]:
         progress = Progress("Examining")
         started = time.monotonic()
@@ -34,7 +33,7 @@ def run(archive: Path | None, fix: bool, as_json: bool) -> NoReturn:
         finally:
             progress.close()
 
-    finish("doctor", as_json, call, render)
+    finish("doctor", call, render, as_json=as_json)
 
 
 def render(data: DoctorView) -> None:

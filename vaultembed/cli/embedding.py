@@ -10,17 +10,15 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import count, coverage, duration, size
-from vaultembed.embeddings.build import Plan
 from vaultembed.paths import archive_path
-from vaultembed.service.embedding import BuildRequest, BuildView, build_embeddings
+from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings
 from vaultembed.service.result import Result
 
 
-def run_build(archive: Path | None, request: BuildRequest, as_json: bool) -> NoReturn:
+def run_build(archive: Path | None, request: BuildRequest, *, as_json: bool) -> NoReturn:
     def call() -> Result[BuildView]:
         display = BuildDisplay()
         try:
@@ -36,7 +34,7 @@ def run_build(archive: Path | None, request: BuildRequest, as_json: bool) -> NoR
         finally:
             display.close()
 
-    finish("embeddings build", as_json, call, render_build)
+    finish("embeddings build", call, render_build, as_json=as_json)
 
 
 def seconds_of(text: str | None) -> float | None:
@@ -49,7 +47,7 @@ def seconds_of(text: str | None) -> float | None:
         return None
     found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
     if not text.strip() or found is None:
-        raise typer.BadParameter(f"{text} is no length of time. Write 90s, 15m, 2h or 1h30m.")
+        raise typer.BadParameter(f"{text} is not a length of time. Write 90s, 15m, 2h or 1h30m.")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
 
@@ -64,7 +62,7 @@ def per_second(text: str | None) -> float | None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/s)?", text.strip())
     if found is None or not float(found[1]):
-        raise typer.BadParameter(f"{text} is no rate. Write 10 or 10/s.")
+        raise typer.BadParameter(f"{text} is not a rate. Write 10 or 10/s.")
     return float(found[1])
 
 
@@ -82,7 +80,9 @@ def first_second(option: str, text: str | None) -> int | None:
             raise ValueError
         day = datetime(int(found[1]), int(found[2] or 1), int(found[3] or 1), tzinfo=UTC)
     except ValueError:
-        raise typer.BadParameter(f"{text} is no date; write 2019, 2019-06 or 2019-06-30", param_hint=option) from None
+        raise typer.BadParameter(
+            f"{text} is not a date; write 2019, 2019-06 or 2019-06-30", param_hint=option
+        ) from None
     return calendar.timegm(day.timetuple())
 
 

@@ -31,15 +31,17 @@ from vaultembed.service.generations import (
 from vaultembed.service.result import Result
 
 
-def run_status(archive: Path | None, every: bool, as_json: bool) -> NoReturn:
-    finish("embeddings", as_json, lambda: embeddings_status(archive_path(archive), every=every), render_status)
+def run_status(archive: Path | None, *, every: bool, as_json: bool) -> NoReturn:
+    finish("embeddings", lambda: embeddings_status(archive_path(archive), every=every), render_status, as_json=as_json)
 
 
-def run_failures(archive: Path | None, generation: int | None, as_json: bool) -> NoReturn:
-    finish("embeddings failures", as_json, lambda: list_failed(archive_path(archive), generation), render_failures)
+def run_failures(archive: Path | None, generation: int | None, *, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings failures", lambda: list_failed(archive_path(archive), generation), render_failures, as_json=as_json
+    )
 
 
-def run_verify(archive: Path | None, generation: int | None, sample: bool, as_json: bool) -> NoReturn:
+def run_verify(archive: Path | None, generation: int | None, *, sample: bool, as_json: bool) -> NoReturn:
     def call() -> Result[VerifyView]:
         progress = Progress("Verifying")
         try:
@@ -52,32 +54,32 @@ def run_verify(archive: Path | None, generation: int | None, sample: bool, as_js
         finally:
             progress.close()
 
-    finish("embeddings verify", as_json, call, render_verify)
+    finish("embeddings verify", call, render_verify, as_json=as_json)
 
 
-def run_activate(archive: Path | None, generation: int, max_failed: int, force: bool, as_json: bool) -> NoReturn:
+def run_activate(archive: Path | None, generation: int, max_failed: int, *, force: bool, as_json: bool) -> NoReturn:
     finish(
         "embeddings activate",
-        as_json,
         lambda: activate_generation(archive_path(archive), generation, max_failed=max_failed, force=force),
         render_change,
+        as_json=as_json,
     )
 
 
-def run_rollback(archive: Path | None, as_json: bool) -> NoReturn:
-    finish("embeddings rollback", as_json, lambda: roll_back(archive_path(archive)), render_change)
+def run_rollback(archive: Path | None, *, as_json: bool) -> NoReturn:
+    finish("embeddings rollback", lambda: roll_back(archive_path(archive)), render_change, as_json=as_json)
 
 
-def run_retire(archive: Path | None, generation: int, force: bool, as_json: bool) -> NoReturn:
+def run_retire(archive: Path | None, generation: int, *, force: bool, as_json: bool) -> NoReturn:
     finish(
         "embeddings retire",
-        as_json,
         lambda: retire_generation(archive_path(archive), generation, force=force),
         render_change,
+        as_json=as_json,
     )
 
 
-def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json: bool) -> NoReturn:
+def run_discard(archive: Path | None, generation: int | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[ChangeView]:
         path = archive_path(archive)
         building = building_generation(path).data
@@ -85,12 +87,12 @@ def run_discard(archive: Path | None, generation: int | None, yes: bool, as_json
             confirmed(
                 f"Abandon generation {building.id} ({building.model}), with {building.coverage.embedded:,} messages"
                 " embedded? They would have to be embedded again.",
-                yes,
+                yes=yes,
             )
         # the one that was asked about: another process may have begun the next meanwhile
         return discard_generation(path, building.id if generation is None else generation)
 
-    finish("embeddings discard", as_json, call, render_change)
+    finish("embeddings discard", call, render_change, as_json=as_json)
 
 
 def render_status(data: EmbeddingsView) -> None:
@@ -164,7 +166,7 @@ def render_change(data: ChangeView) -> None:
 def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
     lines = [f"  from msgvault: {adopted.fingerprint}, {adopted.origin}"]
     if adopted.median_cosine is None:
-        way_out = ": vaultembed embeddings build --model PATH" if state in ("active", "building") else ""
+        way_out = ": vaultembed embeddings build --model FILE" if state in ("active", "building") else ""
         lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")

@@ -11,17 +11,21 @@ import typer
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import count, duration, safe
-from vaultembed.importing.paths import ImportProgress
-from vaultembed.importing.writing import Raw
-from vaultembed.msgvault.binding import CompareView
-from vaultembed.msgvault.views import AdoptedView, MsgvaultView
 from vaultembed.paths import archive_path
 from vaultembed.service.import_plan import ImportPlan, plan_import
-from vaultembed.service.importing import Imported, import_mail
+from vaultembed.service.importing import (
+    AdoptedView,
+    CompareView,
+    Imported,
+    ImportProgress,
+    MsgvaultView,
+    Raw,
+    import_mail,
+)
 from vaultembed.service.result import Result
 
 
-def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None, as_json: bool) -> NoReturn:
+def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[Imported]:
         progress = Progress("Importing")
         try:
@@ -38,10 +42,10 @@ def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None,
         finally:
             progress.close()
 
-    finish("import", as_json, call, render)
+    finish("import", call, render, as_json=as_json)
 
 
-def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, as_json: bool) -> NoReturn:
+def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[ImportPlan]:
         progress = Progress("Looking")
         try:
@@ -57,7 +61,7 @@ def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, as_js
         finally:
             progress.close()
 
-    finish("import", as_json, call, render_plan)
+    finish("import", call, render_plan, as_json=as_json)
 
 
 def show_progress(progress: Progress, at: ImportProgress) -> None:

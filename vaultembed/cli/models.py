@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import size, style
-from vaultembed.service.models import ModelsView, ModelView, PullStep, list_models, model_info, pull
+from vaultembed.cli.wording import safe, size, style
+from vaultembed.service.models import ModelsView, ModelView, PullStep, add_model, list_models, model_info, pull
 from vaultembed.service.result import Result
 
 
-def run_list(as_json: bool) -> NoReturn:
-    finish("models", as_json, list_models, render_list)
+def run_list(*, as_json: bool) -> NoReturn:
+    finish("models", list_models, render_list, as_json=as_json)
 
 
-def run_pull(name: str | None, as_json: bool) -> NoReturn:
+def run_pull(name: str | None, *, as_json: bool) -> NoReturn:
     def call() -> Result[ModelView]:
         display = PullDisplay()
         try:
@@ -26,11 +27,15 @@ def run_pull(name: str | None, as_json: bool) -> NoReturn:
         finally:
             display.close()
 
-    finish("models pull", as_json, call, render_info)
+    finish("models pull", call, render_info, as_json=as_json)
 
 
-def run_info(model: str, as_json: bool) -> NoReturn:
-    finish("models info", as_json, lambda: model_info(model), render_info)
+def run_add(file: Path, name: str | None, *, as_json: bool) -> NoReturn:
+    finish("models add", lambda: add_model(file, name), render_info, as_json=as_json)
+
+
+def run_info(model: str, *, as_json: bool) -> NoReturn:
+    finish("models info", lambda: model_info(model), render_info, as_json=as_json)
 
 
 class PullDisplay:
@@ -47,7 +52,8 @@ class PullDisplay:
             self._what = step.what
             self._started = time.monotonic()
             typer.echo(f"{step.what[:1].upper()}{step.what[1:]}", err=True)
-            self._progress = Progress(step.what)
+            if step.total:
+                self._progress = Progress(step.what)
         if self._progress is not None and step.total:
             seconds = time.monotonic() - self._started
             self._progress.update(step.done, step.total, seconds, f"{size(step.done)} of {size(step.total)}")
@@ -61,6 +67,10 @@ class PullDisplay:
 def render_list(data: ModelsView) -> None:
     typer.echo(f"Models are kept in {data.folder}")
     for model in data.models:
+        if model.problem is not None:
+            typer.echo(f"\n{style(model.name, bold=True)} (not usable)")
+            typer.echo(safe(f"  {model.problem}"))
+            continue
         where = "here" if model.here else f"not fetched, {size(model.size)}: vaultembed models pull {model.name}"
         default = ", default" if model.is_default else ""
         typer.echo(f"\n{style(model.name, bold=True)}{default} ({where})")

@@ -1,26 +1,85 @@
-"""Options that many commands have."""
+"""Options that many commands have, and what their values must be."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Optional
 
 import typer
 
+LARGEST: Final = 2**63 - 1  # of SQLite
+
+
+def whole(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """What reads a whole number, and says in words which it may be: Typer's own says "x>=0" and "int range"."""
+    upto = f" from {least:,} to {most:,}" if most < LARGEST else f", {least:,} or more"
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number > LARGEST:
+            raise typer.BadParameter(f"{text} is too large")
+        if not least <= number <= most:
+            raise typer.BadParameter(f"give a whole number{upto}, not {text}")
+        return number
+
+    return read
+
+
+def decimal(least: float, most: float = float("inf")) -> Callable[[str], float]:
+    """The same for any number."""
+    upto = f" from {least:,} to {most:,}" if most < float("inf") else f", {least:,} or more"
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:  # nan is neither
+            raise typer.BadParameter(f"give a number{upto}, not {text}")
+        return number
+
+    return read
+
+
+def model_names() -> list[str]:
+    """For the shell to complete."""
+    from vaultembed.service.models import known_names
+
+    return known_names()
+
+
+# typer reads these at run time, and knows Optional alone
+OptionalText = Optional[str]  # noqa: UP045
+OptionalNumber = Optional[int]  # noqa: UP045
+OptionalPath = Optional[Path]  # noqa: UP045
+Numbers = Optional[list[int]]  # noqa: UP045
+Texts = Optional[list[str]]  # noqa: UP045
+
 ArchiveOption = Annotated[
-    Optional[Path],  # noqa: UP045 (typer reads it at run time)
+    OptionalPath,
     typer.Option(
-        "--archive", "-a", help="The archive file. Default: $VAULTEMBED_ARCHIVE, else the user's data folder."
+        "--archive",
+        "-a",
+        metavar="FILE",
+        help="The archive file. Default: $VAULTEMBED_ARCHIVE, else the user's data folder.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--model", "-m", help="Name of a known model, or path of a .gguf. Default: that of the archive."),
+    OptionalText,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        autocompletion=model_names,
+        help="Name of a known model, or path of a .gguf. Default: that of the archive.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-LARGEST: Final = 2**63 - 1  # of SQLite
-OptionalText = Optional[str]  # noqa: UP045
 
 
 def above(context: typer.Context, name: str) -> Any:

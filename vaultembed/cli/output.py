@@ -12,17 +12,20 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from vaultembed.cli.wording import safe
+from vaultembed.cli.wording import safe, safe_json
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
-from vaultembed.text.display import escaped_json
 
 T = TypeVar("T")
 
 
-def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: Callable[[T], None]) -> NoReturn:
+class CancelledError(VaultembedError):
+    """The person was asked, and said no."""
+
+
+def finish(command: str, call: Callable[[], Result[T]], render: Callable[[T], None], *, as_json: bool) -> NoReturn:
     """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document."""
-    with told_errors(command, as_json):
+    with reported_errors(command, as_json=as_json):
         result = call()
     if as_json:
         print_json(envelope(result))
@@ -36,32 +39,33 @@ def finish(command: str, as_json: bool, call: Callable[[], Result[T]], render: C
 
 
 @contextmanager
-def told_errors(command: str, as_json: bool) -> Iterator[None]:
-    """Inside, an error ends the command, told as `finish` does. Also for options that are looked at before `finish`."""
+def reported_errors(command: str, *, as_json: bool) -> Iterator[None]:
+    """Inside, an error ends the command as in `finish`. Also for options that are looked at before `finish`."""
     try:
         yield
     except VaultembedError as error:
-        tell(command, as_json, error)
+        report(command, error, as_json=as_json)
         raise typer.Exit(error.exit_code) from error
     except typer.BadParameter as wrong:
         if not as_json:
-            raise  # is told with the command's usage
+            raise  # is shown with the command's usage
         usage = UsageError(wrong.format_message())
-        tell(command, as_json, usage)
+        report(command, usage, as_json=as_json)
         raise typer.Exit(usage.exit_code) from wrong
 
 
-def tell(command: str, as_json: bool, error: VaultembedError) -> None:
+def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
     if as_json:
         print_json(error_envelope(command, error))
         return
-    typer.echo(f"Error: {safe(error.message)}", err=True)
+    kind = "" if isinstance(error, CancelledError) else "Error: "
+    typer.echo(f"{kind}{safe(error.message)}", err=True)
     if error.hint:
         typer.echo(safe(error.hint), err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    typer.echo(escaped_json(json.dumps(document, ensure_ascii=False, indent=2)))
+    typer.echo(safe_json(json.dumps(document, ensure_ascii=False, indent=2)))
 
 
 class Stop:
@@ -99,20 +103,21 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def confirmed(question: str, yes: bool) -> None:
+def confirmed(question: str, *, yes: bool) -> None:
     """Return if the person agrees, or said --yes beforehand.
 
     Raises:
-        UsageError: they do not, or there is nobody to ask.
+        CancelledError: they do not.
+        UsageError: there is no terminal to ask on.
     """
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"nobody is there to answer: {question}", "To agree beforehand: --yes")
+        raise UsageError(f"cannot ask for confirmation (no terminal): {question}", "To agree beforehand: --yes")
     try:
         agrees = typer.confirm(question, default=False, err=True)
     except typer.Abort:  # Ctrl-C, or the end of input
         typer.echo("\nNothing was changed.", err=True)
         raise typer.Exit(130) from None
     if not agrees:
-        raise UsageError("nothing was changed", None)
+        raise CancelledError("Cancelled; nothing was changed.")

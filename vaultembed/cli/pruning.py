@@ -16,7 +16,7 @@ from vaultembed.service.result import Result
 
 
 def run(
-    generations: list[int], archive: Path | None, dry_run: bool, rewrite: bool, yes: bool, as_json: bool
+    generations: list[int], archive: Path | None, *, dry_run: bool, rewrite: bool, yes: bool, as_json: bool
 ) -> NoReturn:
     def call() -> Result[PruneView]:
         path = archive_path(archive)
@@ -28,7 +28,7 @@ def run(
             confirmed(
                 f"Remove the vectors of generation {names}? There is no going back to it then: its messages would have"
                 " to be embedded again.",
-                yes,
+                yes=yes,
             )
         progress = Progress("Pruning")
         try:
@@ -45,7 +45,7 @@ def run(
         finally:
             progress.close()
 
-    finish("embeddings prune", as_json, call, render)
+    finish("embeddings prune", call, render, as_json=as_json)
 
 
 def render(data: PruneView) -> None:

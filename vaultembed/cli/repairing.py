@@ -7,14 +7,15 @@ from typing import Final, NoReturn
 
 import typer
 
-from vaultembed.archive.mail.stored_texts import FIELDS, Field
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import count, safe
 from vaultembed.paths import archive_path
 from vaultembed.service.repair_runs import RunsView, UndoView, repair_runs, undo_repair
 from vaultembed.service.repairing import (
+    FIELDS,
     ChangeLine,
+    Field,
     RepairRequest,
     RepairView,
     repair_encoding,
@@ -33,7 +34,7 @@ _HOW: Final = {
 }
 
 
-def run(archive: Path | None, request: RepairRequest, as_json: bool) -> NoReturn:
+def run(archive: Path | None, request: RepairRequest, *, as_json: bool) -> NoReturn:
     def call() -> Result[RepairView]:
         progress = Progress("Looking" if request.dry_run else "Repairing")
         try:
@@ -50,19 +51,19 @@ def run(archive: Path | None, request: RepairRequest, as_json: bool) -> NoReturn
         finally:
             progress.close()
 
-    finish("repair-encoding", as_json, call, render)
+    finish("repair-encoding", call, render, as_json=as_json)
 
 
-def run_undo(archive: Path | None, run_id: int, as_json: bool) -> NoReturn:
+def run_undo(archive: Path | None, run_id: int, *, as_json: bool) -> NoReturn:
     def call() -> Result[UndoView]:
         with stopping() as stop:
             return stop.exit_code(undo_repair(archive_path(archive), run_id, should_stop=stop))
 
-    finish("repair-encoding", as_json, call, render_undo)
+    finish("repair-encoding", call, render_undo, as_json=as_json)
 
 
-def run_list(archive: Path | None, as_json: bool) -> NoReturn:
-    finish("repair-encoding", as_json, lambda: repair_runs(archive_path(archive)), render_runs)
+def run_list(archive: Path | None, *, as_json: bool) -> NoReturn:
+    finish("repair-encoding", lambda: repair_runs(archive_path(archive)), render_runs, as_json=as_json)
 
 
 def render(data: RepairView) -> None:
@@ -70,7 +71,7 @@ def render(data: RepairView) -> None:
         _render_change(change)
     texts = sum(data.changed.values())
     if texts > len(data.changes):
-        typer.echo(f"… and {texts - len(data.changes):,} more; --json lists all.")
+        typer.echo(f"and {texts - len(data.changes):,} more; --json lists all.")
     typer.echo(
         f"{count(data.messages, 'message')} looked at, {data.suspects:,} of them more closely"
         f" ({data.raw_read:,} as they were sent)."
@@ -119,24 +120,12 @@ def render_runs(data: RunsView) -> None:
 def fields_of(names: list[str]) -> tuple[Field, ...]:
     for name in names:
         if name not in FIELDS:
-            raise typer.BadParameter(f"{name!r} is no field; there are {', '.join(FIELDS)}", param_hint="--only")
+            raise typer.BadParameter(f"{name!r} is nott a field; fields are {', '.join(FIELDS)}", param_hint="--only")
     return tuple(name for name in FIELDS if name in names)
 
 
 def ids_of(listing: str | None) -> tuple[int, ...]:
     parts = [part.strip() for part in (listing or "").replace(" ", ",").split(",") if part.strip()]
     if any(not (part.isascii() and part.isdigit() and 0 < int(part) < 2**63) for part in parts):
-        raise typer.BadParameter(f"{listing!r} is no list of ids, such as 17,18,23", param_hint="--ids")
+        raise typer.BadParameter(f"{listing!r} is not a list of ids, such as 17,18,23", param_hint="--ids")
     return tuple(dict.fromkeys(int(part) for part in parts))
-
-
-def request_of(
-    dry_run: bool,
-    sources: list[str],
-    ids: tuple[int, ...],
-    limit: int | None,
-    only: tuple[Field, ...],
-    again: bool,
-    as_json: bool,
-) -> RepairRequest:
-    return RepairRequest(dry_run, tuple(sources), ids, limit, only, again, None if as_json else SHOWN)

@@ -12,12 +12,13 @@ import typer
 from vaultembed.cli.output import finish
 from vaultembed.cli.wording import safe_line, style
 from vaultembed.paths import archive_path
-from vaultembed.search.ranking import Mode
-from vaultembed.service.searching import Found, SearchView, search_archive
+from vaultembed.service.searching import Found, Mode, SearchView, search_archive
 
 
-def run(query: str, archive: Path | None, mode: Mode, number: int, as_json: bool) -> NoReturn:
-    finish("search", as_json, lambda: search_archive(archive_path(archive), query, mode=mode, limit=number), render)
+def run(query: str, archive: Path | None, mode: Mode, number: int, *, as_json: bool) -> NoReturn:
+    finish(
+        "search", lambda: search_archive(archive_path(archive), query, mode=mode, limit=number), render, as_json=as_json
+    )
 
 
 def render(data: SearchView) -> None:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from vaultembed.cli.output import told_errors
+from vaultembed.cli.output import finish, reported_errors
 from vaultembed.errors import NotReadyError
 from vaultembed.paths import archive_path, full_path
-from vaultembed.service.mcp_clients import missing_package
+from vaultembed.service.mcp_clients import Client, ClientView, configure_client, missing_package
 
 if TYPE_CHECKING:
     from vaultembed.serving.model_pool import KeptEmbedders
 
 
+def run_install(client: Client, archive: Path | None, *, write: bool, as_json: bool) -> NoReturn:
+    finish("mcp", lambda: configure_client(client, archive_path(archive), write=write), render_client, as_json=as_json)
+
+
+def render_client(data: ClientView) -> None:
+    if not data.written:
+        typer.echo(f"{data.title} reads this from {data.path}:\n")
+        typer.echo(json.dumps(data.entry, indent=2, ensure_ascii=False))
+        return
+    if not data.changed:
+        typer.echo(f"{data.path} says so already.")
+        return
+    typer.echo(f"{data.path} is written.")
+    if data.backup is not None:
+        typer.echo(f"  as it was before: {data.backup}")
+
+
 def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
-    with told_errors("mcp", as_json=False):
+    with reported_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
         from vaultembed.serving.mcp.server import make_server
@@ -39,24 +58,30 @@ def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
     raise typer.Exit
 
 
-def run_http(
-    archive: Path | None,
-    host: str,
-    port: int,
-    remote: bool,
-    token_file: Path | None,
-    names: list[str],
-    time_limit: float | None,
-) -> NoReturn:
-    with told_errors("mcp", as_json=False):
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """What `mcp --http` was given."""
+
+    host: str
+    port: int
+    remote: bool
+    token_file: Path | None
+    names: tuple[str, ...]
+    time_limit: float | None
+
+
+def run_http(archive: Path | None, given: HttpOptions) -> NoReturn:
+    with reported_errors("mcp", as_json=False):
         path = archive_path(archive)
         embedders = _warmed(path)
         from vaultembed.serving.mcp.http import HttpSettings, serve_http
         from vaultembed.serving.mcp.server import make_server
         from vaultembed.serving.time_limited import CALL_SECONDS
 
-        token = None if token_file is None else full_path(token_file)
-        settings = HttpSettings(host, port, remote, token, tuple(names), time_limit or CALL_SECONDS)
+        token = None if given.token_file is None else full_path(given.token_file)
+        settings = HttpSettings(
+            given.host, given.port, given.remote, token, given.names, given.time_limit or CALL_SECONDS
+        )
         serve_http(make_server(path, embedders, settings.call_seconds), settings)
     raise typer.Exit
 

@@ -15,8 +15,8 @@ from vaultembed.paths import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
 
 
-def run(message_id: int, archive: Path | None, as_json: bool) -> NoReturn:
-    finish("show", as_json, lambda: show_message(archive_path(archive), message_id), render)
+def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
+    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json)
 
 
 def run_raw(message_id: int, archive: Path | None) -> None:
@@ -27,12 +27,12 @@ def run_raw(message_id: int, archive: Path | None) -> None:
         raise typer.Exit(error.exit_code) from error
 
 
-def run_problems(archive: Path | None, kind: str | None, number: int, as_json: bool) -> NoReturn:
+def run_problems(archive: Path | None, kind: str | None, number: int, *, as_json: bool) -> NoReturn:
     finish(
         "problems",
-        as_json,
         lambda: show_problems(archive_path(archive), kind=kind, limit=number),
         render_problems,
+        as_json=as_json,
     )
 
 
@@ -54,7 +54,7 @@ def render(data: MessageView) -> None:
         line("Attachment", f"{attachment.filename or '(no name)'} ({attachment.mime_type}, {size(attachment.size)})")
     for place in data.places:
         flags = f" [{' '.join(place.flags)}]" if place.flags else ""
-        line("Stands in", place.locator + flags + (" (gone since)" if place.gone else ""))
+        line("Found in", place.locator + flags + (" (gone since)" if place.gone else ""))
     for problem in data.problems:
         line("Problem", f"{problem.kind}: {problem.detail}")
     typer.echo("")

@@ -30,8 +30,8 @@ _ENDED: Final = {
 }
 
 
-def run(archive: Path | None, as_json: bool) -> NoReturn:
-    finish("stats", as_json, lambda: archive_statistics(archive_path(archive)), render)
+def run(archive: Path | None, *, as_json: bool) -> NoReturn:
+    finish("stats", lambda: archive_statistics(archive_path(archive)), render, as_json=as_json)
 
 
 def render(data: StatsView) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
+from vaultembed.service.display import escaped_json, one_line, visible
 from vaultembed.service.result import CoverageView
-from vaultembed.text.display import one_line, visible
 
 
 def size(count: float) -> str:
@@ -49,6 +49,11 @@ def safe(text: str) -> str:
 def safe_line(text: str) -> str:
     """The same on one line: a subject, a name, a label."""
     return one_line(text)
+
+
+def safe_json(document: str) -> str:
+    """The same for JSON, which says what it said."""
+    return escaped_json(document)
 
 
 def coverage(found: CoverageView) -> str:

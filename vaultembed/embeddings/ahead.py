@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
@@ -14,9 +13,9 @@ from typing import Final
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker, claim, heartbeat
 from vaultembed.archive.generations.work import Work, read_work, watermark_of
-from vaultembed.embeddings.recipe import Recipe
+from vaultembed.embeddings.recipe import Job, Recipe
 from vaultembed.failpoints import failpoint
-from vaultembed.text.embeddable.chunking import Chunk, chunk_text
+from vaultembed.text.embeddable.chunking import Chunk, chunk_text, text_hash
 from vaultembed.text.embeddable.prepare import prepare_text
 from vaultembed.text.embeddable.tokenizer import Tokenizer
 
@@ -29,16 +28,22 @@ HEARTBEAT_SECONDS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedChunk:
+    char_start: int
+    char_end: int
+    text: str
+    digest: bytes
+    """`text_hash` of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedMessage:
     work: Work
     text: str | None
     """None where it could not be prepared."""
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[PreparedChunk, ...]
     failure: str | None = None
     """Why it could not be cut into chunks."""
-
-    def chunk_texts(self) -> list[str]:
-        return [(self.text or "")[chunk.char_start : chunk.char_end] for chunk in self.chunks]
 
 
 @dataclass(slots=True)
@@ -62,11 +67,6 @@ class ScanLimits:
     batch_messages: int = BATCH_MESSAGES
 
 
-def text_hash(text: str) -> bytes:
-    """16 bytes; equal texts in a generation are embedded once."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> PreparedMessage:
     text = None
     try:
@@ -75,7 +75,12 @@ def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> Prepare
     except Exception as error:
         # whatever it is, it is this message's: raised, it would end this build and every one after it
         return PreparedMessage(work, text, (), failure=f"it cannot be prepared: {type(error).__name__}: {error}")
-    return PreparedMessage(work, text, tuple(chunks))
+    return PreparedMessage(work, text, tuple(_prepared(text or "", chunk) for chunk in chunks))
+
+
+def _prepared(text: str, chunk: Chunk) -> PreparedChunk:
+    own = text[chunk.char_start : chunk.char_end]
+    return PreparedChunk(chunk.char_start, chunk.char_end, own, text_hash(own))
 
 
 class Scan:
@@ -84,18 +89,16 @@ class Scan:
     def __init__(
         self,
         archive: Archive,
-        generation_id: int,
+        job: Job,
         tokenizer: Tokenizer,
-        recipe: Recipe,
         worker: Worker,
         limits: ScanLimits,
         all_written: Callable[[], None],
     ) -> None:
         """`all_written` waits until every batch handed out has been written."""
         self._archive = archive
-        self._generation_id = generation_id
+        self._job = job
         self._tokenizer = tokenizer
-        self._recipe = recipe
         self._worker = worker
         self._limits = limits
         self._all_written = all_written
@@ -128,11 +131,11 @@ class Scan:
             yield batch
 
     def _leases(self) -> Iterator[Lease]:
-        after = watermark_of(self._archive, self._generation_id)
+        after = watermark_of(self._archive, self._job.generation.id)
         left = self._limits.messages
         while left is None or left > 0:
             most = LEASE_MESSAGES if left is None else min(LEASE_MESSAGES, left)
-            lease = claim(self._archive, self._generation_id, self._worker, after, most)
+            lease = claim(self._archive, self._job.generation.id, self._worker, after, most)
             if lease is None:
                 return
             after = max(after, lease.message_ids[-1])
@@ -146,24 +149,16 @@ class Scan:
                 work, None, (), failure=f"{lease.attempts} processes died while they were working on it"
             )
         failpoint(f"build.prepare.{work.message_id}")
-        return prepare_message(work, self._tokenizer, self._recipe)
+        return prepare_message(work, self._tokenizer, self._job.recipe)
 
 
-class Ahead:
+class PrepareAhead:
     """Runs a `Scan` in a thread with its own connection, a few batches ahead. `close` stops it early.
 
     Another thread keeps the worker's leases alive meanwhile, also while the model takes long over one batch.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        generation_id: int,
-        tokenizer: Tokenizer,
-        recipe: Recipe,
-        worker: Worker,
-        limits: ScanLimits,
-    ) -> None:
+    def __init__(self, path: Path, job: Job, tokenizer: Tokenizer, worker: Worker, limits: ScanLimits) -> None:
         self._path = path
         self._worker = worker
         self._queue: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
@@ -171,9 +166,7 @@ class Ahead:
         self._handed_out = 0
         self._written = 0
         self._threads = [
-            threading.Thread(
-                target=self._run, args=(generation_id, tokenizer, recipe, limits), name="prepare", daemon=True
-            ),
+            threading.Thread(target=self._run, args=(job, tokenizer, limits), name="prepare", daemon=True),
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
         ]
         for thread in self._threads:
@@ -199,10 +192,10 @@ class Ahead:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, generation_id: int, tokenizer: Tokenizer, recipe: Recipe, limits: ScanLimits) -> None:
+    def _run(self, job: Job, tokenizer: Tokenizer, limits: ScanLimits) -> None:
         try:
             with open_archive(self._path) as archive:
-                scan = Scan(archive, generation_id, tokenizer, recipe, self._worker, limits, self._wait_until_written)
+                scan = Scan(archive, job, tokenizer, self._worker, limits, self._wait_until_written)
                 for batch in scan:
                     self._handed_out += 1
                     if not self._put(batch):

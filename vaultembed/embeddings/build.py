@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
@@ -23,16 +23,16 @@ from vaultembed.archive.generations.records import (
     set_model_path,
     set_recipe,
 )
-from vaultembed.archive.generations.runs import RunCounts, end_run, start_run
+from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
 from vaultembed.archive.generations.transitions import activate, reopen, restamp
 from vaultembed.archive.generations.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
-from vaultembed.embeddings.recipe import Recipe, recipe_for
+from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
 from vaultembed.embeddings.verify import Verified, verify_generation
-from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits, new_worker
+from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
 from vaultembed.errors import DamageError, ModelError
 from vaultembed.models.protocol import Embedder, ModelFacts
 
@@ -42,6 +42,7 @@ BACKSTOP_HOURS: Final = 24.0
 _SAMPLE_MESSAGES: Final = 400
 _SAMPLE_CHUNKS: Final = 24
 _WORTH_SAMPLING: Final = 200
+_PAGE: Final = 10_000
 _BYTES_PER_CHUNK: Final = 300
 """Rows and indexes of a chunk besides its vector, measured on real mail."""
 
@@ -98,11 +99,19 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A generation, and how its texts are cut now."""
+class Observer:
+    """Whom a build tells how far it is, and asks whether to go on."""
 
-    generation: Generation
-    recipe: Recipe
+    on_plan: Callable[[Plan], None] = lambda _: None
+    on_start: Callable[[int], None] = lambda _: None
+    """Gets the run's id, before any work."""
+    on_batch: Callable[[RunCounts], None] = lambda _: None
+    on_filled: Callable[[], None] = lambda: None
+    """This process has done its part: what others do until it returns counts as well."""
+    should_stop: Callable[[], bool] = lambda: False
+
+
+UNOBSERVED: Final = Observer()
 
 
 def choose_generation(archive: Archive, embedder: Embedder, model_path: str | None, wanted: Wanted = Wanted()) -> Job:
@@ -182,19 +191,9 @@ def _check_not_altered(present: Generation, facts: ModelFacts, model_path: str |
 
 
 def build(
-    archive: Archive,
-    embedder: Embedder,
-    job: Job,
-    options: Options = Options(),
-    *,
-    on_plan: Callable[[Plan], None] = lambda _: None,
-    on_start: Callable[[int], None] = lambda _: None,
-    on_batch: Callable[[RunCounts], None] = lambda _: None,
-    on_filled: Callable[[], None] = lambda: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    archive: Archive, embedder: Embedder, job: Job, options: Options = Options(), observer: Observer = UNOBSERVED
 ) -> Built:
-    """Fill a generation, verify and activate it when it is complete. `on_start` is told the run's id before any work,
-    and `on_filled` called when this process has done its part: what others do until it returns counts as well.
+    """Fill a generation, verify and activate it when it is complete.
 
     Raises:
         ModelError: the model does not work, or not as it did when the generation began.
@@ -203,7 +202,7 @@ def build(
     """
     archive.load_vec()
     refresh_stale(archive)
-    restamp(archive, should_stop)
+    restamp(archive, observer.should_stop)
     generation = job.generation
     if options.retry_failed:
         retry_failed(archive, generation.id)
@@ -212,8 +211,8 @@ def build(
         backstop = Backstop(archive, generation.id)
     run = RunCounts()
     if backstop is not None or _has_work(archive, generation):
-        run = _fill(archive, embedder, job, options, backstop, on_plan, on_start, on_batch, should_stop)
-        on_filled()
+        run = _fill(archive, embedder, job, options.limits, backstop, observer)
+        observer.on_filled()
     else:
         settle(archive, generation.id)
     coverage = coverage_of(archive, generation.id)
@@ -241,12 +240,9 @@ def _fill(
     archive: Archive,
     embedder: Embedder,
     job: Job,
-    options: Options,
+    limits: Limits,
     backstop: Backstop | None,
-    on_plan: Callable[[Plan], None],
-    on_start: Callable[[int], None],
-    on_batch: Callable[[RunCounts], None],
-    should_stop: Callable[[], bool],
+    observer: Observer,
 ) -> RunCounts:
     generation = job.generation
     to_do = count_work(archive, generation.id, watermark_of(archive, generation.id))
@@ -256,27 +252,18 @@ def _fill(
             set_canary(archive, generation.id, make_canary(embedder))
         else:
             check_canary(embedder, generation.canary, generation.id)
-        on_plan(_plan(archive, job, embedder, to_do))
-    run_id = start_run(archive, generation.id)
-    on_start(run_id)
+        observer.on_plan(_plan(archive, job, embedder, to_do))
     filler = Filler(
         archive,
-        generation,
-        job.recipe,
+        job,
         embedder,
-        new_worker(run_id),
-        limits=options.limits,
+        limits=limits,
         backstop=backstop,
-        on_batch=on_batch,
-        should_stop=should_stop,
+        on_batch=observer.on_batch,
+        should_stop=observer.should_stop,
     )
-    try:
-        run = filler.run()
-    except BaseException:
-        end_run(archive, run_id, filler.counts, "stopped")
-        raise
-    end_run(archive, run_id, run, filler.outcome())
-    return run
+    observer.on_start(filler.run_id)
+    return filler.run()
 
 
 def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan:
@@ -284,11 +271,10 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
     generation = job.generation
     if messages < _WORTH_SAMPLING:
         return Plan(generation, messages, None, None, None)
-    ids = work_ids(archive, generation.id, watermark_of(archive, generation.id), limit=1_000_000)
-    picked = random.Random(0).sample(ids, min(_SAMPLE_MESSAGES, len(ids)))  # noqa: S311 (a sample, not a secret)
+    picked = _sample(archive, generation, messages)
     texts: list[str] = []
     for work in read_work(archive, picked):
-        texts += prepare_message(work, embedder, job.recipe).chunk_texts()
+        texts += [chunk.text for chunk in prepare_message(work, embedder, job.recipe).chunks]
     if not texts:
         return Plan(generation, messages, None, None, None)
     scale = messages / len(picked)
@@ -307,17 +293,16 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
     )
 
 
+def _sample(archive: Archive, generation: Generation, messages: int) -> list[int]:
+    """Some ids of the work, each as likely as another; read in pages, for there may be millions."""
+    chosen = set(random.Random(0).sample(range(messages), min(_SAMPLE_MESSAGES, messages)))  # noqa: S311 (no secret)
+    found: list[int] = []
+    after, seen = watermark_of(archive, generation.id), 0
+    while ids := work_ids(archive, generation.id, after, limit=_PAGE):
+        found += [message_id for place, message_id in enumerate(ids, seen) if place in chosen]
+        after, seen = ids[-1], seen + len(ids)
+    return found
+
+
 def model_record(facts: ModelFacts, path: str | None) -> ModelRecord:
-    return ModelRecord(
-        name=facts.name,
-        weights_sha256=facts.weights_sha256,
-        converter=facts.converter,
-        architecture=facts.architecture,
-        dimension=facts.dimension,
-        pooling=facts.pooling,
-        context_length=facts.context_length,
-        document_prefix=facts.document_prefix,
-        query_prefix=facts.query_prefix,
-        licence=facts.licence,
-        path=path,
-    )
+    return ModelRecord(**asdict(facts), path=path)

@@ -24,7 +24,7 @@ from vaultembed.models.open import open_in_child
 from vaultembed.processes import python_command
 
 if TYPE_CHECKING:
-    from vaultembed.embeddings.build import Job
+    from vaultembed.embeddings.recipe import Job
     from vaultembed.embeddings.worker import Limits
 
 _LOOK_SECONDS: Final = 0.05
@@ -80,9 +80,8 @@ class Helpers:
 def main() -> None:
     from vaultembed.archive.database import open_archive
     from vaultembed.archive.generations.records import generation_with_id
-    from vaultembed.archive.generations.runs import end_run, start_run
-    from vaultembed.embeddings.recipe import Recipe
-    from vaultembed.embeddings.worker import Filler, Limits, new_worker
+    from vaultembed.embeddings.recipe import Job, Recipe
+    from vaultembed.embeddings.worker import Filler, Limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
@@ -92,25 +91,8 @@ def main() -> None:
     try:
         with open_archive(Path(order["archive"])) as archive:
             archive.load_vec()
-            generation = generation_with_id(archive, order["generation"])
-            run_id = start_run(archive, generation.id)
-            filler = Filler(
-                archive,
-                generation,
-                Recipe.from_tag(order["recipe"]),
-                embedder,
-                new_worker(run_id),
-                limits=Limits(**order["limits"]),
-                backstop=None,
-                on_batch=lambda _: None,
-                should_stop=ended.is_set,
-            )
-            try:
-                run = filler.run()
-            except BaseException:
-                end_run(archive, run_id, filler.counts, "stopped")
-                raise
-            end_run(archive, run_id, run, filler.outcome())
+            job = Job(generation_with_id(archive, order["generation"]), Recipe.from_tag(order["recipe"]))
+            Filler(archive, job, embedder, limits=Limits(**order["limits"]), should_stop=ended.is_set).run()
     except VaultembedError as error:
         print(f"A worker stopped: {error.message}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)

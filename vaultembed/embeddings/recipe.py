@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vaultembed.archive.generations.records import Generation
 from vaultembed.errors import UsageError
 from vaultembed.text.embeddable.chunking import chunking_tag
 from vaultembed.text.embeddable.prepare import prepare_tag
@@ -38,6 +39,14 @@ class Recipe:
         if found is None:
             raise UsageError(f"the recipe {tag} is not known", "Upgrade vaultembed: pip install --upgrade vaultembed")
         return cls(int(found[1]), int(found[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A generation, and how its texts are cut now."""
+
+    generation: Generation
+    recipe: Recipe
 
 
 MAX_TOKENS: Final = 256

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.vectors.nearest import to_rows
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.errors import ModelError
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.protocol import Embedder, Vectors
@@ -19,21 +19,29 @@ _GROUP: Final = 128
 """Texts of one call: what a bad one among them makes to be embedded again."""
 
 
-@dataclass(slots=True)
-class Batch:
-    """What became of the texts of a batch: for each a vector (dimension,), or the reason why there is none."""
+@dataclass(frozen=True, slots=True)
+class NoVector:
+    """A text that the model cannot embed."""
 
-    results: list[Vectors | str]
+    reason: str
+
+
+@dataclass(slots=True)
+class EmbeddedTexts:
+    """What became of the texts of a batch."""
+
+    results: list[Vectors | NoVector]
+    """For each a vector, (dimension,), or why there is none."""
     tokens: int = 0
 
 
-def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Batch:
+def embed_texts(embedder: Embedder, texts: Sequence[str]) -> EmbeddedTexts:
     """Embed documents.
 
     Raises:
         ModelError: the model fails on a text that is known to be good. Nothing was found out about the batch.
     """
-    results: dict[int, Vectors | str] = {}
+    results: dict[int, Vectors | NoVector] = {}
     tokens = 0
     numbered = list(enumerate(texts))
     groups = [numbered[start : start + _GROUP] for start in range(0, len(numbered), _GROUP)]
@@ -45,20 +53,20 @@ def embed_texts(embedder: Embedder, texts: Sequence[str]) -> Batch:
             embedded = embedder.embed([text for _, text in group])
         except BadTextError as error:
             check_model(embedder)
-            results[group[error.index][0]] = error.reason
+            results[group[error.index][0]] = NoVector(error.reason)
             groups.append(group[: error.index] + group[error.index + 1 :])
         except EmbedderCrashedError as error:
             # an abort in native code takes the whole group along and does not say which text it was
             check_model(embedder)
             if len(group) == 1:
-                results[group[0][0]] = error.message
+                results[group[0][0]] = NoVector(error.message)
             else:
                 half = len(group) // 2
                 groups += [group[:half], group[half:]]
         else:
             tokens += embedded.tokens
             results.update((index, vector) for (index, _), vector in zip(group, embedded.vectors, strict=True))
-    return Batch([results[i] for i in range(len(texts))], tokens)
+    return EmbeddedTexts([results[i] for i in range(len(texts))], tokens)
 
 
 def check_model(embedder: Embedder) -> None:

@@ -17,8 +17,8 @@ from vaultembed.archive.generations.verifying import (
     read_sample,
     vectors_of_generation,
 )
-from vaultembed.archive.vectors.nearest import is_well_formed
-from vaultembed.embeddings.resilient import LEAST_COSINE, embed_texts
+from vaultembed.archive.vector_format import is_well_formed
+from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
 from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32
@@ -89,7 +89,7 @@ def _compare(embedder: Embedder, sample: list[tuple[str, bytes]]) -> tuple[list[
     cosines: list[float] = []
     refused = 0
     for vector, (_, embedding) in zip(embed_texts(embedder, [text for text, _ in sample]).results, sample, strict=True):
-        if isinstance(vector, str):
+        if isinstance(vector, NoVector):
             refused += 1
             continue
         stored = np.frombuffer(embedding, "<f2").astype(np.float32)

@@ -16,13 +16,12 @@ from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.backstop import Backstop
 from vaultembed.archive.generations.leases import Worker, any_alive, release
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
-from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.generations.runs import RunCounts, RunOutcome
+from vaultembed.archive.generations.runs import RunCounts, RunOutcome, end_run, start_run
 from vaultembed.archive.generations.work import watermark_of, work_ids
-from vaultembed.archive.vectors.nearest import to_bits, to_rows
-from vaultembed.embeddings.ahead import BATCH_MESSAGES, Ahead, Batch, PreparedMessage, ScanLimits, text_hash
-from vaultembed.embeddings.recipe import Recipe
-from vaultembed.embeddings.resilient import embed_texts
+from vaultembed.archive.vector_format import to_rows
+from vaultembed.embeddings.ahead import BATCH_MESSAGES, Batch, PrepareAhead, PreparedMessage, ScanLimits
+from vaultembed.embeddings.recipe import Job
+from vaultembed.embeddings.resilient import NoVector, embed_texts
 from vaultembed.failpoints import failpoint
 from vaultembed.models.protocol import Embedder
 from vaultembed.processes import this_process
@@ -62,32 +61,31 @@ def new_worker(run_id: int | None) -> Worker:
 
 
 class Filler:
-    """Embeds all that is work in one generation, as one worker among others."""
+    """Embeds all that is work in one generation, as one worker among others. To make one begins a run."""
 
     def __init__(
         self,
         archive: Archive,
-        generation: Generation,
-        recipe: Recipe,
+        job: Job,
         embedder: Embedder,
-        worker: Worker,
         *,
         limits: Limits,
-        backstop: Backstop | None,
-        on_batch: Callable[[RunCounts], None],
+        backstop: Backstop | None = None,
+        on_batch: Callable[[RunCounts], None] = lambda _: None,
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
-        self._generation = generation
-        self._recipe = recipe
+        self._job = job
+        self._generation = job.generation
         self._embedder = embedder
-        self._worker = worker
         self._limits = limits
         self._backstop = backstop
         self._on_batch = on_batch
         self._should_stop = should_stop
+        self.run_id: Final = start_run(archive, job.generation.id)
+        self._worker = new_worker(self.run_id)
         self._started = time.monotonic()
-        self.counts = RunCounts()
+        self._counts = RunCounts()
         """What this run has written so far."""
 
     def run(self) -> RunCounts:
@@ -98,17 +96,25 @@ class Filler:
             ModelError: the model does not work; what is written stays.
         """
         try:
+            self._fill()
+        except BaseException:
+            end_run(self._archive, self.run_id, self._counts, "stopped")
+            raise
+        end_run(self._archive, self.run_id, self._counts, self._outcome())
+        return self._counts
+
+    def _fill(self) -> None:
+        try:
             with ThreadPoolExecutor(1, "embed") as model:
                 while not self._is_over():
-                    before = self.counts.messages
+                    before = self._counts.messages
                     self._pass(model)
-                    if self._is_over() or not self._more_to_do(self.counts.messages > before):
+                    if self._is_over() or not self._more_to_do(progressed=self._counts.messages > before):
                         break
         finally:
             release(self._archive, self._worker)
-        return self.counts
 
-    def outcome(self) -> RunOutcome:
+    def _outcome(self) -> RunOutcome:
         """How a run that came to its end without an error has ended."""
         if self._should_stop():
             return "interrupted"
@@ -121,7 +127,7 @@ class Filler:
         return self._should_stop() or self._left() == 0
 
     def _left(self) -> int | None:
-        return None if self._limits.messages is None else max(0, self._limits.messages - self.counts.messages)
+        return None if self._limits.messages is None else max(0, self._limits.messages - self._counts.messages)
 
     def _pass(self, model: ThreadPoolExecutor) -> None:
         """Everything above the watermark, once."""
@@ -131,7 +137,7 @@ class Filler:
             # half a second of it at once
             batch_messages=BATCH_MESSAGES if rate is None else max(1, min(int(rate / 2), BATCH_MESSAGES)),
         )
-        ahead = Ahead(self._archive.path, self._generation.id, self._embedder, self._recipe, self._worker, limits)
+        ahead = PrepareAhead(self._archive.path, self._job, self._embedder, self._worker, limits)
         running: Future[_Embedded] | None = None
         try:
             while True:
@@ -165,11 +171,11 @@ class Filler:
             ahead.close()
 
     def _keep_rate(self, rate: float) -> None:
-        until = self._started + self.counts.messages / rate
+        until = self._started + self._counts.messages / rate
         while time.monotonic() < until and not self._should_stop():
             time.sleep(min(0.1, max(0.0, until - time.monotonic())))
 
-    def _more_to_do(self, progressed: bool) -> bool:
+    def _more_to_do(self, *, progressed: bool) -> bool:
         """After a pass: what was edited or added meanwhile is work again, above a watermark that its change has
         lowered; the backstop may know of more; and what another worker holds is ours if it dies."""
         recovered = self._finish_backstop()
@@ -191,18 +197,17 @@ class Filler:
             if self._should_stop():
                 return False
         self._backstop.finish()
-        self.counts = replace(self.counts, recovered=self._backstop.recovered)
+        self._counts = replace(self._counts, recovered=self._backstop.recovered)
         self._backstop = None
-        return self.counts.recovered > 0
+        return self._counts.recovered > 0
 
     def _known_vectors(self, batch: Batch) -> dict[bytes, bytes]:
         known = {}
         for message in batch.messages:
-            for text in message.chunk_texts():
-                digest = text_hash(text)
-                embedding = embedding_of_text(self._archive, self._generation.id, digest)
+            for chunk in message.chunks:
+                embedding = embedding_of_text(self._archive, self._generation.id, chunk.digest)
                 if embedding is not None:
-                    known[digest] = embedding
+                    known[chunk.digest] = embedding
         return known
 
     def _write(self, done: _Embedded) -> None:
@@ -218,40 +223,36 @@ class Filler:
                 seconds=time.monotonic() - self._started,
             )
 
-        before = self.counts
+        before = self._counts
         written = commit_batch(
-            self._archive, self._generation, self._recipe.tag, done.outcomes, self._worker, done.leases, with_these
+            self._archive, self._generation, self._job.recipe.tag, done.outcomes, self._worker, done.leases, with_these
         )
-        self.counts = with_these(written)
-        self._on_batch(self.counts)
+        self._counts = with_these(written)
+        self._on_batch(self._counts)
         if self._backstop is not None:
             self._backstop.step()
 
 
 def _embed(embedder: Embedder, batch: Batch, known: dict[bytes, bytes]) -> _Embedded:
-    texts: dict[bytes, str] = {}
-    for message in batch.messages:
-        for text in message.chunk_texts():
-            digest = text_hash(text)
-            if digest not in known:
-                texts.setdefault(digest, text)
+    texts = {
+        chunk.digest: chunk.text for message in batch.messages for chunk in message.chunks if chunk.digest not in known
+    }
     result = embed_texts(embedder, list(texts.values()))
-    rows: dict[bytes, bytes | str] = dict(known)
+    rows: dict[bytes, bytes | NoVector] = dict(known)
     for digest, vector in zip(texts, result.results, strict=True):
-        rows[digest] = vector if isinstance(vector, str) else to_rows(np.asarray(vector)[None])[0]
+        rows[digest] = vector if isinstance(vector, NoVector) else to_rows(np.asarray(vector)[None])[0]
     failpoint("build.after_embedding")
     return _Embedded([_outcome(message, rows) for message in batch.messages], batch.leases, result.tokens)
 
 
-def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | str]) -> MessageOutcome:
+def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | NoVector]) -> MessageOutcome:
     found = MessageOutcome(message.work.message_id, message.work.content_rev, "blank", None, message.text, ())
     if message.failure is not None:
         return replace(found, outcome="failed", reason=message.failure)
     chunks = []
-    for chunk, text in zip(message.chunks, message.chunk_texts(), strict=True):
-        digest = text_hash(text)
-        embedding = rows[digest]
-        if isinstance(embedding, str):
-            return replace(found, outcome="failed", reason=embedding)
-        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, digest, embedding, to_bits(embedding)))
+    for chunk in message.chunks:
+        embedding = rows[chunk.digest]
+        if isinstance(embedding, NoVector):
+            return replace(found, outcome="failed", reason=embedding.reason)
+        chunks.append(ChunkRow(chunk.char_start, chunk.char_end, chunk.digest, embedding))
     return replace(found, outcome="embedded", chunks=tuple(chunks)) if chunks else found

@@ -12,7 +12,7 @@ from typing import Final
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import NewMessage, forget_problem, record_problems
-from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, ReadState, Sighting
+from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.size import TotalSize
 from vaultembed.importing.writing import (
@@ -24,9 +24,8 @@ from vaultembed.importing.writing import (
     flags_text,
     write_entry,
 )
-from vaultembed.message import Problem, RawMessage
+from vaultembed.message import FileState, Problem, RawMessage
 from vaultembed.sources import (
-    FileState,
     NotMail,
     SourceFile,
     Unreadable,
@@ -61,6 +60,11 @@ class ImportCounts:
     not_mail: int = 0
     """Files passed over."""
 
+    @property
+    def messages(self) -> int:
+        """That were found in the source."""
+        return self.added + self.updated + self.unchanged + self.duplicate + self.deleted
+
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
@@ -80,7 +84,7 @@ class _Pending:
     entry: Entry
     size: int
     """Bytes."""
-    state: ReadState | None
+    state: FileState | None
     """To be recorded with it; an mbox's is recorded by offset, once a batch."""
 
 
@@ -176,7 +180,7 @@ class PathImport:
             self._all_readable = self._all_readable and facts is not None
             self._report(source_id, read)
             return
-        state = ReadState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
+        state = FileState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
         self._add(self._pending(source_id, read, state))
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
@@ -201,8 +205,8 @@ class PathImport:
                 self._advance(facts.st_size)
                 return
             start = 0
-            if known and continues(file.path, _file_state(known)):
-                start = known.read_to
+            if known and continues(file.path, known):
+                start = known.offset
                 self._count(unchanged=places.count_in_file(self._archive, source_id, path))
         except OSError as error:
             self._all_readable = False
@@ -249,11 +253,11 @@ class PathImport:
         except OSError:
             return  # gone meanwhile: nothing to go on with
         places.set_read_state(
-            self._archive, source_id, file.relative_path, ReadState(size, mtime_ns, prefix_hash, offset)
+            self._archive, source_id, file.relative_path, FileState(size, mtime_ns, prefix_hash, offset)
         )
 
     def _pending(
-        self, source_id: int, raw: RawMessage, state: ReadState | None, *, is_repeated: bool = False
+        self, source_id: int, raw: RawMessage, state: FileState | None, *, is_repeated: bool = False
     ) -> _Pending:
         entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated)
         return _Pending(entry, len(raw.mime), state)
@@ -305,14 +309,10 @@ class PathImport:
         self._progress()
 
     def _progress(self) -> None:
-        counts = self._counts
-        messages = counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted
         seconds = time.monotonic() - self._started
-        self._on_progress(ImportProgress(self._path, messages, self._bytes_done, self._total.known, seconds))
-
-
-def _file_state(known: ReadState) -> FileState:
-    return FileState(known.size, known.mtime_ns, known.prefix_hash, known.read_to)
+        self._on_progress(
+            ImportProgress(self._path, self._counts.messages, self._bytes_done, self._total.known, seconds)
+        )
 
 
 def counted(counts: ImportCounts, written: Written) -> ImportCounts:

@@ -24,7 +24,7 @@ from vaultembed.archive.mail.messages import (
 from vaultembed.archive.mail.places import Place
 from vaultembed.message import ParsedMessage, Problem, RawMessage
 from vaultembed.text.embeddable.subject import base_subject
-from vaultembed.text.mime.mime import parse_message, read_labels
+from vaultembed.text.mime.mime import labels_in_header, parse_message
 from vaultembed.text.mime.snippet import snippet
 
 Raw = Literal["keep", "none"]
@@ -71,7 +71,7 @@ def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bo
         Place(raw.source_key, raw.locator, raw.folder, flags_text(raw.flags)),
         raw.content_hash,
         lambda: decode_mime(raw, keep),
-        lambda: read_labels(raw.mime),
+        lambda: labels_in_header(raw.mime),
         is_repeated,
     )
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 CONVERTER: Final = "c1f16"
 """Names this conversion in fingerprints. Whatever changes the vectors that come out takes a new name."""
 
-SOURCE_FILES: Final = ("model.safetensors", "config.json", "tokenizer.json")
-
 _OUTSIDE: Final[Mapping[str, str]] = {
     "embeddings.word_embeddings": "token_embd",
     "embeddings.position_embeddings": "position_embd",
@@ -49,7 +47,7 @@ _ELEMENTS: Final[Mapping[str, str]] = {"F32": "<f4", "F16": "<f2"}
 
 
 def convert(source: Path, target: Path, model: RegistryModel) -> None:
-    """Writes the GGUF of `model` to `target`, from the SOURCE_FILES in the folder `source` (checked by the caller).
+    """Writes the GGUF of `model` to `target`, from its files in the folder `source` (checked by the caller).
 
     Raises:
         ModelError: they are not the kind of model that this conversion knows.

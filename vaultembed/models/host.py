@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
-from vaultembed.deadline import check_limit, current_limit
+from vaultembed.deadline import check_deadline, current_deadline
 from vaultembed.errors import ModelError, TimedOutError
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.frames import Kind, pack_model, pack_texts, read_frame, unpack_embedded, write_frame
@@ -36,8 +36,6 @@ _LAST_WORDS: Final = 2000
 
 class ChildEmbedder:
     """Implements `Embedder`. The child starts with the first call, and again with the call after a crash.
-
-    Beside `embed` there is the same in two steps, `submit` and `result`, to do something else while the model works.
 
     A call that is over leaves the child at its work: it may be loading its model, for the calls to come. They wait for
     the answer that it owes before they ask for theirs. `close` may be called from another thread.
@@ -67,42 +65,22 @@ class ChildEmbedder:
             self._vocabulary = open_vocabulary(self._model.path)
         return len(self._vocabulary.encode(self.facts.document_prefix + text))
 
-    def start(self) -> None:
-        """Starts the child, without waiting until its model is loaded."""
-        self._started()
-
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
-        """As `Embedder.embed`, and as `result`."""
+        """As `Embedder.embed`.
+
+        Raises:
+            BadTextError, EmbedderCrashedError: as `Embedder.embed`.
+            TimedOutError: there is a deadline, and the answer did not come in time; the child goes on.
+            ModelError: the child cannot load the model, or llama.cpp reported a failure, be it over the texts of an
+                earlier call that did not wait for the answer.
+            RuntimeError: another thread is asking: a mistake in the calling code.
+        """
         late = self._asked
         if late is not None and late.is_late:
             if late.is_for(texts, role) and not self._is_hung(late):
                 return self._collect(late)
             self._settle(late)
         return self._collect(self._ask(texts, role))
-
-    def submit(self, texts: Sequence[str], role: Role = "document") -> None:
-        """Hands texts to the model and returns; `result` must follow before the next call.
-
-        Raises:
-            EmbedderCrashedError: the child is dead; the next call starts a new one.
-            RuntimeError: a result is still to be collected: a mistake in the calling code.
-        """
-        self._ask(texts, role)
-
-    def result(self) -> Embedded:
-        """What became of the texts last submitted; waits for it.
-
-        Raises:
-            BadTextError, EmbedderCrashedError: as `Embedder.embed`.
-            TimedOutError: there is a limit, and it did not come in time; the child goes on, and `result` may be called
-                again.
-            ModelError: the child cannot load the model, or llama.cpp reported a failure, be it over the texts of an
-                earlier call that did not wait for the answer.
-            RuntimeError: nothing was submitted: a mistake in the calling code.
-        """
-        if self._asked is None:
-            raise RuntimeError("ChildEmbedder.result was called without submit")
-        return self._collect(self._asked)
 
     def close(self) -> None:
         """Ends the child, at once where a result is still to come. May be called twice; a later call starts anew."""
@@ -119,7 +97,7 @@ class ChildEmbedder:
 
     def _ask(self, texts: Sequence[str], role: Role) -> _Asked:
         if self._asked is not None:
-            raise RuntimeError("ChildEmbedder.submit was called again before result")
+            raise RuntimeError("ChildEmbedder was asked by two threads at once")
         child = self._started()
         asked = self._asked = _Asked(child, tuple(texts), role, time.monotonic())
         try:
@@ -155,7 +133,7 @@ class ChildEmbedder:
             return
         with contextlib.suppress(BadTextError):
             self._collect(late)
-        check_limit()
+        check_deadline()
 
     def _is_hung(self, asked: _Asked) -> bool:
         return time.monotonic() - asked.since >= self._hung_seconds
@@ -227,11 +205,11 @@ class _Child:
         """
         with self._in_use:
             self._check_is_there()
-            limit = current_limit()
-            if limit is not None:
+            deadline = current_deadline()
+            if deadline is not None:
                 answered = select.poll()
                 answered.register(self._answers, select.POLLIN)
-                limit.wait(lambda seconds: answered.poll(1000 * seconds))
+                deadline.wait(lambda seconds: answered.poll(1000 * seconds))
             frame = read_frame(self._answers)
             if frame is None:
                 raise self._crash()

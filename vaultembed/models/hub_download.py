@@ -20,7 +20,14 @@ def main() -> None:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=_UNREACHABLE)
+    except Exception as error:
+        sys.exit(f"could not be reached ({_line(error)})")
+    try:
         for file in files:
             hf_hub_download(repository, file, revision=revision, local_dir=folder)
     except Exception as error:  # whatever it is, the next source is tried; the line says why
-        sys.exit(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}")
+        sys.exit(_line(error))
+
+
+def _line(error: Exception) -> str:
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -68,7 +68,7 @@ def facts_of_file(path: Path, header: Header, sha256: str, document_prefix: str,
     """The facts of a model given by path. `sha256`: of the file."""
     architecture = header.text("general.architecture")
     return ModelFacts(
-        name=_slug(header.text("general.name")) or _slug(path.stem) or architecture,
+        name=slug(header.text("general.name")) or slug(path.stem) or architecture,
         weights_sha256=sha256,
         converter="gguf",
         architecture=architecture,
@@ -78,8 +78,11 @@ def facts_of_file(path: Path, header: Header, sha256: str, document_prefix: str,
         document_prefix=document_prefix,
         query_prefix=query_prefix,
         licence=header.text("general.license") or "unknown",
-        languages=", ".join(header.texts("general.languages")) or "unknown",
     )
+
+
+def languages_of(header: Header) -> str:
+    return ", ".join(header.texts("general.languages")) or "unknown"
 
 
 def _check_tensors(header: Header) -> None:
@@ -137,6 +140,6 @@ def _context_length(header: Header) -> int:
     return header.integer(f"{header.text('general.architecture')}.context_length", 0)
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """As it can stand in a fingerprint: "nomic-embed-text v1.5" is `nomic-embed-text-v1.5`."""
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")

@@ -19,6 +19,7 @@ class ModelFile:
     """Of the .gguf, hex."""
     way_out: str
     """What to do when the file turns out to be unusable."""
+    languages: str = "unknown"
 
 
 def file_sha256(path: Path) -> str:

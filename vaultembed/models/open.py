@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from vaultembed.errors import ModelError
 from vaultembed.models.cache import cached_file, pull_command, remembered_sha256
 from vaultembed.models.convert import CONVERTER
-from vaultembed.models.inspection import facts_of_file, inspect_file
+from vaultembed.models.inspection import facts_of_file, inspect_file, languages_of
 from vaultembed.models.model_file import ModelFile, verify
-from vaultembed.models.registry import DEFAULT_MODEL, find_model
+from vaultembed.models.registry import DEFAULT_MODEL, MODELS, find_model
 from vaultembed.paths import full_path
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def resolve_model(
     document_prefix: str | None = None,
     query_prefix: str | None = None,
 ) -> ModelFile:
-    """The model of that name, if it has been fetched, or the .gguf at that path. Its structure is checked.
+    """The model of that name, if it has been fetched or added, or the .gguf at that path. Its structure is checked.
 
     Prefixes of None: the registry's, or none for a model given by path.
 
@@ -39,6 +39,11 @@ def resolve_model(
     """
     if _is_path(name_or_path):
         return _resolve_path(full_path(Path(name_or_path)), document_prefix or "", query_prefix or "")
+    if name_or_path.lower() not in MODELS:
+        from vaultembed.models.added import added_model, with_prefixes
+
+        if (added := added_model(name_or_path)) is not None:
+            return with_prefixes(added, document_prefix or "", query_prefix or "")
     model = find_model(name_or_path)
     found = cached_file(model)
     if found is None:
@@ -46,7 +51,7 @@ def resolve_model(
     path, sha256 = found
     inspect_file(path, pull_command(model))
     facts = model.facts(CONVERTER, document_prefix=document_prefix, query_prefix=query_prefix)
-    return ModelFile(facts, path, sha256, pull_command(model))
+    return ModelFile(facts, path, sha256, pull_command(model), model.languages)
 
 
 def _is_path(name: str) -> bool:
@@ -57,7 +62,8 @@ def _resolve_path(path: Path, document_prefix: str, query_prefix: str) -> ModelF
     header = inspect_file(path)
     sha256 = remembered_sha256(path)
     facts = facts_of_file(path, header, sha256, document_prefix, query_prefix)
-    return ModelFile(facts, path.resolve(), sha256, f"Was {path} replaced just now? Then run the command again.")
+    way_out = f"Was {path} replaced just now? Then run the command again."
+    return ModelFile(facts, path.resolve(), sha256, way_out, languages_of(header))
 
 
 def pull_model(name: str = DEFAULT_MODEL, report: Report | None = None) -> ModelFile:

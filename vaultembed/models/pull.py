@@ -73,14 +73,14 @@ def _fetch_and_convert(model: RegistryModel, staging: Path, report: Report) -> P
     sha256 = file_sha256(draft)
     report(PullProgress(f"checking {model.title}", 0, 0))
     inspect_file(draft)
-    _check_probe(model, ModelFile(model.facts(CONVERTER), draft, sha256, pull_command(model)))
+    check_probe(model, ModelFile(model.facts(CONVERTER), draft, sha256, pull_command(model)))
     target = models_folder() / file_name(model, sha256)
     draft.replace(target)
     shutil.rmtree(staging)
     return target
 
 
-def _check_probe(model: RegistryModel, file: ModelFile) -> None:
+def check_probe(model: RegistryModel, file: ModelFile) -> None:
     """Embeds a known text, in a child: the first time that llama.cpp sees this file."""
     embedder = ChildEmbedder(file)
     try:
@@ -90,7 +90,8 @@ def _check_probe(model: RegistryModel, file: ModelFile) -> None:
     differing = (int(signs, 16) ^ int(model.probe_signs, 16)).bit_count()
     if differing > (1 - _SAME_SIGNS) * model.dimension:
         raise ModelError(
-            f"{model.title} was converted, but gives other vectors than it should "
+            f"{model.title} gives other vectors than it should "
             f"({differing} of {model.dimension} signs differ for a known text).",
-            "This is a fault of vaultembed or of its gguf or llama-cpp-python package; please report it.",
+            "If it was fetched just now, this is a fault of vaultembed or of its gguf or llama-cpp-python package:"
+            " please report it. A file from elsewhere is another model.",
         )

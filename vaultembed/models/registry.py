@@ -43,8 +43,6 @@ class RegistryModel:
     pooling: str
     context_length: int
     """The most tokens the model can take."""
-    trained_length: int
-    """The most tokens it was trained with: chunks longer than this are found less well."""
     document_prefix: str
     query_prefix: str
     licence: str
@@ -74,7 +72,6 @@ class RegistryModel:
             document_prefix=self.document_prefix if document_prefix is None else document_prefix,
             query_prefix=self.query_prefix if query_prefix is None else query_prefix,
             licence=self.licence,
-            languages=self.languages,
         )
 
 
@@ -98,7 +95,6 @@ _ALL_MINILM_L6_V2: Final = RegistryModel(
     dimension=384,
     pooling="mean",
     context_length=512,
-    trained_length=256,
     document_prefix="",
     query_prefix="",
     licence="Apache-2.0",
@@ -135,5 +131,6 @@ def find_model(name: str) -> RegistryModel:
     except KeyError:
         raise ModelError(
             f"There is no model named {name!r}.",
-            f"Known models: {', '.join(sorted(MODELS))}. Or give the path of a .gguf file.",
+            f"Known models: {', '.join(sorted(MODELS))}. Any other: give the path of a .gguf file, or add it:"
+            " vaultembed models add FILE",
         ) from None

@@ -9,15 +9,15 @@ from typing import Final
 
 import numpy as np
 
+from vaultembed.archive.generations.adopted import Origin, Standing
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
-from vaultembed.archive.vectors.nearest import to_bits, to_rows
-from vaultembed.embeddings.ahead import text_hash
-from vaultembed.msgvault.adoption import Origin, Standing
+from vaultembed.archive.vector_format import to_rows
 from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.msgvault.entries import texts_of
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, read_messages
 from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.text.embeddable.chunking import text_hash
 
 BATCH_MESSAGES: Final = 400
 _BATCH_RAW_BYTES: Final = 8 * 1024 * 1024
@@ -110,7 +110,7 @@ class Tally:
         return Counter(self._open.values())
 
 
-def outcome_of(
+def adopted_outcome(
     message: TheirMessage, chunks: Sequence[TheirChunk], message_id: int, content_rev: int
 ) -> MessageOutcome:
     """What msgvault made of a message, as an outcome here: embedded, or blank without chunks. Its text is told by its
@@ -133,7 +133,6 @@ def outcome_of(
                 # what cannot be told is equal to no other text
                 text_hash(text[chunk.char_start : chunk.char_end] if text else f"\0{chunk.embedding_id}"),
                 row,
-                to_bits(row),
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.adopted import find_adopted, take_over
 from vaultembed.archive.generations.records import Generation, generation_to_fill, list_generations
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.protocol import Embedder
 from vaultembed.models.registry import model_called
-from vaultembed.msgvault.adoption import find_adopted, take_over
 from vaultembed.msgvault.comparing import SAME_MEDIAN, SAME_TENTH, bind, compare
-from vaultembed.search.answering import model_unknown
-from vaultembed.search.model_of import resolve_model_of
+from vaultembed.search.model_of import model_unknown, resolve_model_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,15 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.adopted import AdoptedChunk, Checked, bind_model, read_adopted_sample
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.generations.verifying import AdoptedChunk, read_adopted_sample
 from vaultembed.archive.generations.work import read_work
-from vaultembed.embeddings.ahead import text_hash
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.recipe import recipe_for
-from vaultembed.embeddings.resilient import check_model, embed_texts, make_canary
+from vaultembed.embeddings.resilient import NoVector, check_model, embed_texts, make_canary
 from vaultembed.models.protocol import Embedder
-from vaultembed.msgvault.adoption import Checked, bind_model
 from vaultembed.msgvault.embedded_text import candidates
+from vaultembed.text.embeddable.chunking import text_hash
 
 SAMPLE: Final = 48
 _ENOUGH: Final = 8
@@ -56,10 +55,10 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     if embedder.facts.dimension != generation.dimension:
         return Comparison(Checked(0.0, 0.0, 0), 0.0)
     sample = read_adopted_sample(archive, generation.id, 4 * SAMPLE, random.Random(generation.id))  # noqa: S311
-    told = [chunk for chunk in sample if _is_told(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
-    cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in told]
-    if len(told) < _ENOUGH:
-        for chunk in [chunk for chunk in sample if not _is_told(chunk)][:SAMPLE]:
+    known = [chunk for chunk in sample if _is_known(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
+    cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in known]
+    if len(known) < _ENOUGH:
+        for chunk in [chunk for chunk in sample if not _is_known(chunk)][:SAMPLE]:
             texts = [
                 t for work in read_work(archive, [chunk.message_id]) for t in candidates(work.subject, work.body_text)
             ]
@@ -71,14 +70,14 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     return Comparison(checked, round(sorted(found)[len(found) // 10], 5))
 
 
-def _is_told(chunk: AdoptedChunk) -> bool:
+def _is_known(chunk: AdoptedChunk) -> bool:
     return chunk.text is not None and text_hash(chunk.text) == chunk.text_hash
 
 
 def _best(embedder: Embedder, texts: Sequence[str], chunk: AdoptedChunk) -> float | None:
     """The highest cosine of a text's vector with the one adopted; None where none can be embedded."""
     stored = np.frombuffer(chunk.embedding, "<f2").astype(np.float32)
-    vectors = [vector for vector in embed_texts(embedder, texts).results if not isinstance(vector, str)]
+    vectors = [vector for vector in embed_texts(embedder, texts).results if not isinstance(vector, NoVector)]
     return max((float(np.asarray(vector) @ stored) for vector in vectors), default=None)
 
 

@@ -12,13 +12,13 @@ from vaultembed.archive.mail.places import Place
 from vaultembed.importing.writing import Entry, Raw, decode_mime, new_message
 from vaultembed.message import ParsedMessage, Problem, RawMessage
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
-from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_raw
+from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_mime
 from vaultembed.sources.base import printable
 from vaultembed.text.charsets import clean, guess
 from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.dates import is_plausible
 from vaultembed.text.mime.identity import content_hash
-from vaultembed.text.mime.mime import read_labels
+from vaultembed.text.mime.mime import labels_in_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,7 @@ def take(
 ) -> Taken:
     """Read what was sent, and say what the message is. `source_id`: of this archive. `was_read`: at this place, before,
     with another text."""
-    problems: tuple[Problem, ...] = ()
-    mime = None
-    try:
-        mime = read_raw(database, message.id)
-    except (ValueError, ForeignDamageError) as error:
-        reason = error.message if isinstance(error, ForeignDamageError) else str(error)
-        problems = (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
+    mime, problems = _as_sent(database, message)
     place = place_of(database, message)
     thread = _thread_name(database, message, source)
     title = message.conversation.title if message.conversation else ""
@@ -65,7 +59,7 @@ def take(
             content_hash(mime),
             delivered_at=message.received_at or message.sent_at,
         )
-        in_header = tuple(read_labels(mime))
+        in_header = tuple(labels_in_header(mime))
 
         def decode() -> NewMessage | Problem:
             new = decode_mime(raw, keep)
@@ -95,6 +89,15 @@ def take(
         was_read=was_read,
     )
     return Taken(message, entry, labels)
+
+
+def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | None, tuple[Problem, ...]]:
+    """None where it was not kept, or cannot be read."""
+    try:
+        return read_mime(database, message.id), ()
+    except (ValueError, ForeignDamageError) as error:
+        reason = error.message if isinstance(error, ForeignDamageError) else str(error)
+        return None, (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
 
 
 def texts_of(message: TheirMessage) -> tuple[str, str]:

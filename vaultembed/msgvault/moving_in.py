@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive
+from vaultembed.archive.generations import backfill
+from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, write_adopted
 from vaultembed.archive.generations.outcomes import MessageOutcome
 from vaultembed.archive.generations.records import Generation, generation_with_id
 from vaultembed.archive.generations.work import read_work
@@ -25,31 +24,21 @@ from vaultembed.archive.mail.messages import (
     set_labels,
 )
 from vaultembed.archive.mail.places import Known, Place
-from vaultembed.errors import VaultembedError
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.adoption import adopt, find_by_origin, standing, steps, write_adopted
-from vaultembed.msgvault.batches import Tally, UnreadableMessage, batches, origin_of, outcome_of
+from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
-from vaultembed.msgvault.files import (
-    ForeignDamageError,
-    ForeignDatabase,
-    check_is_archive,
-    open_foreign,
-    open_pair,
-)
+from vaultembed.msgvault.files import ForeignDamageError
+from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import (
     LABELS,
     TEXT,
     TheirMessage,
     TheirSource,
     ids_still_there,
-    left_out,
-    list_message_ids,
-    list_sources,
 )
 from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
 from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
@@ -58,13 +47,6 @@ from vaultembed.text.embeddable.prepare import prepare_text
 
 _GONE_PAGE: Final = 5_000
 UNREADABLE: Final = "unreadable-message"
-
-
-@dataclass(frozen=True, slots=True)
-class MsgvaultPaths:
-    archive: Path
-    vectors: Path | None
-    """None: there is none beside it."""
 
 
 @dataclass(slots=True)
@@ -100,10 +82,6 @@ class MsgvaultImport:
         self._should_stop = should_stop
         self._started = time.monotonic()
         self._source_ids: dict[int, int] = {}
-        self._left_out: list[str] = []
-        self._is_damaged = False
-        """Parts of messages are missing: what is here is worth more, and is left as it is."""
-        self._passed_over: list[str] = []
         self._adoptions: list[_Adoption] = []
         self._deleted = 0
 
@@ -113,51 +91,32 @@ class MsgvaultImport:
             VaultembedError: msgvault.db cannot be read, or is no whole archive; nothing was imported. What is wrong
                 with vectors.db is told in the result: the messages are imported without.
         """
-        with open_pair(self._paths.archive, readable_vectors(self._paths.vectors, self._left_out)) as (
-            database,
-            vectors_database,
-        ):
-            check_is_archive(database)
-            missing = left_out(database)
-            self._left_out += missing
-            self._is_damaged = bool(missing)
-            sources = list_sources(database)
-            vectors = self._open_vectors(vectors_database, database)
-            ids, is_whole = list_message_ids(database)
-            if not is_whole:
-                self._left_out.append("messages on damaged pages of msgvault.db")
+        with open_theirs(self._paths) as theirs:
+            self._find_adoptions(theirs)
             done = 0
-            for messages, unreadable in batches(database, ids):
+            for messages, unreadable in batches(theirs.database, theirs.ids):
                 if self._should_stop():
                     break
-                self._import(database, vectors, sources, messages, unreadable)
+                self._import(theirs, messages, unreadable)
                 done += len(messages) + len(unreadable)
                 seconds = time.monotonic() - self._started
-                self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), seconds))
+                self._on_progress(ImportProgress(self._paths.archive, done, done, len(theirs.ids), seconds))
             if not self._should_stop():
-                self._finish(database, sources, is_whole=is_whole)
+                self._finish(theirs)
         if not self._should_stop():
             failpoint("import.before_backfill")
-            run_steps(self._archive, (steps,))
-        return self._view(vectors, len(sources), len(ids))
+            run_steps(self._archive, backfill.steps(self._archive))
+        return theirs.view(self._deleted, self._adopted())
 
-    def _open_vectors(self, opened: ForeignDatabase | None, messages: ForeignDatabase) -> TheirVectors | None:
-        if opened is None:
-            return None
-        try:
-            vectors = TheirVectors(opened, messages)
-        except ForeignDamageError as error:
-            self._left_out.append(f"all vectors: {error.message}")
-            return None
-        self._left_out += vectors.left_out
-        self._passed_over += vectors.passed_over
-        for theirs in vectors.generations:
-            here = find_by_origin(self._archive, origin_of(vectors, theirs))
+    def _find_adoptions(self, theirs: Opened) -> None:
+        if theirs.vectors is None:
+            return
+        for generation in theirs.vectors.generations:
+            here = find_by_origin(self._archive, origin_of(theirs.vectors, generation))
             is_out = here is not None and is_given_up(here)
             if is_out:
-                self._passed_over.append(given_up(theirs))
-            self._adoptions.append(_Adoption(theirs, here, is_out))
-        return vectors
+                theirs.passed_over.append(given_up(generation))
+            self._adoptions.append(_Adoption(generation, here, is_out))
 
     def _source_id(self, source: TheirSource) -> int:
         if source.id not in self._source_ids:
@@ -166,31 +125,28 @@ class MsgvaultImport:
         return self._source_ids[source.id]
 
     def _import(
-        self,
-        database: ForeignDatabase,
-        vectors: TheirVectors | None,
-        sources: Mapping[int, TheirSource],
-        messages: Sequence[TheirMessage],
-        unreadable: Sequence[UnreadableMessage],
+        self, theirs: Opened, messages: Sequence[TheirMessage], unreadable: Sequence[UnreadableMessage]
     ) -> None:
         """One batch: what is to be read is read first, so that the transaction is short."""
-        owners = {m.id: owner_of(m, sources) for m in messages}
+        owners = {m.id: theirs.owner_of(m) for m in messages}
         known = self._known(messages, owners)
         changed = [m for m in messages if m.id not in known or known[m.id].digest != m.digest]
-        if self._is_damaged:
+        if theirs.is_damaged:
             changed = [m for m in changed if m.id not in known]
         new = [m for m in changed if m.id not in known or known[m.id].digest[TEXT] != m.digest[TEXT]]
         is_new = {m.id for m in new}
         marked = [m for m in changed if m.id not in is_new]
         taken = [
-            take(database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, was_read=m.id in known)
+            take(theirs.database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, was_read=m.id in known)
             for m in new
         ]
         ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
-        found = self._read_vectors(vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new})
-        database.check_unchanged()
-        if vectors is not None:
-            vectors.check_unchanged()
+        found = self._read_vectors(
+            theirs.vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new}
+        )
+        theirs.database.check_unchanged()
+        if theirs.vectors is not None:
+            theirs.vectors.check_unchanged()
         before = self.counts
         failpoint("import.before_transaction")
         try:
@@ -202,7 +158,7 @@ class MsgvaultImport:
                     if m.id in known and known[m.id].digest[TEXT] == m.digest[TEXT]
                 }
                 for m in marked:
-                    self._mark(self._source_id(owners[m.id]), place_of(database, m), m, known[m.id])
+                    self._mark(self._source_id(owners[m.id]), place_of(theirs.database, m), m, known[m.id])
                 for each, decoded in ready:
                     written = self._write(each, decoded)
                     if written is not None:
@@ -213,7 +169,7 @@ class MsgvaultImport:
                     self._report(bad)
                 by_id = {m.id: m for m in messages}
                 for adoption, verdicts in found:
-                    self._adopt(vectors, adoption, by_id, ids, verdicts)
+                    self._adopt(theirs, adoption, by_id, ids, verdicts)
         except BaseException:
             self.counts = before
             raise
@@ -295,13 +251,13 @@ class MsgvaultImport:
 
     def _adopt(
         self,
-        vectors: TheirVectors | None,
+        theirs: Opened,
         adoption: _Adoption,
         messages: Mapping[int, TheirMessage],
         ids: Mapping[int, tuple[int, int]],
         verdicts: Mapping[int, list[TheirChunk] | Why],
     ) -> None:
-        if adoption.here is not None and self._was_given_up(adoption):
+        if adoption.here is not None and self._was_given_up(theirs, adoption):
             return
         outcomes: list[MessageOutcome] = []
         tally = adoption.tally
@@ -314,49 +270,49 @@ class MsgvaultImport:
                 verdict = "vectors missing"
             tally.tell(message_id, here, verdict)
             if here == "open" and not isinstance(verdict, str):
-                outcomes.append(outcome_of(messages[their_id], verdict, message_id, content_rev))
-        if outcomes and vectors is not None:
+                outcomes.append(adopted_outcome(messages[their_id], verdict, message_id, content_rev))
+        if outcomes and theirs.vectors is not None:
             if adoption.here is None:
-                adoption.here = adopt(self._archive, origin_of(vectors, adoption.theirs))
-            if self._was_given_up(adoption):
+                adoption.here = adopt(self._archive, origin_of(theirs.vectors, adoption.theirs))
+            if self._was_given_up(theirs, adoption):
                 return
             # of two that are one message here, the first
             first = {outcome.message_id: outcome for outcome in reversed(outcomes)}
             write_adopted(self._archive, adoption.here, adoption.theirs.recipe, list(reversed(first.values())))
             failpoint("adopt.in_transaction")
 
-    def _was_given_up(self, adoption: _Adoption) -> bool:
+    def _was_given_up(self, theirs: Opened, adoption: _Adoption) -> bool:
         """Somebody may have pruned it meanwhile: until its backfill it is out of service."""
         if adoption.here is None or adoption.is_out:
             return adoption.is_out
         here = generation_with_id(self._archive, adoption.here.id)
         adoption.is_out = is_given_up(here)
         if adoption.is_out:
-            self._passed_over.append(given_up(adoption.theirs))
+            theirs.passed_over.append(given_up(adoption.theirs))
         return adoption.is_out
 
     def _is_blank(self, message_id: int) -> bool:
         return all(prepare_text(work.subject, work.body_text) == "" for work in read_work(self._archive, [message_id]))
 
-    def _finish(self, database: ForeignDatabase, sources: Mapping[int, TheirSource], *, is_whole: bool) -> None:
-        for source in sources.values():
+    def _finish(self, theirs: Opened) -> None:
+        for source in theirs.sources.values():
             self._source_id(source)
         for source_id in places.sources_below(self._archive, "msgvault", f"{self._identifier}#"):
             # a page that cannot be read does not mean that what stood on it is gone
-            if is_whole and not self._note_gone(database, source_id):
+            if theirs.is_whole and not self._note_gone(theirs, source_id):
                 return
             places.import_finished(self._archive, source_id)
 
-    def _note_gone(self, database: ForeignDatabase, source_id: int) -> bool:
+    def _note_gone(self, theirs: Opened, source_id: int) -> bool:
         """False: it cannot be told, because something is damaged."""
         after = ""
         while keys := places.keys_present(self._archive, source_id, after, _GONE_PAGE):
             try:
-                there = ids_still_there(database, [int(key) for key in keys])
+                there = ids_still_there(theirs.database, [int(key) for key in keys])
             except ForeignDamageError as error:
-                self._left_out.append(f"what is gone from it: {error.message}")
+                theirs.left_out.append(f"what is gone from it: {error.message}")
                 return False
-            database.check_unchanged()
+            theirs.database.check_unchanged()
             gone = [key for key in keys if int(key) not in there]
             with self._archive.transaction():
                 places.mark_gone(self._archive, source_id, gone)
@@ -367,53 +323,15 @@ class MsgvaultImport:
     def _count(self, **more: int) -> None:
         self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
 
-    def _view(self, vectors: TheirVectors | None, sources: int, messages: int) -> MsgvaultView:
+    def _adopted(self) -> list[AdoptedView]:
         adopted: list[AdoptedView] = []
         for adoption in self._adoptions:
             if adoption.is_out:
                 continue
             here = generation_with_id(self._archive, adoption.here.id) if adoption.here else None
             adopted.append(adopted_view(adoption.theirs, here, adoption.tally))
-        return MsgvaultView(
-            path=self._paths.archive,
-            vectors=self._paths.vectors,
-            shape=vectors.shape if vectors else None,
-            sources=sources,
-            messages=messages,
-            deleted=self._deleted,
-            left_out=tuple(self._left_out),
-            passed_over=tuple(self._passed_over),
-            generations=tuple(adopted),
-        )
+        return adopted
 
 
 def given_up(theirs: TheirGeneration) -> str:
     return f"generation {theirs.id} ({theirs.model}): it was given up here before"
-
-
-def owner_of(message: TheirMessage, sources: Mapping[int, TheirSource]) -> TheirSource:
-    """Also of a message whose source is not there."""
-    return sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
-
-
-def readable_vectors(path: Path | None, left_out: list[str]) -> Path | None:
-    """None where it is no database: the messages are imported all the same, and `left_out` is told."""
-    if path is None:
-        return None
-    try:
-        with open_foreign(path) as database:
-            database.tables()
-    except VaultembedError as error:
-        left_out.append(f"all vectors: {error.message}")
-        return None
-    return path
-
-
-def find_vectors(archive: Path, named: Path | None) -> Path | None:
-    """The vectors.db that goes with a msgvault.db: the one named, else the one beside it, if there is one."""
-    if named is not None:
-        return named
-    beside = archive.with_name("vectors.db")
-    with suppress(OSError):
-        return beside if os.path.lexists(beside) else None
-    return None

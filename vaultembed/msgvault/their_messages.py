@@ -171,7 +171,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
     ]
 
 
-def read_raw(database: ForeignDatabase, message_id: int) -> bytes | None:
+def read_mime(database: ForeignDatabase, message_id: int) -> bytes | None:
     """A message as it was sent; None where it is not kept, or not as MIME.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vaultembed.msgvault.adoption import ADOPTED_RECIPE
+from vaultembed.archive.generations.records import ADOPTED_RECIPE
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text
@@ -53,7 +53,6 @@ class TheirChunk:
     """Code points of the text that its offsets are into; None where that is not recorded."""
     has_subject: bool | None
     """Whether that text began with the subject; None where it is not recorded."""
-    is_truncated: bool
     embedding_id: int
     vector: npt.NDArray[np.float32]
     """(dimension,), normalised here."""
@@ -98,12 +97,12 @@ class TheirVectors:
             return self.read(generation, live[:middle]) | self.read(generation, live[middle:])
         found: dict[int, list[TheirChunk] | Why] = {}
         for message in live:
-            why = self._why_not(generation, message, rows.get(message.id, []), message.id in pending)
+            why = self._why_not(generation, message, rows.get(message.id, []), is_pending=message.id in pending)
             found[message.id] = why or self._chunks(generation, message.id, rows.get(message.id, []))
         return found
 
     def _why_not(
-        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], is_pending: bool
+        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], *, is_pending: bool
     ) -> Why | None:
         """None: trusted."""
         if self.shape in ("V2", "V3"):
@@ -192,7 +191,6 @@ class TheirVectors:
                     max(end, start + 1),
                     length,
                     None if basis is None else basis == 0,
-                    bool(as_integer(row["truncated"])),
                     embedding_id,
                     vector,
                 )

@@ -20,10 +20,11 @@ from vaultembed.archive.generations.coverage import (
     speaks_where_other_does_not,
 )
 from vaultembed.archive.generations.records import Generation, coverage_of, list_generations
-from vaultembed.errors import ModelError, NotReadyError
+from vaultembed.errors import IndexBuildingError, NoGenerationError, NotReadyError
+from vaultembed.search.model_of import check_is_model_of, model_unknown
 
 if TYPE_CHECKING:
-    from vaultembed.models.protocol import Embedder, ModelFacts, Vectors
+    from vaultembed.models.protocol import Embedder, Vectors
 
 Opener: TypeAlias = "Callable[[Generation], Embedder]"
 
@@ -42,7 +43,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class Answerer:
     """A generation that answers a query."""
 
     generation: Generation
@@ -56,14 +57,14 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    voices: tuple[Voice, ...]
+    answerers: tuple[Answerer, ...]
     not_covered: NotCovered
-    silent: tuple[tuple[Generation, NotReadyError], ...]
+    unavailable: tuple[tuple[Generation, NotReadyError], ...]
     """What should have answered and could not, with the reason."""
 
     @property
     def shares(self) -> Mapping[int, float]:
-        return {voice.generation.id: voice.share for voice in self.voices}
+        return {answerer.generation.id: answerer.share for answerer in self.answerers}
 
 
 def find_serving(archive: Archive) -> Serving | None:
@@ -74,6 +75,22 @@ def find_serving(archive: Archive) -> Serving | None:
     if active is None:
         return None if building is None else Serving(building, None)
     return Serving(active, building)
+
+
+def why_unavailable(archive: Archive, serving: Serving | None) -> NotReadyError | None:
+    """None where a generation can answer (its model, this does not look at)."""
+    if serving is None:
+        if any(generation.state == "retired" for generation in list_generations(archive)):
+            return NoGenerationError("no generation is active", "Next: vaultembed embeddings list")
+        return NoGenerationError("nothing is embedded yet", "Next: vaultembed embeddings build")
+    if serving.main.state == "building" and not speaks_for(archive, serving.main):
+        return IndexBuildingError(
+            f"generation {serving.main.id} is being built, and has embedded nothing yet",
+            "Next: vaultembed embeddings build. How far it is: vaultembed embeddings",
+        )
+    if not any(generation.is_checked for generation in (serving.main, serving.building) if generation is not None):
+        return model_unknown(serving.main)  # adopted: until its model is found, words are what there is
+    return None
 
 
 def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener) -> Answering:
@@ -93,26 +110,26 @@ def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener)
     if not vectors:
         raise errors[serving.main.id]
     answering = [generation for generation in asked if generation.id in vectors]
-    silent = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
-    return answering_with(archive, answering, vectors, silent)
+    unavailable = tuple((generation, errors[generation.id]) for generation in asked if generation.id in errors)
+    return answering_with(archive, answering, vectors, unavailable)
 
 
 def answering_with(
     archive: Archive,
     generations: Sequence[Generation],
     vectors: Mapping[int, Vectors],
-    silent: tuple[tuple[Generation, NotReadyError], ...] = (),
+    unavailable: tuple[tuple[Generation, NotReadyError], ...] = (),
 ) -> Answering:
     """`generations`: those that answer, the newer first; `vectors`: by generation, what each is asked for."""
     left_out = not_covered(archive, generations)
     live = coverage_of(archive, None).live
-    rest, voices, heard = None, [], 0
+    rest, answerers, answered = None, [], 0
     for generation in generations:
         older = generations[generations.index(generation) + 1 :]
-        speaks = speaks_for(archive, generation) if older else live - left_out.total - heard
-        voices.append(Voice(generation, vectors[generation.id], rest, share=max(speaks, 1) / max(live, 1)))
-        rest, heard = rest_beside(archive, generation), speaks
-    return Answering(tuple(voices), left_out, silent)
+        covered = speaks_for(archive, generation) if older else live - left_out.total - answered
+        answerers.append(Answerer(generation, vectors[generation.id], rest, share=max(covered, 1) / max(live, 1)))
+        rest, answered = rest_beside(archive, generation), covered
+    return Answering(tuple(answerers), left_out, unavailable)
 
 
 def _asked(archive: Archive, serving: Serving) -> list[Generation]:
@@ -170,73 +187,7 @@ def _embed(
     return vectors, errors
 
 
-def open_model_of(generation: Generation) -> Embedder:
-    """The model that a generation was made with, in this process.
-
-    Raises:
-        ModelError: it is not here, was altered, does not load, or what is here under its name is another.
-    """
-    from vaultembed.models.open import open_in_process, resolve_model
-
-    model = generation.model
-    if not generation.is_checked:
-        raise model_unknown(generation)
-    try:
-        resolved = resolve_model(
-            model.path or model.name, document_prefix=model.document_prefix, query_prefix=model.query_prefix
-        )
-    except ModelError as error:
-        raise _needed(generation, error) from error
-    check_is_model_of(generation, resolved.facts)
-    try:
-        return open_in_process(resolved)
-    except ModelError as error:
-        raise _needed(generation, error) from error
-
-
-def _needed(generation: Generation, error: ModelError) -> ModelError:
-    return ModelError(
-        error.message,
-        f"Generation {generation.id} needs it. {error.hint or ''}\nWithout it, search by words: --mode text",
-    )
-
-
-def model_unknown(generation: Generation) -> ModelError:
-    """For a generation from another program, before a model here has been found to give its vectors."""
-    from vaultembed.models.registry import model_called
-
-    name = generation.model.name
-    known = model_called(name, generation.dimension)
-    build = "then compare and use it: vaultembed embeddings build"
-    file = f"a .gguf file (one of Ollama's is such a file: ollama show {name} --modelfile)"
-    get = f"Get {name} as {file}, {build} --model PATH"
-    if known is not None:
-        get = f"Get the model (vaultembed models pull {known.name}), {build}"
-    return ModelError(
-        f"generation {generation.id} comes from msgvault, and no model here has been found to give the vectors of its"
-        f" {name}",
-        get,
-    )
-
-
-def check_is_model_of(generation: Generation, facts: ModelFacts) -> None:
-    """
-    Raises:
-        ModelError: the vectors of this model and of the generation cannot be compared.
-    """
-    found, made = (facts.space, facts.weights_sha256), (generation.space, generation.model.weights_sha256)
-    if found == made:
-        return
-    difference = f"{found[0]}, not {made[0]}"
-    if found[0] == made[0]:
-        difference = f"its weights have the sha256 {found[1][:16]}…, not {made[1][:16]}…"
-    raise ModelError(
-        f"the model {generation.model.name} is not the one generation {generation.id} was made with ({difference})",
-        "Its vectors cannot be compared. Put the model back, or search with --mode text.",
-    )
-
-
-def voices_like(archive: Archive, serving: Serving, message_id: int) -> Answering | None:
+def answerers_like(archive: Archive, serving: Serving, message_id: int) -> Answering | None:
     """What the generations that have embedded the message answer with; None where none has its present text.
 
     The newer generation speaks for what it has embedded, the older for the rest, as for any query. Where the message

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from vaultembed.archive.filters import Filter
+from vaultembed.archive.conditions import (
+    All,
+    Condition,
+    HasAttachment,
+    Label,
+    Recipient,
+    Sender,
+    SentBefore,
+    SentFrom,
+    Source,
+    SubjectWords,
+    Type,
+)
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.errors import QueryError
 
@@ -35,7 +46,7 @@ class Filters:
     before: str = ""
     has_attachment: bool = False
 
-    def condition(self) -> Filter:
+    def condition(self) -> Condition:
         """
         Raises:
             QueryError: a date is none.
@@ -50,20 +61,10 @@ class Filters:
             ("before", self.before),
             ("has", "attachment" if self.has_attachment else ""),
         )
-        return all_of([condition(field, value) for field, value in given if value])
+        return All(tuple(condition(field, value) for field, value in given if value))
 
 
-def all_of(conditions: Sequence[Filter]) -> Filter:
-    some = [condition for condition in conditions if not condition.is_empty]
-    if not some:
-        return Filter()
-    return Filter(
-        " AND ".join(f"({condition.sql})" for condition in some),
-        tuple(binding for condition in some for binding in condition.bindings),
-    )
-
-
-def condition(field: str, value: str) -> Filter:
+def condition(field: str, value: str) -> Condition:
     """`field`: one of FIELDS.
 
     Raises:
@@ -74,49 +75,25 @@ def condition(field: str, value: str) -> Filter:
     if len(value) > _LONGEST:
         raise QueryError(f"what follows {field}: is too long", f"Use at most {_LONGEST:,} characters.")
     if field == "from":
-        return Filter(f"m.sender_id IN ({_PEOPLE})", (_like(value),))
+        return Sender(value)
     if field == "to":
-        people = f"SELECT r.message_id FROM message_recipients r WHERE r.participant_id IN ({_PEOPLE})"
-        return Filter(f"m.id IN ({people})", (_like(value),))
+        return Recipient(value)
     if field == "subject":
-        match = phrase(value)
-        if match is None:
+        if phrase(value) is None:
             raise QueryError(f"there is no word in subject:{value}")
-        found = "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?"
-        return Filter(
-            f"m.id IN ({found}) AND m.id NOT IN (SELECT message_id FROM fulltext_stale)", (f"subject:{match}",)
-        )
+        return SubjectWords(value)
     if field == "label":
-        labels = (
-            "SELECT x.message_id FROM message_labels x JOIN labels l ON l.id = x.label_id"
-            " WHERE l.name = ? COLLATE NOCASE"
-        )
-        return Filter(f"m.id IN ({labels})", (value,))
+        return Label(value)
     if field == "source":
-        sources = (
-            "SELECT x.message_id FROM message_sources x JOIN sources s ON s.id = x.source_id"
-            " WHERE s.identifier LIKE ? ESCAPE '\\'"
-        )
-        return Filter(f"m.id IN ({sources})", (_like(value),))
+        return Source(value)
     if field == "type":
-        return Filter("m.message_type = ?", (value.lower(),))
+        return Type(value.lower())
     if field == "has":
         if value.lower() not in ("attachment", "attachments"):
             raise QueryError(f"has:{value} is not known", "What there is: has:attachment")
-        return Filter("m.has_attachments = 1")
-    start = _first_second(field, value)
-    return Filter("m.sent_at < ?" if field == "before" else "m.sent_at >= ?", (start,))
-
-
-_PEOPLE: Final = (
-    "SELECT p.id FROM participants p, (SELECT ? AS pattern) WHERE p.address LIKE pattern ESCAPE '\\'"
-    " OR p.name LIKE pattern ESCAPE '\\'"
-)
-
-
-def _like(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+        return HasAttachment()
+    at = _first_second(field, value)
+    return SentBefore(at) if field == "before" else SentFrom(at)
 
 
 def _first_second(field: str, value: str) -> int:

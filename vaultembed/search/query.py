@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vaultembed.archive.conditions import All, Condition, compile_condition
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.mail.fulltext import phrase
-from vaultembed.archive.mail.lexical import telling_words
+from vaultembed.archive.mail.fulltext import match_expression, phrase
+from vaultembed.archive.mail.lexical import distinctive_words
 from vaultembed.errors import QueryError
-from vaultembed.search.filters import FIELDS, all_of, condition
+from vaultembed.search.filters import FIELDS, condition
 
 _TOKEN: Final = re.compile(r'(?:(?P<field>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 _MOST_WORDS: Final = 120
@@ -26,11 +27,16 @@ class Query:
     words: tuple[str, ...]
     phrases: tuple[str, ...]
     """Each must occur in a text result."""
-    only: Filter
+    condition: Condition
+    """What the filters say."""
 
-    def match_telling(self, archive: Archive) -> str | None:
+    @property
+    def only(self) -> Filter:
+        return compile_condition(self.condition)
+
+    def match_distinctive(self, archive: Archive) -> str | None:
         """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""
-        return self._match(telling_words(archive, self._searchable()))
+        return self._match(distinctive_words(archive, self._searchable()))
 
     def match_any(self) -> str | None:
         """FTS5 expression for every phrase and any word; None where there is nothing to match."""
@@ -40,15 +46,12 @@ class Query:
         return list(dict.fromkeys(found for word in self.words if (found := phrase(word))))[:_MOST_WORDS]
 
     def _match(self, words: list[str]) -> str | None:
-        parts = [found for quoted in self.phrases if (found := phrase(quoted))]
-        if words:
-            parts.append(f"({' OR '.join(words)})")
-        return " AND ".join(parts) or None
+        return match_expression([found for quoted in self.phrases if (found := phrase(quoted))], words)
 
 
 def plain_query(text: str) -> Query:
     """A query of words alone, whatever they look like: for text that nobody wrote as a query."""
-    return Query(text, tuple(text.split()), (), Filter())
+    return Query(text, tuple(text.split()), (), All())
 
 
 def parse_query(query: str) -> Query:
@@ -60,7 +63,7 @@ def parse_query(query: str) -> Query:
     words: list[str] = []
     phrases: list[str] = []
     text: list[str] = []
-    conditions: list[Filter] = []
+    conditions: list[Condition] = []
     for token in _TOKEN.finditer(query):
         field = (token["field"] or "").lower()
         value = token["quoted"] if token["quoted"] is not None else token["bare"]
@@ -79,4 +82,4 @@ def parse_query(query: str) -> Query:
             text.append(value)
     if len(conditions) > _MOST_FILTERS:
         raise QueryError(f"{len(conditions)} filters are too many", f"Use at most {_MOST_FILTERS}.")
-    return Query(" ".join(text).strip(), tuple(words), tuple(phrases), all_of(conditions))
+    return Query(" ".join(text).strip(), tuple(words), tuple(phrases), All(tuple(conditions)))

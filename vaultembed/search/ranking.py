@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.mail.lexical import newest, rank_by_words
 from vaultembed.search.query import Query
 
 if TYPE_CHECKING:  # text search does without numpy
-    from vaultembed.archive.generations.coverage import Rest
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
     from vaultembed.archive.vectors.nearest import Neighbour
-    from vaultembed.models.protocol import Vectors
-    from vaultembed.search.answering import Voice
+    from vaultembed.search.answering import Answerer
 
 Mode = Literal["hybrid", "vector", "text"]
 
@@ -62,16 +60,16 @@ class Hit:
 def by_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
     """Best first by bm25. Newest first where the query is only filters."""
     if query.text:
-        match = query.match_telling(archive) or query.match_any()
+        match = query.match_distinctive(archive) or query.match_any()
         return _ranked(archive, match, query, limit)
     found = newest(archive, limit, query.only)
     return [Hit(message_id, 0.0, None, None, None) for message_id in found]
 
 
-def by_telling_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
+def by_distinctive_words(archive: Archive, query: Query, limit: int) -> list[Hit]:
     """Best first by bm25, where the query has words that tell messages apart: what has only the others is no evidence
     to be fused with that of another ranking."""
-    return _ranked(archive, query.match_telling(archive), query, limit)
+    return _ranked(archive, query.match_distinctive(archive), query, limit)
 
 
 def _ranked(archive: Archive, match: str | None, query: Query, limit: int) -> list[Hit]:
@@ -86,20 +84,21 @@ def _ranked(archive: Archive, match: str | None, query: Query, limit: int) -> li
 def by_meaning(
     archive: Archive,
     query: Query,
-    generation: Generation,
-    vector: Vectors,
+    answerer: Answerer,
     limit: int,
-    rest: Rest | None = None,
+    *,
     on_damage: Callable[[str], None] = lambda _: None,
     kept_bits: KeptBits | None = None,
     without: int | None = None,
 ) -> list[Hit]:
-    """Best first by cosine similarity of the best chunk. `vector`: (dimension,), of the generation's space.
+    """Best first by cosine similarity of the best chunk.
 
-    `rest`: only for these messages; `on_damage` is told when the coarse index cannot be used. `kept_bits`: the coarse
-    indexes, where they are kept in memory. `without`: the id of a message to be left out.
+    `on_damage` is told when the coarse index cannot be used. `kept_bits`: the coarse indexes, where they are kept in
+    memory. `without`: the id of a message to be left out.
     """
     from vaultembed.archive.vectors.nearest import nearest_messages
+
+    generation = answerer.generation
 
     def hit(rank: int, found: Neighbour) -> Hit:
         span = Span(found.chunk_id, found.char_start, found.char_end)
@@ -109,31 +108,35 @@ def by_meaning(
         archive.load_vec()
     most = limit if without is None else limit + 1
     nearest = nearest_messages(
-        archive, generation, vector, most, query.only, rest=rest, on_damage=on_damage, kept=kept_bits
+        archive,
+        generation,
+        answerer.vector,
+        most,
+        query.only,
+        rest=answerer.rest,
+        on_damage=on_damage,
+        kept=kept_bits,
     )
     others = [found for found in nearest if found.message_id != without][:limit]
     return [hit(rank, found) for rank, found in enumerate(others, 1)]
 
 
-def by_voices(
+def by_answerers(
     archive: Archive,
     query: Query,
-    voices: Sequence[Voice],
+    answerers: Sequence[Answerer],
     limit: int,
+    *,
     on_damage: Callable[[int, str], None],
     kept_bits: KeptBits | None = None,
     without: int | None = None,
 ) -> list[Hit]:
     """The rankings of all generations that answer, one after the other: no message is in two of them. `fuse` makes one
-    ranking of them. `kept_bits`, `without`: as `by_meaning`."""
+    ranking of them. `on_damage` is told of which generation, too; `kept_bits`, `without`: as `by_meaning`."""
     hits: list[Hit] = []
-    for voice in voices:
-        generation = voice.generation
-
-        def damaged(reason: str, generation_id: int = generation.id) -> None:
-            on_damage(generation_id, reason)
-
-        hits += by_meaning(archive, query, generation, voice.vector, limit, voice.rest, damaged, kept_bits, without)
+    for answerer in answerers:
+        damaged = partial(on_damage, answerer.generation.id)
+        hits += by_meaning(archive, query, answerer, limit, on_damage=damaged, kept_bits=kept_bits, without=without)
     return hits
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place, copy_archive
+from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place
 from vaultembed.archive.database import Archive, open_older_readonly
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import latest_version
+from vaultembed.archive.upkeep.copying import copy_archive
 from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
 from vaultembed.errors import UsageError
 from vaultembed.service.result import Result, iso
@@ -88,16 +89,14 @@ def back_up(
     with open_older_readonly(archive_path) as archive:
         _check_destination(archive_path, destination, overwrite=overwrite)
         try:
-            with archive.snapshot():
-                contents = copy_archive(
-                    archive.db,
-                    archive_path,
-                    destination,
-                    overwrite=overwrite,
-                    on_step=telling.on_step,
-                    on_check=telling.on_check,
-                    should_stop=should_stop,
-                )
+            contents = copy_archive(
+                archive,
+                destination,
+                overwrite=overwrite,
+                on_step=telling.on_step,
+                on_check=telling.on_check,
+                should_stop=should_stop,
+            )
         except Stopped:
             note = "Interrupted: no backup was made, and what was there is as it was."
             return Result("backup", BackupView(archive_path, destination, None, telling.seconds), (note,), 130)
@@ -166,7 +165,7 @@ def migration_notes(archive: Archive) -> tuple[str, ...]:
     """What a command must say whose opening of the archive brought it up to date, or finished what was begun."""
     notes = [f"Finished what an import had left to be done: {done}." for done in archive.steps_taken]
     if archive.migrated is not None:
-        before, now = archive.migrated.from_version, len(read_migrations())
+        before, now = archive.migrated.from_version, latest_version()
         kept = archive.migrated.backup
         notes.append(f"The archive was brought from schema version {before} to {now}. Before: {kept}")
     return tuple(notes)
@@ -190,7 +189,7 @@ def _require_elsewhere(archive_path: Path, destination: Path) -> None:
 
 
 def _notes(contents: Contents) -> tuple[str, ...]:
-    if contents.schema_version < len(read_migrations()):
+    if contents.schema_version < latest_version():
         return ("It has the schema of an older vaultembed. Once restored, bring it up to date: vaultembed migrate",)
     return ()
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vaultembed.archive.conditions import All, Words, compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
     Doomed,
     count_deleted,
-    delete_forever,
     delete_softly,
     ids_of_deleted,
     list_deleted,
@@ -21,6 +21,7 @@ from vaultembed.archive.mail.deletion import (
     undelete,
 )
 from vaultembed.archive.mail.fulltext import count_stale, phrase, refresh_stale
+from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
 from vaultembed.search.query import parse_query
 from vaultembed.service.backup import migration_notes
@@ -97,11 +98,12 @@ def select_messages(
         if not all(digits):
             odd = next(argument for argument, is_id in zip(arguments, digits, strict=True) if not is_id)
             raise UsageError(
-                f"{odd} is no id, but others of these are: is it a query or a list of ids?",
+                f"{odd} is not an id, but others of these are: is it a query or a list of ids?",
                 "Give ids alone. For a query with numbers in it: vaultembed delete --query WORDS",
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
-            return _select_ids(archive, list(dict.fromkeys(int(argument) for argument in arguments)), among_deleted)
+            ids = list(dict.fromkeys(int(argument) for argument in arguments))
+            return _select_ids(archive, ids, among_deleted=among_deleted)
     with open_archive_readonly(archive_path) as archive:
         stale = count_stale(archive)
     if stale:
@@ -110,10 +112,10 @@ def select_messages(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         if not arguments and among_deleted:
             return _selection(archive, ids_of_deleted(archive))
-        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted))
+        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted=among_deleted))
 
 
-def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Selection:
+def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Selection:
     found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
     unknown = [i for i in ids if i not in found]
     if unknown:
@@ -131,19 +133,19 @@ def _select_ids(archive: Archive, ids: list[int], among_deleted: bool) -> Select
     return _selection(archive, ids)
 
 
-def _matching(archive: Archive, text: str, among_deleted: bool) -> list[int]:
+def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
     query = parse_query(text)
-    parts = []
-    for words in (*query.words, *query.phrases):
-        found = phrase(words)
-        if found is None:  # left out, it would make the query match more than was asked for
+    every = (*query.words, *query.phrases)
+    for words in every:
+        if phrase(words) is None:
             raise UsageError(f"there is no word in {words!r} to look for")
-        parts.append(found)
-    if not parts and query.only.is_empty:
+    if not every and query.only.is_empty:
         raise UsageError(
-            "what is to be deleted?", "Name ids or a query: vaultembed delete 17 18, vaultembed delete from:shop sale"
+            "nothing to delete: give ids or a query",
+            "For example: vaultembed delete 17 18, vaultembed delete from:shop sale",
         )
-    return matching_ids(archive, " AND ".join(parts) or None, query.only, deleted=among_deleted)
+    only = All((Words(every), query.condition)) if every else query.condition
+    return matching_ids(archive, compile_condition(only), deleted=among_deleted)
 
 
 def _selection(archive: Archive, ids: Sequence[int]) -> Selection:

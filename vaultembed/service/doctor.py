@@ -10,7 +10,9 @@ from typing import Final
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.doctor.counting import count_coverage
-from vaultembed.archive.doctor.findings import RESTORE, Finding, OnStep
+from vaultembed.archive.doctor.findings import RESTORE, OnStep
+from vaultembed.archive.doctor.findings import Finding as Finding
+from vaultembed.archive.doctor.findings import Severity as Severity
 from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations.records import list_generations
@@ -85,14 +87,13 @@ def examine(
     healthy = all(finding.severity == "leftover" for finding in findings)
     counted = None if any(finding.severity == "damage" for finding in findings) else _counted(archive_path)
     view = DoctorView(archive_path, healthy, tuple(findings), tuple(repaired), counted)
-    return Result("doctor", view, _notes(findings, fix), _exit_code(findings))
+    return Result("doctor", view, _notes(findings, fix=fix), _exit_code(findings))
 
 
 def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> list[Finding]:
     try:
-        with open_archive_readonly(path) as archive:
-            # read, not mapped: where the file is cut short, a read past its end is an error and not the end of us
-            archive.db.pragma("mmap_size", 0)
+        # read, not mapped: where the file is cut short, a read past its end is an error and not the end of us
+        with open_archive_readonly(path, mmap_bytes=0) as archive:
             findings = inspect_archive(archive, on_step, should_stop)
             if not any(finding.severity == "damage" for finding in findings):
                 findings += _missing_models(archive)
@@ -145,7 +146,7 @@ def _exit_code(findings: list[Finding]) -> int:
     return 4 if any(finding.severity == "model" for finding in findings) else 0
 
 
-def _notes(findings: list[Finding], fix: bool) -> tuple[str, ...]:
+def _notes(findings: list[Finding], *, fix: bool) -> tuple[str, ...]:
     notes = []
     if not fix and any(finding.fix and finding.severity != "leftover" for finding in findings):
         notes.append(

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive, require_archive
-from vaultembed.archive.generations.records import coverage_of, generation_to_fill, generation_with_id
-from vaultembed.archive.generations.runs import RunCounts, counts_of_runs
+from vaultembed.archive.generations.records import Generation, coverage_of, generation_to_fill, generation_with_id
+from vaultembed.archive.generations.runs import RunCounts as RunCounts
+from vaultembed.archive.generations.runs import counts_of_runs
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
 from vaultembed.archive.upkeep.pruning import collect_garbage
-from vaultembed.embeddings.build import Built, Options, Plan, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Built, Observer, Wanted, build, choose_generation
+from vaultembed.embeddings.build import Options as Options
+from vaultembed.embeddings.build import Plan as Plan
 from vaultembed.embeddings.helpers import Helpers
+from vaultembed.embeddings.worker import Limits as Limits
 from vaultembed.errors import NotReadyError, UsageError
+from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
 from vaultembed.msgvault.binding import bind_or_refuse, resolve_for
@@ -113,7 +118,7 @@ def build_embeddings(
     exit_code = 0
     if built.interrupted:
         exit_code = 130 if should_stop() else 3
-    return Result("embeddings build", view, migrated + _notes(view, is_over(), request), exit_code)
+    return Result("embeddings build", view, migrated + _notes(view, request, is_over=is_over()), exit_code)
 
 
 def _build(
@@ -125,20 +130,10 @@ def _build(
     on_note: Callable[[str], None],
 ) -> Built:
     present = generation_to_fill(archive)
-    named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
-    name, document_prefix, query_prefix = request.model, request.document_prefix, request.query_prefix
     to_bind = present if present is not None and not present.is_checked and not request.new else None
-    if name is None and present is not None and present.is_checked:
-        name = present.model.path or present.model.name
-        document_prefix = present.model.document_prefix if document_prefix is None else document_prefix
-        query_prefix = present.model.query_prefix if query_prefix is None else query_prefix
+    named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
     wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
-    if to_bind is not None and name is None:
-        resolved = resolve_for(to_bind, document_prefix, query_prefix)
-    elif to_bind is not None:
-        resolved = resolve_model(name or "", document_prefix=document_prefix or "", query_prefix=query_prefix or "")
-    else:
-        resolved = resolve_model(name or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
+    resolved = _resolve(request, present, to_bind)
     embedder = open_in_child(resolved, share=request.workers)
     helpers = Helpers()
     run_id = 0
@@ -161,17 +156,28 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            on_plan=on_plan,
-            on_start=start_helpers,
-            on_batch=on_own_batch,
-            on_filled=lambda: helpers.wait(should_stop),
-            should_stop=should_stop,
+            Observer(on_plan, start_helpers, on_own_batch, lambda: helpers.wait(should_stop), should_stop),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))
     finally:
         helpers.close()
         embedder.close()
+
+
+def _resolve(request: BuildRequest, present: Generation | None, to_bind: Generation | None) -> ModelFile:
+    """The model that was asked for, else that of the generation there is. `to_bind`: an adopted one whose model has not
+    been found; msgvault puts no prefixes before texts."""
+    name, document_prefix, query_prefix = request.model, request.document_prefix, request.query_prefix
+    if to_bind is not None and name is None:
+        return resolve_for(to_bind, document_prefix, query_prefix)
+    if to_bind is not None:
+        return resolve_model(name or "", document_prefix=document_prefix or "", query_prefix=query_prefix or "")
+    if name is None and present is not None and present.is_checked:
+        name = present.model.path or present.model.name
+        document_prefix = present.model.document_prefix if document_prefix is None else document_prefix
+        query_prefix = present.model.query_prefix if query_prefix is None else query_prefix
+    return resolve_model(name or DEFAULT_MODEL, document_prefix=document_prefix, query_prefix=query_prefix)
 
 
 def _scope(archive: Archive, request: ScopeRequest) -> Scope | None:
@@ -200,7 +206,7 @@ def _of_all(archive: Archive, own: RunCounts, helpers: Helpers, run_id: int) -> 
     )
 
 
-def _notes(view: BuildView, is_over: bool, request: BuildRequest) -> tuple[str, ...]:
+def _notes(view: BuildView, request: BuildRequest, *, is_over: bool) -> tuple[str, ...]:
     notes = []
     coverage = view.generation.coverage
     limited = request.options.limits.messages is not None and view.run.messages >= request.options.limits.messages
@@ -213,7 +219,7 @@ def _notes(view: BuildView, is_over: bool, request: BuildRequest) -> tuple[str, 
         notes.append(f"{coverage.missing:,} messages changed meanwhile. Go on with: vaultembed embeddings build")
     if coverage.failed:
         notes.append(
-            f"{coverage.failed:,} messages could not be embedded. Which and why: vaultembed embeddings failures"
+            f"{coverage.failed:,} messages could not be embedded. To list them: vaultembed embeddings failures"
         )
     if view.run.recovered:
         notes.append(f"The backstop recovered {view.run.recovered:,} messages that had been passed over.")

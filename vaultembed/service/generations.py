@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.generations.adopted import find_adopted
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.outcomes import Failure, list_failures
 from vaultembed.archive.generations.records import (
@@ -21,9 +23,11 @@ from vaultembed.archive.generations.records import (
 )
 from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
 from vaultembed.errors import DamageError, IncompleteError, NotReadyError
-from vaultembed.msgvault.adoption import find_adopted
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
+
+if TYPE_CHECKING:  # what does not verify does without numpy
+    from vaultembed.embeddings.verify import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +222,7 @@ def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[Embe
         elif view.coverage.failed and view.state == "active":
             notes.append(
                 f"Generation {view.id} failed on {view.coverage.failed:,} messages."
-                " Which and why: vaultembed embeddings failures"
+                " To list them: vaultembed embeddings failures"
             )
     if not notes:
         notes.append("Everything is covered; nothing to do.")
@@ -289,7 +293,7 @@ def building_generation(archive_path: Path) -> Result[GenerationView]:
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         building = generation_in_state(archive, "building")
         if building is None:
-            raise NotReadyError("no generation is being built", "Which there are: vaultembed embeddings list")
+            raise NotReadyError("no generation is being built", "To list them: vaultembed embeddings list")
         return Result("embeddings", generation_view(archive, building))
 
 
@@ -371,18 +375,24 @@ def verify_embeddings(
             least_cosine=verified.least_cosine,
             sound=verified.is_sound,
         )
+    exit_code = 0 if verified.is_sound else DamageError.exit_code
+    if verified.is_sound and verified.coverage.missing:
+        exit_code = IncompleteError.exit_code
+    return Result("embeddings verify", view, tuple(_notes(generation, verified)), exit_code)
+
+
+def _notes(generation: Generation, verified: Verified) -> list[str]:
     notes = []
-    coverage = verified.coverage
+    missing = verified.coverage.missing
     if not verified.is_sound:
         notes.append("What is wrong, and repairing it: vaultembed doctor, then vaultembed doctor --fix")
-    if coverage.missing and generation.state in ("building", "active"):
-        notes.append(f"{coverage.missing:,} messages are missing. Next: vaultembed embeddings build")
-    elif coverage.missing and generation.state == "retired":
-        notes.append(f"{coverage.missing:,} messages are missing. To fill it again: {generation.build_command}")
+    if missing and generation.state in ("building", "active"):
+        notes.append(f"{missing:,} messages are missing. Next: vaultembed embeddings build")
+    elif missing and generation.state == "retired":
+        notes.append(f"{missing:,} messages are missing. To fill it again: {generation.build_command}")
     elif verified.is_sound and generation.state == "building":
         notes.append(f"Sound and complete. To use it: vaultembed embeddings activate {generation.id}")
-    exit_code = DamageError.exit_code if not verified.is_sound else IncompleteError.exit_code if coverage.missing else 0
-    return Result("embeddings verify", view, tuple(notes), exit_code)
+    return notes
 
 
 def _named_or_current(archive: Archive, generation_id: int | None) -> Generation:

@@ -9,28 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.generations.adopted import Standing, find_by_origin, standing
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.mail.messages import NewMessage, content_rev_of, find_by_hash, has_text
 from vaultembed.archive.mail.places import Known, find_source, known_messages
 from vaultembed.errors import UsageError
 from vaultembed.importing.paths import ImportProgress
-from vaultembed.msgvault.adoption import Standing, find_by_origin, standing
 from vaultembed.msgvault.batches import Tally, batches, origin_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, take
-from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase, check_is_archive, open_pair
-from vaultembed.msgvault.moving_in import MsgvaultPaths, given_up, owner_of, readable_vectors
-from vaultembed.msgvault.their_messages import (
-    TEXT,
-    TheirMessage,
-    TheirSource,
-    left_out,
-    list_message_ids,
-    list_sources,
-)
-from vaultembed.msgvault.their_vectors import TheirChunk, TheirVectors, Why
-from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
+from vaultembed.msgvault.moving_in import given_up
+from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
+from vaultembed.msgvault.their_messages import TEXT, TheirMessage
+from vaultembed.msgvault.their_vectors import TheirChunk, Why
+from vaultembed.msgvault.views import MsgvaultView, adopted_view
 from vaultembed.service.importing import find_archives
 from vaultembed.service.result import Result
 from vaultembed.sources.base import printable
@@ -137,105 +130,61 @@ class _Planner:
 
     def run(self) -> Planned:
         started = time.monotonic()
-        missing: list[str] = []
-        passed_over: list[str] = []
-        vectors_path = readable_vectors(self._paths.vectors, missing)
-        with open_pair(self._paths.archive, vectors_path) as (database, opened):
-            check_is_archive(database)
-            parts = left_out(database)
-            missing += parts
-            is_damaged = bool(parts)
-            vectors = None
-            if opened is not None:
-                try:
-                    vectors = TheirVectors(opened, database)
-                    missing += vectors.left_out
-                    passed_over += vectors.passed_over
-                except ForeignDamageError as error:
-                    missing.append(f"all vectors: {error.message}")
-            sources = list_sources(database)
-            ids, is_whole = list_message_ids(database)
-            if not is_whole:
-                missing.append("messages on damaged pages of msgvault.db")
-            adoptions = self._adoptions(vectors, passed_over)
+        with open_theirs(self._paths) as theirs:
+            adoptions = self._adoptions(theirs)
             done = 0
-            for messages, unreadable in batches(database, ids):
-                self._look(database, vectors, sources, messages, adoptions, is_damaged=is_damaged)
+            for messages, unreadable in batches(theirs.database, theirs.ids):
+                self._look(theirs, messages, adoptions)
                 self._counts["unreadable"] += len(unreadable)
                 done += len(messages) + len(unreadable)
-                self._on_progress(ImportProgress(self._paths.archive, done, done, len(ids), time.monotonic() - started))
+                seconds = time.monotonic() - started
+                self._on_progress(ImportProgress(self._paths.archive, done, done, len(theirs.ids), seconds))
                 if self._should_stop():
                     break
-        views: list[AdoptedView] = []
-        for number, (here, tally) in adoptions.items():
-            theirs = next(g for g in vectors.generations if g.id == number) if vectors else None
-            if theirs is not None:
-                views.append(adopted_view(theirs, here, tally))
-        view = MsgvaultView(
-            path=self._paths.archive,
-            vectors=self._paths.vectors,
-            shape=vectors.shape if vectors else None,
-            sources=len(sources),
-            messages=len(ids),
-            deleted=self._deleted,
-            left_out=tuple(missing),
-            passed_over=tuple(passed_over),
-            generations=tuple(views),
-        )
-        return Planned(PlannedCounts(**self._counts), view)
+        generations = theirs.vectors.generations if theirs.vectors else ()
+        views = [adopted_view(each, *adoptions[each.id]) for each in generations if each.id in adoptions]
+        return Planned(PlannedCounts(**self._counts), theirs.view(self._deleted, views))
 
-    def _adoptions(
-        self, vectors: TheirVectors | None, passed_over: list[str]
-    ) -> dict[int, tuple[Generation | None, Tally]]:
+    def _adoptions(self, theirs: Opened) -> dict[int, tuple[Generation | None, Tally]]:
         """By msgvault's id of the generation."""
-        found = {}
-        for theirs in vectors.generations if vectors else ():
-            here = find_by_origin(self._archive, origin_of(vectors, theirs)) if self._archive and vectors else None
+        found: dict[int, tuple[Generation | None, Tally]] = {}
+        if theirs.vectors is None:
+            return found
+        for generation in theirs.vectors.generations:
+            here = find_by_origin(self._archive, origin_of(theirs.vectors, generation)) if self._archive else None
             if here is not None and is_given_up(here):
-                passed_over.append(given_up(theirs))
+                theirs.passed_over.append(given_up(generation))
             else:
-                found[theirs.id] = (here, Tally())
+                found[generation.id] = (here, Tally())
         return found
 
     def _look(
         self,
-        database: ForeignDatabase,
-        vectors: TheirVectors | None,
-        sources: Mapping[int, TheirSource],
+        theirs: Opened,
         messages: Sequence[TheirMessage],
         adoptions: Mapping[int, tuple[Generation | None, Tally]],
-        *,
-        is_damaged: bool,
     ) -> None:
-        known = self._known(messages, sources)
+        known = self._known(theirs, messages)
         spots: dict[int, _Spot] = {}
         for message in messages:
             self._deleted += message.deleted_at is not None
-            spot = self._spot(
-                database, message, owner_of(message, sources), known.get(message.id), is_damaged=is_damaged
-            )
+            spot = self._spot(theirs, message, known.get(message.id))
             if spot is not None:
                 spots[message.id] = spot
-        for theirs in vectors.generations if vectors else ():
-            if vectors is None or theirs.id not in adoptions:
+        if theirs.vectors is None:
+            return
+        for their_generation in theirs.vectors.generations:
+            if their_generation.id not in adoptions:
                 continue
-            generation, tally = adoptions[theirs.id]
-            for message_id, verdict in vectors.read(theirs, messages).items():
+            generation, tally = adoptions[their_generation.id]
+            for message_id, verdict in theirs.vectors.read(their_generation, messages).items():
                 if message_id in spots:
                     self._tell(generation, tally, spots[message_id], verdict)
 
-    def _spot(
-        self,
-        database: ForeignDatabase,
-        message: TheirMessage,
-        source: TheirSource,
-        before: Known | None,
-        *,
-        is_damaged: bool,
-    ) -> _Spot | None:
+    def _spot(self, theirs: Opened, message: TheirMessage, before: Known | None) -> _Spot | None:
         """What the message is here, or would be; None where it would have another text than there."""
         archive = self._archive
-        if before is not None and (before.digest == message.digest or is_damaged):
+        if before is not None and (before.digest == message.digest or theirs.is_damaged):
             self._counts["unchanged"] += 1
             is_same_text = before.digest[TEXT] == message.digest[TEXT]
             return _Spot(before.message_id, (before.message_id, before.content_rev), None) if is_same_text else None
@@ -243,7 +192,7 @@ class _Planner:
             self._counts["changed"] += 1
             if before.digest[TEXT] == message.digest[TEXT]:
                 return _Spot(before.message_id, (before.message_id, before.content_rev), None)
-        taken = take(database, message, source, 0, "none", was_read=before is not None)
+        taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=before is not None)
         digest = taken.entry.content_hash
         found = find_by_hash(archive, digest) if archive is not None else None
         if before is None:
@@ -257,14 +206,14 @@ class _Planner:
             return None if before is None else _Spot(found, None, taken)
         return _Spot(found, (found, content_rev_of(archive, found)), taken)
 
-    def _known(self, messages: Sequence[TheirMessage], sources: Mapping[int, TheirSource]) -> dict[int, Known]:
+    def _known(self, theirs: Opened, messages: Sequence[TheirMessage]) -> dict[int, Known]:
         """By msgvault's id, what an earlier import read."""
         found: dict[int, Known] = {}
         if self._archive is None:
             return found
         keys: dict[str, list[str]] = {}
         for message in messages:
-            keys.setdefault(owner_of(message, sources).name, []).append(str(message.id))
+            keys.setdefault(theirs.owner_of(message).name, []).append(str(message.id))
         for name, of_source in keys.items():
             identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"
             source_id = find_source(self._archive, "msgvault", identifier)

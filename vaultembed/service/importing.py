@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.database import open_archive
+from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import Coverage, Generation, coverage_of, generation_to_fill
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
-from vaultembed.importing.paths import ImportCounts, ImportProgress, PathImport
+from vaultembed.importing.paths import ImportCounts, PathImport
+from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
-from vaultembed.importing.writing import Raw
-from vaultembed.msgvault.binding import CompareView, bind_what_is_here, unchecked_generations
+from vaultembed.importing.writing import Raw as Raw
+from vaultembed.msgvault.binding import CompareView as CompareView
+from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
-from vaultembed.msgvault.moving_in import MsgvaultImport, MsgvaultPaths, find_vectors
-from vaultembed.msgvault.views import MsgvaultView
-from vaultembed.search.answering import model_unknown
+from vaultembed.msgvault.moving_in import MsgvaultImport
+from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
+from vaultembed.msgvault.views import AdoptedView as AdoptedView
+from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
+from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.result import Result
@@ -83,80 +87,115 @@ def import_mail(
         UsageError: a path does not exist. Found out before anything is imported.
     """
     started = time.monotonic()
-    archives = find_archives(paths, vectors)
-    notes: list[str] = []
-    passed_by: list[str] = []
-    views: list[MsgvaultView] = []
-    read: dict[Path, ImportProgress] = {}
-
-    def note(at: ImportProgress) -> None:
-        read[at.path] = at
-        on_progress(at)
-
-    def needed() -> int:
-        left = total_size([path for path in paths if path not in archives])
-        left -= sum(at.done for path, at in read.items() if path not in archives)
-        for pair in archives.values():
-            at = read.get(pair.archive)
-            share = at.done / at.total if at and at.total else 0.0
-            left += round((1 - share) * size_of_files([pair.archive, *([pair.vectors] if pair.vectors else [])]))
-        return needed_by_import(archive_path, left)
-
-    with space_needed_hint(needed), open_archive(archive_path) as archive:
+    run = _Import(paths, find_archives(paths, vectors), raw, on_progress, should_stop)
+    with (
+        space_needed_hint(lambda: needed_by_import(archive_path, run.bytes_left())),
+        open_archive(archive_path) as archive,
+    ):
         migrated = migration_notes(archive)
         refresh_stale(archive)
-        counts = ImportCounts()
-        for path in paths:
-            before = counts
-            try:
-                if path in archives:
-                    run = MsgvaultImport(archive, archives[path], raw, counts, note, should_stop)
-                    archive.load_vec()
-                    views.append(run.run())
-                    counts = run.counts
-                    passed_by += beside(path, archives[path].archive)
-                else:
-                    counts = PathImport(archive, path, raw, counts, note, should_stop).run()
-            except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
-                notes.append(f"Not imported: {error.message}")
-                continue
-            if counts.problems > before.problems and _messages(counts) == _messages(before):
-                notes.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
-            if should_stop():
-                break
-        compared = bind_what_is_here(archive, should_stop) if views and not should_stop() else []
-        unchecked = unchecked_generations(archive) if views else []
+        run.read_into(archive)
+        compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
+        unchecked = unchecked_generations(archive) if run.views else []
         filled = generation_to_fill(archive)
         coverage = coverage_of(archive, filled.id if filled else None)
-    failed = bool(notes) or any(view.left_out for view in views)
-    notes += passed_by
-    notes += migrated
     interrupted = should_stop()
     data = Imported(
         archive_path,
         tuple(paths),
-        counts,
-        tuple(views),
+        run.counts,
+        tuple(run.views),
         tuple(compared),
         time.monotonic() - started,
         interrupted,
     )
-    if interrupted:
+    notes = [*run.refused, *run.passed_by, *migrated, *_notes(data)]
+    if not (interrupted and run.views):  # of an adopted generation nothing is in use before the end
+        notes += next_steps(unchecked, run.counts, coverage if run.views else None)
+    failed = bool(run.refused) or any(view.left_out for view in run.views)
+    return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+
+
+class _Import:
+    """Reads one path after the other, and keeps what became of them."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        archives: Mapping[Path, MsgvaultPaths],
+        raw: Raw,
+        on_progress: Callable[[ImportProgress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._paths = paths
+        self._archives = archives
+        self._raw = raw
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._read: dict[Path, ImportProgress] = {}
+        self.counts = ImportCounts()
+        self.views: list[MsgvaultView] = []
+        self.refused: list[str] = []
+        """What was not imported, for a person."""
+        self.passed_by: list[str] = []
+
+    def read_into(self, archive: Archive) -> None:
+        for path in self._paths:
+            before = self.counts
+            try:
+                self._read_path(archive, path)
+            except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
+                self.refused.append(f"Not imported: {error.message}")
+                continue
+            if self.counts.problems > before.problems and self.counts.messages == before.messages:
+                self.refused.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
+            if self._should_stop():
+                break
+
+    def _read_path(self, archive: Archive, path: Path) -> None:
+        if path not in self._archives:
+            run = PathImport(archive, path, self._raw, self.counts, self._note, self._should_stop)
+            self.counts = run.run()
+            return
+        pair = self._archives[path]
+        adopting = MsgvaultImport(archive, pair, self._raw, self.counts, self._note, self._should_stop)
+        archive.load_vec()
+        self.views.append(adopting.run())
+        self.counts = adopting.counts
+        self.passed_by += beside(path, pair.archive)
+
+    def _note(self, at: ImportProgress) -> None:
+        self._read[at.path] = at
+        self._on_progress(at)
+
+    def bytes_left(self) -> int:
+        """Of the sources, about."""
+        left = total_size([path for path in self._paths if path not in self._archives])
+        left -= sum(at.done for path, at in self._read.items() if path not in self._archives)
+        for pair in self._archives.values():
+            at = self._read.get(pair.archive)
+            share = at.done / at.total if at and at.total else 0.0
+            left += round((1 - share) * size_of_files([pair.archive, *([pair.vectors] if pair.vectors else [])]))
+        return left
+
+
+def _notes(imported: Imported) -> list[str]:
+    notes = []
+    counts = imported.counts
+    if imported.interrupted:
         notes.append("Interrupted; what was read is safe. The same command goes on from here.")
     if counts.problems:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
-    for each in (generation for view in views for generation in view.generations):
-        is_taken_over = any(view.generation == each.generation and view.into is not None for view in compared)
-        if each.state_here == "retired" and not interrupted and not is_taken_over:
+    for each in (generation for view in imported.msgvault for generation in view.generations):
+        is_taken_over = any(view.generation == each.generation and view.into is not None for view in imported.compared)
+        if each.state_here == "retired" and not imported.interrupted and not is_taken_over:
             notes.append(
                 f"Generation {each.generation}, from msgvault, is out of service: one of another model is in use here,"
                 " and embeds these messages anew"
             )
-    if not (interrupted and views):  # of an adopted generation nothing is in use before the end
-        notes += next_steps(unchecked, counts, coverage if views else None)
-    return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+    return notes
 
 
 def beside(path: Path, archive: Path) -> list[str]:
@@ -185,7 +224,3 @@ def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: C
     if counts.added or counts.updated:
         return ["Text search works now. For search by meaning: vaultembed embeddings build"]
     return []
-
-
-def _messages(counts: ImportCounts) -> int:
-    return counts.added + counts.updated + counts.unchanged + counts.duplicate + counts.deleted

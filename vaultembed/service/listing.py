@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.mail.grouping import Group, Grouping, count_groups, count_matching
 from vaultembed.archive.mail.listing import (
@@ -31,6 +32,23 @@ from vaultembed.errors import MessageMissingError
 from vaultembed.search.filters import Filters
 from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
+
+__all__ = [
+    "Grouping",
+    "GroupsView",
+    "ListView",
+    "Listed",
+    "MessagePage",
+    "Order",
+    "Position",
+    "ThreadView",
+    "count_by",
+    "list_messages",
+    "no_message",
+    "read_message",
+    "read_thread",
+    "thread_of",
+]
 
 _WHERE_IDS_ARE = "Ids are shown by: vaultembed search QUERY"
 
@@ -105,6 +123,10 @@ class GroupsView:
     more: bool
 
 
+def no_message(message_id: int) -> MessageMissingError:
+    return MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+
+
 def list_messages(
     archive_path: Path,
     *,
@@ -119,7 +141,7 @@ def list_messages(
     Raises:
         QueryError: a filter makes no sense.
     """
-    only = filters.condition()
+    only = compile_condition(filters.condition())
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         positions = list_positions(archive, only, order, after, limit + 1)
         messages = tuple(_listed(archive, position.message_id, characters) for position in positions[:limit])
@@ -153,7 +175,7 @@ def thread_of(archive_path: Path, message_id: int) -> int:
     with open_archive_readonly(archive_path) as archive:
         facts = read_facts(archive, message_id)
     if facts is None or facts.conversation_id is None:
-        raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+        raise no_message(message_id)
     return facts.conversation_id
 
 
@@ -168,7 +190,7 @@ def read_message(
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         summary, facts = read_summary(archive, message_id), read_facts(archive, message_id)
         if summary is None or facts is None:
-            raise MessageMissingError(f"there is no message {message_id}", _WHERE_IDS_ARE)
+            raise no_message(message_id)
         thread = facts.conversation_id
         page = MessagePage(
             id=summary.id,
@@ -202,7 +224,7 @@ def count_by(
     Raises:
         QueryError: a filter makes no sense.
     """
-    only = filters.condition()
+    only = compile_condition(filters.condition())
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         groups = count_groups(archive, by, only, offset, limit + 1)
         matching = count_matching(archive, only)

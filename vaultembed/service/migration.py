@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.backup import Migrated, back_up_version, migrate_with_backup
 from vaultembed.archive.database import open_older, open_older_readonly
-from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, user_version
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.schema_files import FIRST_VERSION, latest_version, read_migrations
+from vaultembed.archive.upkeep.migrating import lost_below, lower_schema, raise_schema, schema_version
 from vaultembed.errors import UsageError
 from vaultembed.service.result import Result
 
@@ -34,13 +33,17 @@ def plan_migration(archive_path: Path, to_version: int | None = None) -> Migrati
         VaultembedError: no archive, or a newer vaultembed wrote it.
     """
     migrations = read_migrations()
-    to = len(migrations) if to_version is None else to_version
-    if not 0 <= to <= len(migrations):
-        raise UsageError(f"there is no schema version {to}", f"This vaultembed knows versions 0 to {len(migrations)}.")
+    latest = latest_version(migrations)
+    to = latest if to_version is None else to_version
+    if to != 0 and not FIRST_VERSION <= to <= latest:
+        raise UsageError(
+            f"there is no schema version {to}",
+            f"This vaultembed knows versions {FIRST_VERSION} to {latest}, and 0: an empty file.",
+        )
     with open_older_readonly(archive_path) as archive, archive.snapshot():
-        version = user_version(archive.db)
-        lost = lost_by_migrating_down(archive.db, to, migrations)
-    return MigrationView(archive_path, version, to, len(migrations), lost, None)
+        version = schema_version(archive)
+        lost = lost_below(archive, to)
+    return MigrationView(archive_path, version, to, latest, lost, None)
 
 
 def migrate(archive_path: Path, to_version: int | None = None) -> Result[MigrationView]:
@@ -51,20 +54,11 @@ def migrate(archive_path: Path, to_version: int | None = None) -> Result[Migrati
         DiskFullError, DamageError: no backup could be made; nothing was changed.
     """
     plan = plan_migration(archive_path, to_version)
-    migrations = read_migrations()
-    made: list[Migrated] = []
-
-    def keep(version: int) -> None:
-        made.append(Migrated(version, back_up_version(archive_path, version)))
-
+    made = None
     if plan.to_version != plan.from_version:
         with open_older(archive_path) as archive:
-            if plan.to_version > plan.from_version:
-                up = migrate_with_backup(archive.db, archive_path, migrations[: plan.to_version])
-                made += [] if up is None else [up]
-            else:
-                archive.load_vec()
-                migrate_down(archive.db, plan.to_version, migrations, keep)
+            move = raise_schema if plan.to_version > plan.from_version else lower_schema
+            made = move(archive, plan.to_version)
     notes = []
     if plan.to_version < plan.latest:
         notes.append(
@@ -73,10 +67,10 @@ def migrate(archive_path: Path, to_version: int | None = None) -> Result[Migrati
         )
     view = MigrationView(
         archive=archive_path,
-        from_version=made[0].from_version if made else plan.from_version,
+        from_version=made.from_version if made else plan.from_version,
         to_version=plan.to_version,
         latest=plan.latest,
         lost=plan.lost,
-        backup=made[0].backup if made else None,
+        backup=made.backup if made else None,
     )
     return Result("migrate", view, tuple(notes))

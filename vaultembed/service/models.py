@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vaultembed.errors import ModelError
+from vaultembed.models.added import added_files
 from vaultembed.models.cache import cached_file, models_folder
+from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import pull_model, resolve_model
-from vaultembed.models.registry import DEFAULT_MODEL, MODELS
+from vaultembed.models.registry import DEFAULT_MODEL, MODELS, RegistryModel
+from vaultembed.paths import full_path
 from vaultembed.service.result import Result
 
 
@@ -17,14 +20,16 @@ from vaultembed.service.result import Result
 class KnownModel:
     name: str
     here: bool
-    """Fetched already."""
+    """Fetched or added already, and whole."""
+    problem: str | None
+    """What is wrong with its file."""
     is_default: bool
     dimension: int
     context_length: int
     languages: str
     licence: str
     size: int
-    """Bytes to fetch, about."""
+    """Bytes to fetch, about; of an added one, its file's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +71,67 @@ class PullStep:
 
 
 def list_models() -> Result[ModelsView]:
-    models = tuple(
-        KnownModel(
-            name=model.name,
-            here=cached_file(model) is not None,
-            is_default=model.name == DEFAULT_MODEL,
-            dimension=model.dimension,
-            context_length=model.context_length,
-            languages=model.languages,
-            licence=model.licence,
-            size=model.size,
-        )
-        for model in MODELS.values()
+    known = tuple(_known(model) for model in MODELS.values())
+    added = tuple(_added(name, path) for name, path in added_files().items())
+    return Result("models", ModelsView(models_folder(), known + added))
+
+
+def _known(model: RegistryModel) -> KnownModel:
+    _, problem = (None, None) if cached_file(model) is None else _resolved(model.name)
+    return KnownModel(
+        name=model.name,
+        here=cached_file(model) is not None and problem is None,
+        problem=problem,
+        is_default=model.name == DEFAULT_MODEL,
+        dimension=model.dimension,
+        context_length=model.context_length,
+        languages=model.languages,
+        licence=model.licence,
+        size=model.size,
     )
-    return Result("models", ModelsView(models_folder(), models))
+
+
+def _added(name: str, path: Path) -> KnownModel:
+    found, problem = _resolved(name)
+    return KnownModel(
+        name=name,
+        here=problem is None,
+        problem=problem,
+        is_default=False,
+        dimension=found.facts.dimension if found else 0,
+        context_length=found.facts.context_length if found else 0,
+        languages=found.languages if found else "unknown",
+        licence=found.facts.licence if found else "unknown",
+        size=path.stat().st_size,
+    )
+
+
+def _resolved(name: str) -> tuple[ModelFile | None, str | None]:
+    """A model that is here, or what is wrong with its file."""
+    try:
+        return resolve_model(name), None
+    except ModelError as error:
+        return None, f"{error.message} {error.hint}"
+
+
+def known_names() -> list[str]:
+    """What `--model` and `models pull` take by name."""
+    return sorted({*MODELS, *added_files()})
+
+
+def add_model(file: Path, name: str | None = None) -> Result[ModelView]:
+    """Keep a copy of a model file under a name.
+
+    Raises:
+        ModelError: it is no whole embedding model, or does not work.
+        UsageError: the name is taken, or cannot be one.
+        StorageError: the disk is full, or fails.
+    """
+    from vaultembed.models.added import add
+
+    chosen = add(full_path(file), name)
+    note = f"Use it: vaultembed embeddings build --model {chosen}"
+    return Result("models add", model_info(chosen).data, (note,))
 
 
 def pull(name: str | None = None, on_step: Callable[[PullStep], None] = lambda _: None) -> Result[ModelView]:
@@ -100,23 +152,13 @@ def model_info(name_or_path: str) -> Result[ModelView]:
         ModelError: not known, not fetched, or no usable model file.
     """
     model = resolve_model(name_or_path)
-    facts = model.facts
     view = ModelView(
-        name=facts.name,
+        **asdict(model.facts),
         path=model.path,
         file_bytes=model.path.stat().st_size,
         sha256=model.sha256,
-        weights_sha256=facts.weights_sha256,
-        converter=facts.converter,
-        architecture=facts.architecture,
-        dimension=facts.dimension,
-        pooling=facts.pooling,
-        context_length=facts.context_length,
-        document_prefix=facts.document_prefix,
-        query_prefix=facts.query_prefix,
-        licence=facts.licence,
-        languages=facts.languages,
-        space=facts.space,
+        languages=model.languages,
+        space=model.facts.space,
     )
     return Result("models info", view)
 

@@ -10,7 +10,7 @@ from typing import Final
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import count_chunks, list_generations
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
-from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, shrink
+from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, file_bytes, shrink
 from vaultembed.archive.upkeep.space import BYTES_PER_CHUNK
 from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table
 from vaultembed.service.result import Result
@@ -92,34 +92,11 @@ def prune_embeddings(
     goes on where it was. `rewrite`: write the file anew even if little is to be gained."""
     require_archive(archive_path)
     if dry_run:
-        size = archive_path.stat().st_size
-        view = PruneView(
-            archive=archive_path,
-            pruned=(),
-            collected=0,
-            bytes_before=size,
-            bytes_after=size,
-            rewritten=False,
-            freed=0,
-            interrupted=False,
-            dry_run=True,
-            candidates=plan.generations,
-        )
-        return Result("embeddings prune", view, ("Nothing was removed. Leave out --dry-run to do it.",))
-    pruned = []
-    done = 0
+        return _dry_run(archive_path, plan)
     with open_archive(archive_path) as archive:
         archive.load_vec()
-        before = int(archive.db.pragma("page_count")) * int(archive.db.pragma("page_size"))
-        for generation in plan.generations:
-
-            def note(gone: int, base: int = done) -> None:
-                on_chunks(base + gone)
-
-            if not prune_generation(archive, generation.id, should_stop, note):
-                break
-            done += generation.chunks
-            pruned.append(generation.id)
+        before = file_bytes(archive)
+        pruned = _prune(archive, plan, on_chunks, should_stop)
         collected = 0
         if not should_stop():
             collected = collect_garbage(archive, should_stop).vectors
@@ -129,7 +106,7 @@ def prune_embeddings(
     after = before if shrunk is None else shrunk.bytes_after
     view = PruneView(
         archive=archive_path,
-        pruned=tuple(pruned),
+        pruned=pruned,
         collected=collected,
         bytes_before=before,
         bytes_after=after,
@@ -140,6 +117,41 @@ def prune_embeddings(
         candidates=plan.generations,
     )
     return Result("embeddings prune", view, tuple(_notes(view, shrunk)), 130 if view.interrupted else 0)
+
+
+def _dry_run(archive_path: Path, plan: PrunePlan) -> Result[PruneView]:
+    size = archive_path.stat().st_size
+    view = PruneView(
+        archive=archive_path,
+        pruned=(),
+        collected=0,
+        bytes_before=size,
+        bytes_after=size,
+        rewritten=False,
+        freed=0,
+        interrupted=False,
+        dry_run=True,
+        candidates=plan.generations,
+    )
+    return Result("embeddings prune", view, ("Nothing was removed. Leave out --dry-run to do it.",))
+
+
+def _prune(
+    archive: Archive, plan: PrunePlan, on_chunks: Callable[[int], None], should_stop: Callable[[], bool]
+) -> tuple[int, ...]:
+    """The generations that were pruned whole."""
+    pruned: list[int] = []
+    done = 0
+    for generation in plan.generations:
+
+        def note(gone: int, base: int = done) -> None:
+            on_chunks(base + gone)
+
+        if not prune_generation(archive, generation.id, should_stop, note):
+            break
+        done += generation.chunks
+        pruned.append(generation.id)
+    return tuple(pruned)
 
 
 def _close_all_holes(archive: Archive, should_stop: Callable[[], bool]) -> None:

@@ -55,7 +55,7 @@ def undo_repair(
     undone = changed_since = 0
     with open_archive(archive_path) as archive:
         if run_id not in {run.id for run in list_runs(archive)}:
-            raise UsageError(f"there is no repair {run_id}", "Which there are: vaultembed repair-encoding --runs")
+            raise UsageError(f"there is no repair {run_id}", "To list them: vaultembed repair-encoding --runs")
         after = 2**63 - 1
         while not should_stop() and (repairs := repairs_of_run(archive, run_id, after, BATCH)):
             after = repairs[-1][0]

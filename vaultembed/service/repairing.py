@@ -16,9 +16,9 @@ from vaultembed.archive.generations.records import generation_to_fill
 from vaultembed.archive.generations.scopes import source_id_of_path
 from vaultembed.archive.mail.reading import read_raw
 from vaultembed.archive.mail.repairs import apply_changes, end_repair, start_repair, was_undone
+from vaultembed.archive.mail.stored_texts import FIELDS as FIELDS
 from vaultembed.archive.mail.stored_texts import (
     Change,
-    Field,
     Place,
     Shared,
     Texts,
@@ -29,6 +29,7 @@ from vaultembed.archive.mail.stored_texts import (
     selected,
     uses_of,
 )
+from vaultembed.archive.mail.stored_texts import Field as Field
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result
@@ -132,12 +133,12 @@ def repair_encoding(
         to_fill = generation_to_fill(archive)
         notes = list(migration_notes(archive))
     view = run.view(archive_path)
-    notes += _notes(view, should_stop(), has_generation=to_fill is not None)
+    notes += _notes(view, is_stopped=should_stop(), has_generation=to_fill is not None)
     exit_code = 130 if should_stop() else 3 if view.failures else 0
     return Result("repair-encoding", view, tuple(notes), exit_code)
 
 
-def _notes(view: RepairView, is_stopped: bool, *, has_generation: bool) -> list[str]:
+def _notes(view: RepairView, *, is_stopped: bool, has_generation: bool) -> list[str]:
     notes = []
     texts = sum(view.changed.values())
     if is_stopped:
@@ -283,12 +284,12 @@ class _Repair:
                     lambda at=position: _file(sent(), at),  # type: ignore[misc]
                 )
 
-    def _change(self, at: Place, stored: bytes, kind: Kind, told: Callable[[], str | None]) -> Iterable[Change]:
+    def _change(self, at: Place, stored: bytes, kind: Kind, evidence: Callable[[], str | None]) -> Iterable[Change]:
         doubt = doubt_of(stored, kind)
         if doubt is Doubt.NONE:
             return
         self.suspects.add(at.message_id)
-        found = repair(stored, kind, told)
+        found = repair(stored, kind, evidence)
         if found is None:
             self.left += doubt is Doubt.CERTAIN
         elif not self._was_put_back(at, stored):
@@ -326,7 +327,7 @@ class _Repair:
                 continue
             self.suspects.update(use.message_id for use in uses[:_MOST_EVIDENCE])
             try:
-                found = repair(shared.text, "header", lambda: self._told(shared, uses))  # noqa: B023 (called at once)
+                found = repair(shared.text, "header", lambda: self._evidence(shared, uses))  # noqa: B023 (called at once)
             except Exception as error:
                 self.failures.append(RepairFailure(uses[0].message_id, name, f"{type(error).__name__}: {error}"))
                 continue
@@ -342,7 +343,7 @@ class _Repair:
                     ]
                 )
 
-    def _told(self, shared: Shared, uses: Sequence[Place]) -> str | None:
+    def _evidence(self, shared: Shared, uses: Sequence[Place]) -> str | None:
         """The same as one of the messages has it that were sent with it."""
         if shared.field == "conversation":  # it bears the subject of its first message, which has been seen to
             subject = self.subjects.get(uses[0].message_id)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vaultembed.archive.conditions import All
 from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
-from vaultembed.search.answering import Answering, Opener, answer, find_serving, open_model_of
-from vaultembed.search.filters import Filters, all_of
+from vaultembed.search.answering import Answering, Opener, Serving, answer, find_serving, why_unavailable
+from vaultembed.search.filters import Filters
+from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, Mode, Signal, by_telling_words, by_voices, by_words, fuse
-from vaultembed.service.readiness import why_silent
+from vaultembed.search.ranking import DEPTH, Hit, Signal, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.search.ranking import Mode as Mode
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+
+__all__ = ["Filters", "Found", "FoundPassage", "Kept", "Mode", "SearchView", "Signal", "found_view", "search_archive"]
 
 _NO_SUBJECT: Final = "Subject: \n\n"
 """As msgvault begins the text of a chat message."""
@@ -81,6 +85,23 @@ class SearchView:
     """There are further results."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a process that stays has open between searches. A command opens its model, and reads the file."""
+
+    open_embedder: Opener = open_for_query
+    """Opens the model of a generation."""
+    bits: KeptBits | None = None
+    """The coarse indexes of this archive."""
+
+    @property
+    def mmap_bytes(self) -> int:
+        return READER_MMAP if self.bits is None else 0  # then few rows are read
+
+
+NOTHING_KEPT: Final = Kept()
+
+
 def search_archive(
     archive_path: Path,
     text: str,
@@ -89,11 +110,9 @@ def search_archive(
     filters: Filters = NO_FILTERS,
     limit: int = 10,
     offset: int = 0,
-    open_embedder: Opener = open_model_of,
-    kept_bits: KeptBits | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> Result[SearchView]:
-    """The best `limit` messages for a query, after the `offset` best. `open_embedder` opens the model of a generation;
-    `kept_bits` are the coarse indexes of this archive, where a process keeps them.
+    """The best `limit` messages for a query, after the `offset` best.
 
     A query of filters alone, in the text or beside it, gives the newest messages that pass them.
 
@@ -102,39 +121,33 @@ def search_archive(
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
     query = parse_query(text)
-    query = replace(query, only=all_of([query.only, filters.condition()]))
+    query = replace(query, condition=All((query.condition, filters.condition())))
     if not query.text and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
-    meant = mode != "text" and bool(query.text)
+    by_meaning = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
-    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
-    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
-        serving = find_serving(archive) if meant else None
-        silent = why_silent(archive, serving) if meant else None
-        answering = None
-        if silent is not None:
-            if mode == "vector":
-                raise silent
-            notes.append(f"By words only: {silent.message}. {silent.hint}")
-        elif serving is not None:
-            answering = answer(archive, serving, query.text, open_embedder)
-        main = serving.main if serving else None
+        serving = find_serving(archive) if by_meaning else None
+        answering = _ask(archive, query, mode, serving, kept, notes) if by_meaning else None
+        if answering is None:
+            hits = by_words(archive, query, offset + limit + 1)
+        else:
+            hits = _hits(archive, query, mode, answering, offset + limit + 1, kept, notes)
         building = serving.building if serving else None
-        hits = _hits(archive, query, mode, answering, offset + limit + 1, notes, kept_bits)
-        found = tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit])
+        main_id = serving.main.id if serving else None
         stale = count_stale(archive)
         view = SearchView(
             query=text,
             mode=mode,
-            generation=main.id if main else None,
-            coverage=coverage_view(coverage_of(archive, main.id if main else None)),
+            generation=main_id,
+            coverage=coverage_view(coverage_of(archive, main_id)),
             building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
-            not_covered=(answering.not_covered.total if answering else live) if meant else None,
-            results=found,
+            not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
+            results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,
         )
     if answering is not None:
@@ -146,35 +159,50 @@ def search_archive(
     return Result("search", view, tuple(notes))
 
 
-def _hits(
-    archive: Archive,
-    query: Query,
-    mode: Mode,
-    answering: Answering | None,
-    limit: int,
-    notes: list[str],
-    kept_bits: KeptBits | None,
-) -> list[Hit]:
-    if answering is None:
-        return by_words(archive, query, limit)
+def _ask(
+    archive: Archive, query: Query, mode: Mode, serving: Serving | None, kept: Kept, notes: list[str]
+) -> Answering | None:
+    """None where there is nothing to ask, and words do: a note says so.
 
+    Raises:
+        NotReadyError: there is nothing to ask, and words do not.
+    """
+    unavailable = why_unavailable(archive, serving)
+    if unavailable is None and serving is not None:
+        return answer(archive, serving, query.text, kept.open_embedder)
+    if unavailable is not None:
+        if mode == "vector":
+            raise unavailable
+        notes.append(f"By words only: {unavailable.message}. {unavailable.hint}")
+    return None
+
+
+def _hits(
+    archive: Archive, query: Query, mode: Mode, answering: Answering, limit: int, kept: Kept, notes: list[str]
+) -> list[Hit]:
+    depth = limit if mode == "vector" else max(DEPTH, limit)
+    meaning = by_answerers(
+        archive, query, answering.answerers, depth, on_damage=damage_noted_in(notes), kept_bits=kept.bits
+    )
+    if mode == "vector":
+        # of one generation, the similarities themselves; of two, they cannot be compared
+        return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
+    return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
+
+
+def damage_noted_in(notes: list[str]) -> Callable[[int, str], None]:
     def on_damage(generation_id: int, reason: str) -> None:
         notes.append(
             f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
             " which is slow. Next: vaultembed doctor --fix"
         )
 
-    depth = limit if mode == "vector" else max(DEPTH, limit)
-    meaning = by_voices(archive, query, answering.voices, depth, on_damage, kept_bits)
-    if mode == "vector":
-        # of one generation, the similarities themselves; of two, they cannot be compared
-        return meaning if len(answering.voices) == 1 else fuse([], meaning, limit, answering.shares)
-    return fuse(by_telling_words(archive, query, depth), meaning, limit, answering.shares)
+    return on_damage
 
 
 def _notes(answering: Answering, live: int) -> list[str]:
     notes = []
-    for generation, error in answering.silent:
+    for generation, error in answering.unavailable:
         way_out = (error.hint or "").partition("\n")[0].removeprefix(f"Generation {generation.id} needs it. ")
         notes.append(
             f"Generation {generation.id} does not answer: {error.message.rstrip('.')}."
@@ -183,7 +211,7 @@ def _notes(answering: Answering, live: int) -> list[str]:
     left_out = answering.not_covered
     if not left_out.total:
         return notes
-    filled = answering.voices[0].generation
+    filled = answering.answerers[0].generation
     counts = {"missing": left_out.missing, "failed": left_out.failed, _outside(filled): left_out.outside}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     what = f"Not covered by meaning: {_list(parts)} of {live:,} messages."
@@ -241,7 +269,7 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
 
 def _still_there(archive: Archive, chunk_id: int) -> str | None:
     """The text of a chunk; None where the stored text no longer has it at its place."""
-    from vaultembed.embeddings.ahead import text_hash
+    from vaultembed.text.embeddable.chunking import text_hash
 
     found = read_embedded_chunk(archive, chunk_id)
     if found is None:

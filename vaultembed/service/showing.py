@@ -17,7 +17,8 @@ from vaultembed.archive.mail.reading import (
     read_details,
     read_raw,
 )
-from vaultembed.errors import MessageMissingError, VaultembedError
+from vaultembed.errors import VaultembedError
+from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result, iso
 
 
@@ -62,7 +63,7 @@ def show_message(archive_path: Path, message_id: int) -> Result[MessageView]:
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         details = read_details(archive, message_id)
     if details is None:
-        raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+        raise no_message(message_id)
     summary = details.summary
     view = MessageView(
         id=summary.id,

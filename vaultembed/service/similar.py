@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.outcomes import outcome_of
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.mail.reading import read_summary
-from vaultembed.errors import IndexBuildingError, MessageMissingError, NotEmbeddedError, NotReadyError
-from vaultembed.search.answering import Serving, find_serving, voices_like
+from vaultembed.errors import IndexBuildingError, NotEmbeddedError, NotReadyError
+from vaultembed.search.answering import Serving, answerers_like, find_serving, why_unavailable
 from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
-from vaultembed.search.ranking import by_voices, fuse
-from vaultembed.service.readiness import why_silent
+from vaultembed.search.ranking import by_answerers, fuse
+from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result
-from vaultembed.service.searching import NO_FILTERS, Found, found_view
-
-if TYPE_CHECKING:
-    from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, damage_noted_in, found_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +38,9 @@ def similar_messages(
     filters: Filters = NO_FILTERS,
     limit: int = 10,
     offset: int = 0,
-    kept_bits: KeptBits | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> Result[SimilarView]:
     """The `limit` messages most like one, after the `offset` best. Needs no model: its vectors are stored.
-    `kept_bits`: as `search_archive`.
 
     Raises:
         MessageMissingError: there is none with that id.
@@ -55,31 +50,31 @@ def similar_messages(
     """
     query = Query("", (), (), filters.condition())
     notes: list[str] = []
-
-    def on_damage(generation_id: int, reason: str) -> None:
-        notes.append(
-            f"The coarse index of generation {generation_id} cannot be used ({reason}): every vector was looked at,"
-            " which is slow. Next: vaultembed doctor --fix"
-        )
-
-    mmap_bytes = READER_MMAP if kept_bits is None else 0  # then few rows are read
-    with open_archive_readonly(archive_path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
-            raise MessageMissingError(f"there is no message {message_id}", "Ids are shown by: vaultembed search QUERY")
+            raise no_message(message_id)
         serving = find_serving(archive)
-        silent = why_silent(archive, serving)
-        if silent is not None or serving is None:
-            raise silent or NotReadyError("nothing answers by meaning")
-        answering = voices_like(archive, serving, message_id)
+        unavailable = why_unavailable(archive, serving)
+        if unavailable is not None or serving is None:
+            raise unavailable or NotReadyError("nothing answers by meaning")
+        answering = answerers_like(archive, serving, message_id)
         if answering is None:
             raise _no_vectors(archive, serving, message_id)
         # a filter that leaves out one message would have to be counted, to see that it leaves out no more
-        hits = by_voices(archive, query, answering.voices, offset + limit + 1, on_damage, kept_bits, message_id)
-        if len(answering.voices) > 1:
+        hits = by_answerers(
+            archive,
+            query,
+            answering.answerers,
+            offset + limit + 1,
+            on_damage=damage_noted_in(notes),
+            kept_bits=kept.bits,
+            without=message_id,
+        )
+        if len(answering.answerers) > 1:
             hits = fuse([], hits, offset + limit + 1, answering.shares)
         view = SimilarView(
             message=message_id,
-            generations=tuple(voice.generation.id for voice in answering.voices),
+            generations=tuple(answerer.generation.id for answerer in answering.answerers),
             not_covered=answering.not_covered.total,
             results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,

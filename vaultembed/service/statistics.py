@@ -15,10 +15,9 @@ from vaultembed.archive.generations.runs import last_run
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.statistics import Counts, TypeCount, count_archive, count_sources, count_types
 from vaultembed.errors import ModelError, VaultembedError
-from vaultembed.search.answering import Serving, find_serving
+from vaultembed.search.answering import Serving, find_serving, why_unavailable
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.generations import WorkerView, workers_of
-from vaultembed.service.readiness import why_silent
 from vaultembed.service.result import Result, iso
 
 
@@ -135,9 +134,9 @@ def problem_view(error: VaultembedError) -> ProblemView:
 
 
 def _problem(archive: Archive, serving: Serving | None) -> ProblemView | None:
-    silent = why_silent(archive, serving)
-    if silent is not None:
-        return problem_view(silent)
+    unavailable = why_unavailable(archive, serving)
+    if unavailable is not None:
+        return problem_view(unavailable)
     if serving is None:
         return None
     problems = []

@@ -9,12 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vaultembed.archive.generations.records import Generation
-from vaultembed.deadline import Limit, held, limited
+from vaultembed.deadline import Deadline, held, within
 from vaultembed.errors import ModelError
-from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
-from vaultembed.search.model_of import open_model_of
-from vaultembed.service.readiness import generation_that_answers
+from vaultembed.service.keeping import (
+    Embedded,
+    Embedder,
+    Generation,
+    ModelFacts,
+    Role,
+    generation_that_answers,
+    open_model_of,
+)
 
 _REMEMBERED: Final = 64
 _ANY_TEXT: Final = "hello"
@@ -65,7 +70,7 @@ class KeptEmbedders:
         threading.Thread(target=self._warm, args=(archive_path,), daemon=True).start()
 
     def _warm(self, archive_path: Path) -> None:
-        with suppress(Exception), limited(Limit(_WARM_SECONDS)):
+        with suppress(Exception), within(Deadline(_WARM_SECONDS)):
             generation = generation_that_answers(archive_path)
             if generation is not None:
                 self.open(generation).embed([_ANY_TEXT], "query")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from vaultembed.deadline import Limit, limited
+from vaultembed.deadline import Deadline, within
 
 R = TypeVar("R")
 
@@ -39,38 +39,38 @@ class Calls:
         Raises:
             TimedOutError: the time was over.
         """
-        limit = Limit(self._seconds)
-        work = asyncio.create_task(self._work(function, limit))
+        deadline = Deadline(self._seconds)
+        work = asyncio.create_task(self._work(function, deadline))
         work.add_done_callback(_forget)
         try:
-            await asyncio.wait({work}, timeout=limit.seconds_left)  # does not cancel it, which would stop no thread
-            await _interrupt(work, limit, _GRACE_SECONDS)
+            await asyncio.wait({work}, timeout=deadline.seconds_left)  # does not cancel it, which would stop no thread
+            await _interrupt(work, deadline, _GRACE_SECONDS)
             if not work.done():
-                raise limit.error()
+                raise deadline.error()
             return work.result()
         finally:
             if not work.done():
-                limit.give_up()
-                limit.interrupt()  # at the end of the server nothing begun here comes to run
-                ending = asyncio.create_task(_interrupt(work, limit, math.inf))
+                deadline.give_up()
+                deadline.interrupt()  # at the end of the server nothing begun here comes to run
+                ending = asyncio.create_task(_interrupt(work, deadline, math.inf))
                 self._unfinished.add(ending)
                 ending.add_done_callback(self._unfinished.discard)
 
-    async def _work(self, function: Callable[[], R], limit: Limit) -> R:
+    async def _work(self, function: Callable[[], R], deadline: Deadline) -> R:
         def call() -> R:
-            with limited(limit):
+            with within(deadline):
                 return function()
 
         async with self._free:
-            limit.check()
+            deadline.check()
             return await anyio.to_thread.run_sync(call)
 
 
-async def _interrupt(work: asyncio.Task[Any], limit: Limit, seconds: float) -> None:
+async def _interrupt(work: asyncio.Task[Any], deadline: Deadline, seconds: float) -> None:
     """Until it has ended, for so long at the most."""
     end = time.monotonic() + seconds
     while not work.done() and time.monotonic() < end:
-        limit.interrupt()
+        deadline.interrupt()
         await asyncio.wait({work}, timeout=_AGAIN_SECONDS)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vaultembed.message import RawMessage
-from vaultembed.sources.base import FileState, MboxEntry, NotMail, SourceFile, Unreadable
+from vaultembed.message import FileState, RawMessage
+from vaultembed.sources.base import MboxEntry, NotMail, SourceFile, Unreadable
 from vaultembed.sources.detect import discover
 from vaultembed.sources.eml import read_eml_file
 from vaultembed.sources.maildir import read_maildir_file

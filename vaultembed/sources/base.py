@@ -31,18 +31,6 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FileState:
-    """What was read of an mbox, so that the next import skips it or goes on behind it."""
-
-    size: int
-    mtime_ns: int
-    prefix_hash: bytes
-    """Of samples of the part before `offset`: tells a file that grew from one that was rewritten."""
-    offset: int
-    """A message boundary: all before it was read."""
-
-
-@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Something that should be mail and could not be read. A problem to report, never the end of an import."""
 

@@ -18,8 +18,8 @@ def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
         raw = read_message_bytes(file.path)
     except OSError as error:
         return Unreadable(locator, describe_os_error(error))
-    if isinstance(raw, str):
-        return Unreadable(locator, raw)
+    if isinstance(raw, Unreadable):
+        return raw
     mime, delivered_at = open_envelope(raw)
     return RawMessage(
         source_key=file.relative_path,
@@ -31,8 +31,8 @@ def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
     )
 
 
-def read_message_bytes(path: Path) -> bytes | str:
-    """The bytes of a one-message file, or why they are not to be had.
+def read_message_bytes(path: Path) -> bytes | Unreadable:
+    """The bytes of a one-message file.
 
     Raises:
         OSError: the file cannot be read.
@@ -40,5 +40,5 @@ def read_message_bytes(path: Path) -> bytes | str:
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > MESSAGE_LIMIT:
-            return f"a message of {size / 1e6:.0f} MB is too large to read"
-        return stream.read(MESSAGE_LIMIT) or "the file is empty"
+            return Unreadable(printable(path), f"a message of {size / 1e6:.0f} MB is too large to read")
+        return stream.read(MESSAGE_LIMIT) or Unreadable(printable(path), "the file is empty")

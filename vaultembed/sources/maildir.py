@@ -55,8 +55,8 @@ def read_maildir_file(file: SourceFile) -> RawMessage | Unreadable:
             raw = read_message_bytes(path)
     except OSError as error:
         return Unreadable(printable(path), describe_os_error(error))
-    if isinstance(raw, str):
-        return Unreadable(printable(path), raw)
+    if isinstance(raw, Unreadable):
+        return raw
     mime, delivered_at = open_envelope(raw)
     return RawMessage(
         source_key=maildir_key(file),

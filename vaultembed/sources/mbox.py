@@ -18,10 +18,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from vaultembed.message import RawMessage
+from vaultembed.message import FileState, RawMessage
 from vaultembed.sources.base import (
     MESSAGE_LIMIT,
-    FileState,
     MboxEntry,
     SourceFile,
     Unreadable,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import GenerationRow, all_generations, count_generation, count_live
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Coverage
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.findings import EXAMPLES, Check, Finding, OnStep, Severity, from_rows
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.processes import Process, is_gone
 
 
@@ -55,15 +55,14 @@ def check_strays(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     for table, column, parent, key, words in STRAYS:
         severity: Severity = "leftover" if table in ("vec_orphans", "fulltext_stale") else "wrong"
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 f"SELECT t.{column} FROM {table} t"
                 f" WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = t.{column})"
             ),
-            "stray_rows",
-            severity,
-            f"rows of {table} belong to {parent} that are not there",
+            Finding(
+                "stray_rows", severity, f"rows of {table} belong to {parent} that are not there", fix="delete them"
+            ),
             name=words,
-            fix="delete them",
         )
 
 
@@ -92,25 +91,19 @@ def check_stamps(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """A stamp stands for a current outcome in a generation that is there."""
     fix = "clear them: the next build looks at these messages"
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m WHERE m.embed_gen IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM generations g WHERE g.id = m.embed_gen)"
         ),
-        "stamps_unknown",
-        "wrong",
-        "messages are stamped with a generation that does not exist",
-        fix=fix,
+        Finding("stamps_unknown", "wrong", "messages are stamped with a generation that does not exist", fix=fix),
     )
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m JOIN generations g ON g.id = m.embed_gen WHERE NOT EXISTS (SELECT 1 FROM"
             " embed_outcomes o WHERE o.generation_id = m.embed_gen AND o.message_id = m.id"
             " AND o.content_rev = m.content_rev)"
         ),
-        "stamps",
-        "wrong",
-        "messages are stamped as done without a current outcome",
-        fix=fix,
+        Finding("stamps", "wrong", "messages are stamped as done without a current outcome", fix=fix),
     )
 
 
@@ -120,43 +113,49 @@ def check_outcomes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         key = (generation.id,)
         fix = "forget them: the next build embeds these messages"
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT o.message_id FROM embed_outcomes o WHERE o.generation_id = ?1 AND o.outcome = 'embedded' AND"
                 " NOT EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = ?1 AND c.message_id = o.message_id)",
                 key,
             ),
-            "embedded_without_chunks",
-            "wrong",
-            f"messages count as embedded in generation {generation.id} and have no chunks",
-            generation=generation.id,
-            fix=fix,
+            Finding(
+                "embedded_without_chunks",
+                "wrong",
+                f"messages count as embedded in generation {generation.id} and have no chunks",
+                generation=generation.id,
+                fix=fix,
+            ),
         )
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT c.message_id, c.id FROM chunks c WHERE c.generation_id = ?1 AND NOT EXISTS (SELECT 1 FROM"
                 " embed_outcomes o WHERE o.generation_id = ?1 AND o.message_id = c.message_id"
                 " AND o.outcome = 'embedded')",
                 key,
             ),
-            "chunks_without_outcome",
-            "wrong",
-            f"chunks of generation {generation.id} are of messages that do not count as embedded in it",
+            Finding(
+                "chunks_without_outcome",
+                "wrong",
+                f"chunks of generation {generation.id} are of messages that do not count as embedded in it",
+                generation=generation.id,
+                fix="delete them",
+            ),
             name=lambda row: f"chunk {row[1]} of message {row[0]}",
-            generation=generation.id,
-            fix="delete them",
         )
         yield from from_rows(
-            archive.db.execute(
+            archive.stream(
                 "SELECT c.message_id, c.id FROM chunks c WHERE c.generation_id = ? AND NOT EXISTS (SELECT 1 FROM"
                 " vectors v WHERE v.chunk_id = c.id)",
                 key,
             ),
-            "chunks_without_vector",
-            "wrong",
-            f"chunks of generation {generation.id} have no vector",
+            Finding(
+                "chunks_without_vector",
+                "wrong",
+                f"chunks of generation {generation.id} have no vector",
+                generation=generation.id,
+                fix=fix,
+            ),
             name=lambda row: f"chunk {row[1]} of message {row[0]}",
-            generation=generation.id,
-            fix=fix,
         )
 
 
@@ -170,12 +169,8 @@ def check_scopes(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             (f"messages count as in the scope of generation {generation.id} and are not", MEMBERS_TOO_MANY),
         ):
             yield from from_rows(
-                archive.db.execute(query, (generation.id,)),
-                "scope",
-                "wrong",
-                what,
-                generation=generation.id,
-                fix="find the members of the scope again",
+                archive.stream(query, (generation.id,)),
+                Finding("scope", "wrong", what, generation=generation.id, fix="find the members of the scope again"),
             )
 
 
@@ -259,16 +254,18 @@ def check_watermark(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         return
     scoped = "AND EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?1 AND s.message_id = m.id)"
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT m.id FROM messages m JOIN embed_watermark w ON w.generation_id = ?1 AND m.id <= w.watermark_id"
             f" WHERE m.deleted_at IS NULL AND m.embed_gen IS NOT ?1 {scoped if filled.is_scoped else ''}",
             (filled.id,),
         ),
-        "watermark",
-        "wrong",
-        f"messages that generation {filled.id} still needs lie below its watermark, where a build does not look",
-        generation=filled.id,
-        fix="set the watermark to 0",
+        Finding(
+            "watermark",
+            "wrong",
+            f"messages that generation {filled.id} still needs lie below its watermark, where a build does not look",
+            generation=filled.id,
+            fix="set the watermark to 0",
+        ),
     )
 
 
@@ -276,7 +273,7 @@ def check_leases(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Ranges held by workers that are dead."""
     dead = dead_leases(archive)
     what = "leases are held by workers that are gone; the next build takes them over"
-    yield from from_rows(dead, "leases", "leftover", what, name="lease", fix="free them")
+    yield from from_rows(dead, Finding("leases", "leftover", what, fix="free them"), name="lease")
 
 
 def dead_leases(archive: Archive) -> list[tuple[int]]:
@@ -311,11 +308,10 @@ def check_pruned(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     known = {generation.id for generation in all_generations(archive)}
     yield from from_rows(
         ((f"vec_{i}",) for i in sorted(tables - known)),
-        "coarse_index_unknown",
-        "leftover",
-        "coarse indexes are of generations that do not exist",
+        Finding(
+            "coarse_index_unknown", "leftover", "coarse indexes are of generations that do not exist", fix="drop them"
+        ),
         name="table",
-        fix="drop them",
     )
 
 
@@ -328,15 +324,17 @@ def vec_tables(archive: Archive) -> set[int]:
 def check_deleted(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """What is left of deleted messages; search never shows it."""
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT d.id FROM messages d INDEXED BY messages_deleted WHERE d.deleted_at IS NOT NULL"
             " AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = d.id)"
             " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = d.id))"
         ),
-        "deleted",
-        "leftover",
-        "deleted messages still have vectors or outcomes; the next build collects them",
-        fix="collect them",
+        Finding(
+            "deleted",
+            "leftover",
+            "deleted messages still have vectors or outcomes; the next build collects them",
+            fix="collect them",
+        ),
     )
 
 
@@ -346,26 +344,22 @@ def check_deleted(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
 def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Every message is in the text index, or noted as to be indexed; and nothing else is."""
     yield from from_rows(
-        archive.db.execute("SELECT message_id FROM fulltext_stale"),
-        "text_stale",
-        "leftover",
-        "messages wait to be indexed for search by words; the next import or build does it",
-        fix="index them",
+        archive.stream("SELECT message_id FROM fulltext_stale"),
+        Finding(
+            "text_stale",
+            "leftover",
+            "messages wait to be indexed for search by words; the next import or build does it",
+            fix="index them",
+        ),
     )
     # of a contentless table this one has a row a message
     yield from from_rows(
-        archive.db.execute(TEXT_MISSING),
-        "text_missing",
-        "wrong",
-        "messages are missing from the text index",
-        fix="index them",
+        archive.stream(TEXT_MISSING),
+        Finding("text_missing", "wrong", "messages are missing from the text index", fix="index them"),
     )
     yield from from_rows(
-        archive.db.execute(TEXT_GONE),
-        "text_gone",
-        "leftover",
-        "entries of the text index are of messages that are gone",
-        fix="delete them",
+        archive.stream(TEXT_GONE),
+        Finding("text_gone", "leftover", "entries of the text index are of messages that are gone", fix="delete them"),
     )
 
 

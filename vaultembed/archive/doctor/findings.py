@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import apsw
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 Severity = Literal["damage", "wrong", "leftover", "model"]
 """damage: stored data is gone or altered. wrong: a derived part says what is not so. leftover: harmless, and collected
@@ -39,7 +39,7 @@ class Finding:
     severity: Severity
     what: str
     """A sentence without its end."""
-    count: int
+    count: int = 0
     examples: tuple[str, ...] = ()
     generation: int | None = None
     fix: str | None = None
@@ -68,16 +68,11 @@ def grouped(
 
 def from_rows(
     rows: Iterable[tuple[Any, ...]],
-    kind: str,
-    severity: Severity,
-    what: str,
+    finding: Finding,
     *,
     name: Callable[[tuple[Any, ...]], str] | str = "message",
-    generation: int | None = None,
-    fix: str | None = None,
-    way_out: str | None = None,
 ) -> Iterator[Finding]:
-    """One finding where there are rows."""
+    """`finding` with their number and the first few of them, where there are rows."""
     count, examples = grouped(rows, name)
     if count:
-        yield Finding(kind, severity, what, count, examples, generation, fix, way_out)
+        yield replace(finding, count=count, examples=examples)

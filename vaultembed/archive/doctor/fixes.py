@@ -11,7 +11,6 @@ from typing import Final
 import apsw
 
 from vaultembed.archive.backup import Stopped
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import (
     MEMBERS_MISSING,
     MEMBERS_TOO_MANY,
@@ -28,6 +27,7 @@ from vaultembed.archive.doctor.derived import (
 from vaultembed.archive.doctor.findings import Finding, OnStep
 from vaultembed.archive.doctor.stored import altered_objects
 from vaultembed.archive.doctor.vectors import bad_vectors
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
 from vaultembed.archive.vectors.coarse_table import rebuild
@@ -79,13 +79,13 @@ def _states(archive: Archive, _found: list[Finding]) -> list[str]:
                 )
             ]
             for generation_id in ids[:-1]:
-                archive.db.execute(
+                archive.execute(
                     "UPDATE generations SET state = ?, retired_at = unixepoch() WHERE id = ?",
                     (otherwise, generation_id),
                 )
                 done.append(f"Generation {generation_id} is {otherwise} now; generation {ids[-1]} stays {state}")
             if len(ids) > 1:
-                archive.db.execute("UPDATE embed_watermark SET watermark_id = 0, restamp_after = 0")
+                archive.execute("UPDATE embed_watermark SET watermark_id = 0, restamp_after = 0")
     return done
 
 
@@ -96,8 +96,8 @@ def _schema(archive: Archive, _found: list[Finding]) -> list[str]:
     objects = [(kind, name, sql) for kind, name, sql in altered_objects(archive) if kind in order]
     for kind, name, sql in sorted(objects, key=lambda item: order[item[0]]):
         with archive.transaction():
-            archive.db.execute(f"DROP {kind} IF EXISTS {name}")
-            archive.db.execute(sql)
+            archive.execute(f"DROP {kind} IF EXISTS {name}")
+            archive.execute(sql)
         done.append(f"Made the {kind} {name} again")
     return done
 
@@ -107,7 +107,7 @@ def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
     for finding in found:
         name = (finding.fix or "").removeprefix("REINDEX ")
         with archive.transaction():
-            archive.db.execute(f'REINDEX "{name}"')
+            archive.execute(f'REINDEX "{name}"')
         done.append(f"Made the index {name} again from its table")
     return done
 
@@ -116,10 +116,9 @@ def _strays(archive: Archive, _found: list[Finding]) -> list[str]:
     done = []
     for table, column, parent, key, _ in STRAYS:
         with archive.transaction():
-            archive.db.execute(
+            removed = archive.execute(
                 f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = {table}.{column})"
             )
-            removed = archive.db.changes()
         if removed:
             done.append(f"Deleted {removed:,} rows of {table} whose {parent} were gone")
     return done
@@ -165,8 +164,8 @@ def _forget(archive: Archive, generation_id: int, message_ids: list[int]) -> Non
         with archive.transaction():
             for message_id in message_ids[start : start + _BATCH]:
                 key = (generation_id, message_id)
-                archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
-                archive.db.execute(
+                archive.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
+                archive.execute(
                     "DELETE FROM embed_outcomes WHERE generation_id = ? AND message_id = ? AND outcome = 'embedded'",
                     key,
                 )
@@ -174,13 +173,12 @@ def _forget(archive: Archive, generation_id: int, message_ids: list[int]) -> Non
 
 def _stamps(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
-        archive.db.execute(
+        cleared = archive.execute(
             "UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL AND NOT EXISTS (SELECT 1 FROM"
             " embed_outcomes o JOIN generations g ON g.id = o.generation_id WHERE o.generation_id = messages.embed_gen"
             " AND o.message_id = messages.id AND o.content_rev = messages.content_rev)"
         )
-        cleared = archive.db.changes()
-        archive.db.execute("UPDATE embed_watermark SET watermark_id = 0")
+        archive.execute("UPDATE embed_watermark SET watermark_id = 0")
     return [f"Cleared {cleared:,} stamps that stood for nothing"]
 
 
@@ -189,13 +187,12 @@ def _scopes(archive: Archive, found: list[Finding]) -> list[str]:
     for generation_id, _ in _of(archive, found):
         with archive.transaction():
             key = (generation_id,)
-            archive.db.execute(
+            changed = archive.execute(
                 f"DELETE FROM scope_members WHERE generation_id = ?1 AND message_id IN ({MEMBERS_TOO_MANY})", key
             )
-            changed = archive.db.changes()
             missing = archive.rows(MEMBERS_MISSING, key)
             for (message_id,) in missing:
-                archive.db.execute("INSERT INTO scope_members VALUES (?, ?)", (generation_id, message_id))
+                archive.execute("INSERT INTO scope_members VALUES (?, ?)", (generation_id, message_id))
         done.append(
             f"Found the members of the scope of generation {generation_id} again: {changed + len(missing):,} changed"
         )
@@ -204,11 +201,11 @@ def _scopes(archive: Archive, found: list[Finding]) -> list[str]:
 
 def _counters(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
-        archive.db.execute("DELETE FROM live_count")
-        archive.db.execute("INSERT INTO live_count VALUES (1, ?)", (count_live(archive),))
+        archive.execute("DELETE FROM live_count")
+        archive.execute("INSERT INTO live_count VALUES (1, ?)", (count_live(archive),))
         for generation in whole_generations(archive):
-            archive.db.execute("DELETE FROM embed_coverage WHERE generation_id = ?", (generation.id,))
-            archive.db.execute(
+            archive.execute("DELETE FROM embed_coverage WHERE generation_id = ?", (generation.id,))
+            archive.execute(
                 "INSERT INTO embed_coverage(generation_id, is_scoped, live, embedded, blank, failed, chunks)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (generation.id, *count_generation(archive, generation.id)),
@@ -217,7 +214,7 @@ def _counters(archive: Archive, _found: list[Finding]) -> list[str]:
 
 
 def _watermark(archive: Archive, _found: list[Finding]) -> list[str]:
-    archive.db.execute("UPDATE embed_watermark SET watermark_id = 0")
+    archive.execute("UPDATE embed_watermark SET watermark_id = 0")
     return ["Set the watermark to 0: the next build looks at every message"]
 
 
@@ -241,18 +238,18 @@ def _make_droppable(archive: Archive, generation_id: int) -> None:
     with archive.transaction():
         for part in (f"{name}_{suffix}" for suffix in _PARTS):
             if name in present and part not in present:
-                archive.db.execute(f"CREATE TABLE {part}(unused)")
+                archive.execute(f"CREATE TABLE {part}(unused)")
             elif name not in present and part in present:
-                archive.db.execute(f"DROP TABLE {part}")
+                archive.execute(f"DROP TABLE {part}")
 
 
 def _orphans_alive(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
-        archive.db.execute(
+        struck = archive.execute(
             "DELETE FROM vec_orphans WHERE EXISTS (SELECT 1 FROM chunks c WHERE c.id = vec_orphans.chunk_id"
             " AND c.generation_id = vec_orphans.generation_id)"
         )
-        return [f"Struck {archive.db.changes():,} notes of chunks as gone that are there"]
+    return [f"Struck {struck:,} notes of chunks as gone that are there"]
 
 
 def _orphans(archive: Archive, _found: list[Finding]) -> list[str]:
@@ -267,7 +264,7 @@ def _orphans(archive: Archive, _found: list[Finding]) -> list[str]:
 
 def _deleted(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO deleted_with_remains SELECT m.id FROM messages m INDEXED BY messages_deleted"
             " WHERE m.deleted_at IS NOT NULL AND (EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.message_id = m.id)"
             " OR EXISTS (SELECT 1 FROM chunks c WHERE c.message_id = m.id)) ON CONFLICT DO NOTHING"
@@ -289,7 +286,7 @@ def _unknown_tables(archive: Archive, _found: list[Finding]) -> list[str]:
     done = []
     with archive.transaction():
         for generation_id in sorted(vec_tables(archive) - {generation.id for generation in all_generations(archive)}):
-            archive.db.execute(f"DROP TABLE vec_{generation_id}")
+            archive.execute(f"DROP TABLE vec_{generation_id}")
             done.append(f"Dropped vec_{generation_id}, which no generation owned")
     return done
 
@@ -299,16 +296,16 @@ def _leases(archive: Archive, _found: list[Finding]) -> list[str]:
         dead = dead_leases(archive)
         for lease in dead:
             # counted as a takeover would: of a range that kills its workers it must be known
-            archive.db.execute("UPDATE embed_leases SET owner = NULL, attempts = attempts + 1 WHERE id = ?", lease)
+            archive.execute("UPDATE embed_leases SET owner = NULL, attempts = attempts + 1 WHERE id = ?", lease)
     return [f"Freed {len(dead):,} leases of workers that were gone"]
 
 
 def _new_text_index(archive: Archive, _found: list[Finding]) -> list[str]:
     sql = str(archive.scalar("SELECT sql FROM sqlite_schema WHERE name = 'messages_fts'"))
     with archive.transaction():
-        archive.db.execute("DROP TABLE messages_fts")
-        archive.db.execute(sql)
-        archive.db.execute("INSERT INTO fulltext_stale SELECT id FROM messages WHERE true ON CONFLICT DO NOTHING")
+        archive.execute("DROP TABLE messages_fts")
+        archive.execute(sql)
+        archive.execute("INSERT INTO fulltext_stale SELECT id FROM messages WHERE true ON CONFLICT DO NOTHING")
     return [f"Indexed {refresh_stale(archive):,} messages again for search by words"]
 
 
@@ -316,8 +313,8 @@ def _text(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
         gone = archive.rows(TEXT_GONE)
         for row in gone:
-            archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", row)
-        archive.db.execute(f"INSERT INTO fulltext_stale {TEXT_MISSING} ON CONFLICT DO NOTHING")
+            archive.execute("DELETE FROM messages_fts WHERE rowid = ?", row)
+        archive.execute(f"INSERT INTO fulltext_stale {TEXT_MISSING} ON CONFLICT DO NOTHING")
     indexed = refresh_stale(archive)
     return [
         f"Indexed {indexed:,} messages for search by words, deleted {len(gone):,} entries of messages that are gone"

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from vaultembed.archive.backup import Stopped
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import DERIVED_CHECKS
 from vaultembed.archive.doctor.findings import RESTORE, UNREADABLE, Finding, OnStep
 from vaultembed.archive.doctor.stored import STORED_CHECKS
 from vaultembed.archive.doctor.vectors import VECTOR_CHECKS
+from vaultembed.archive.engine.connection import Archive
 
 _HANDLER_STEPS: Final = 100_000
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import STRAYS
 from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.migrations import migrate_up
 from vaultembed.archive.schema_files import read_migrations
 
@@ -63,16 +63,16 @@ def altered_objects(archive: Archive) -> list[tuple[str, str, str]]:
         wanted = [(str(row[0]), str(row[1]), str(row[2])) for row in fresh.execute(query)]
     finally:
         fresh.close()
-    present = {tuple(row) for row in archive.db.execute(query)}
+    present = {tuple(row) for row in archive.stream(query)}
     return [row for row in wanted if row not in present]
 
 
 def check_integrity(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """SQLite's own check of its pages, of indexes against tables, and of the text index."""
-    kinds = dict(archive.db.execute("SELECT name, type FROM sqlite_schema"))
-    roots = dict(archive.db.execute("SELECT rootpage, name FROM sqlite_schema WHERE rootpage > 0"))
+    kinds = dict(archive.stream("SELECT name, type FROM sqlite_schema"))
+    roots = dict(archive.stream("SELECT rootpage, name FROM sqlite_schema WHERE rootpage > 0"))
     lines_of: dict[str, list[str]] = {}
-    for (report,) in archive.db.execute(f"PRAGMA integrity_check({_MOST_REPORTS})"):
+    for (report,) in archive.stream(f"PRAGMA integrity_check({_MOST_REPORTS})"):
         for line in str(report).splitlines():
             if line != "ok" and not line.startswith("***"):
                 lines_of.setdefault(_object_of(line, roots, kinds), []).append(line)
@@ -111,7 +111,7 @@ def check_references(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Foreign keys of what was imported: derived rows and stamps have checks of their own."""
     own = {(table, parent) for table, _, parent, _, _ in STRAYS} | {("messages", "generations")}
     found: dict[tuple[str, str], tuple[int, list[str]]] = {}
-    for table, rowid, parent, _ in archive.db.execute("PRAGMA foreign_key_check"):
+    for table, rowid, parent, _ in archive.stream("PRAGMA foreign_key_check"):
         if (table, parent) in own:
             continue
         count, examples = found.get((table, parent), (0, []))
@@ -128,7 +128,7 @@ def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
     total = int(archive.scalar("SELECT count(*) FROM messages"))
 
     def unreadable() -> Iterator[tuple[Any, ...]]:
-        rows = archive.db.execute(
+        rows = archive.stream(
             "SELECT m.id, CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
             " LEFT JOIN message_bodies b ON b.message_id = m.id ORDER BY m.id"
         )
@@ -141,7 +141,9 @@ def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             except UnicodeDecodeError:
                 yield row
 
-    yield from from_rows(unreadable(), "text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
+    yield from from_rows(
+        unreadable(), Finding("text", "damage", "messages have a text that is not UTF-8", way_out=_REPAIR)
+    )
 
 
 def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
@@ -149,7 +151,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
     total = int(archive.scalar("SELECT count(*) FROM message_raw"))
 
     def unreadable() -> Iterator[tuple[Any, ...]]:
-        for done, row in enumerate(archive.db.execute("SELECT message_id, mime FROM message_raw ORDER BY message_id")):
+        for done, row in enumerate(archive.stream("SELECT message_id, mime FROM message_raw ORDER BY message_id")):
             if done % TELL_EVERY == 0:
                 on_step("messages as they were sent", done, total)
             try:
@@ -158,7 +160,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
                 yield row
 
     what = "messages as they were sent cannot be decompressed"
-    yield from from_rows(unreadable(), "raw", "damage", what, way_out=RESTORE)
+    yield from from_rows(unreadable(), Finding("raw", "damage", what, way_out=RESTORE))
 
 
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (

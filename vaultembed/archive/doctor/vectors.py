@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from vaultembed.archive.database import Archive
 from vaultembed.archive.doctor.derived import vec_tables, whole_generations
 from vaultembed.archive.doctor.findings import EXAMPLES, TELL_EVERY, UNREADABLE, Check, Finding, OnStep, from_rows
-from vaultembed.archive.vectors.nearest import is_well_formed, to_bits
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.vector_format import is_well_formed, to_bits
 
 _BAD: Final = {
     "vector_altered": "do not match their checksum",
@@ -54,7 +54,7 @@ def bad_vectors(
 ) -> Iterator[tuple[int, int, str]]:
     """(message, chunk, kind of finding) of each; streams."""
     total = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
-    rows = archive.db.execute(
+    rows = archive.stream(
         "SELECT c.message_id, c.id, v.embedding, v.checksum FROM vectors v CROSS JOIN chunks c ON c.id = v.chunk_id"
         " WHERE c.generation_id = ? ORDER BY v.chunk_id",
         (generation_id,),
@@ -87,26 +87,30 @@ def check_coarse(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             examples = tuple(coarse.examples.get(what, ()))
             yield Finding("coarse_index", "wrong", f"{name}: {what}", count, examples, generation.id, fix)
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT o.chunk_id FROM vec_orphans o JOIN chunks c ON c.id = o.chunk_id"
             " AND c.generation_id = o.generation_id"
         ),
-        "orphans_alive",
-        "wrong",
-        "chunks are noted as gone and are there: the next build would take them out of the coarse index",
+        Finding(
+            "orphans_alive",
+            "wrong",
+            "chunks are noted as gone and are there: the next build would take them out of the coarse index",
+            fix="strike these notes",
+        ),
         name="chunk",
-        fix="strike these notes",
     )
     yield from from_rows(
-        archive.db.execute(
+        archive.stream(
             "SELECT o.chunk_id FROM vec_orphans o WHERE NOT EXISTS (SELECT 1 FROM chunks c WHERE c.id = o.chunk_id"
             " AND c.generation_id = o.generation_id)"
         ),
-        "orphans",
-        "leftover",
-        "rows of coarse indexes are of chunks that are gone; the next build deletes them",
+        Finding(
+            "orphans",
+            "leftover",
+            "rows of coarse indexes are of chunks that are gone; the next build deletes them",
+            fix="delete them",
+        ),
         name="chunk",
-        fix="delete them",
     )
 
 
@@ -119,7 +123,7 @@ def _look_at_table(archive: Archive, generation_id: int, dimension: int, coarse:
     total = int(archive.scalar(f"SELECT count(*) FROM {name}_rowids"))
     rows = 0
     # sqlite-vec opens the blobs by row number, whatever the column that is called rowid says
-    for chunk_id, size, validity, rowids, bits in archive.db.execute(
+    for chunk_id, size, validity, rowids, bits in archive.stream(
         f"SELECT c.chunk_id, c.size, c.validity, c.rowids, v.vectors FROM {name}_chunks c"
         f" LEFT JOIN {name}_vector_chunks00 v ON v._rowid_ = c.chunk_id ORDER BY c.chunk_id"
     ):
@@ -136,7 +140,7 @@ def _look_at_table(archive: Archive, generation_id: int, dimension: int, coarse:
         _look_at_block(archive, generation_id, dimension, int(chunk_id), slots, signs, coarse)
     if rows != total and not coarse.counts:
         coarse.note("its list of rows is not that of its blocks")
-    for (missing,) in archive.db.execute(
+    for (missing,) in archive.stream(
         # a chunk without a vector is to have no row
         "SELECT c.id FROM chunks c JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ?"
         f" AND NOT EXISTS (SELECT 1 FROM {name}_rowids r WHERE r.rowid = c.id)",
@@ -160,7 +164,7 @@ def _look_at_block(
 ) -> None:
     listing = json.dumps(list(slots))
     # CROSS JOIN: look-ups of these, not a walk over the table
-    for row_id, chunk_id, offset, embedding, is_noted, is_chunk in archive.db.execute(
+    for row_id, chunk_id, offset, embedding, is_noted, is_chunk in archive.stream(
         f"SELECT j.value, r.chunk_id, r.chunk_offset, v.embedding, o.chunk_id IS NOT NULL, c.id IS NOT NULL"
         f" FROM json_each(?1) j LEFT JOIN vec_{generation_id}_rowids r ON r.rowid = j.value"
         " LEFT JOIN chunks c ON c.id = j.value AND c.generation_id = ?2"

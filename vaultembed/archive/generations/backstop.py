@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.work import watermark_of, work_ids
 
 WINDOW: Final = 20_000
@@ -59,7 +59,7 @@ class Backstop:
 
     def finish(self) -> None:
         """Record that it came to its end."""
-        self._archive.db.execute(
+        self._archive.execute(
             "UPDATE embed_watermark SET last_backstop_at = unixepoch() WHERE generation_id = ?",
             (self._generation_id,),
         )
@@ -79,10 +79,10 @@ class Backstop:
     def _recover(self, lost: list[int], untrue: list[int]) -> None:
         with self._archive.transaction():
             if lost:
-                self._archive.db.execute(
+                self._archive.execute(
                     "UPDATE embed_watermark SET watermark_id = ?1 - 1 WHERE generation_id = ?2 AND watermark_id >= ?1",
                     (lost[0], self._generation_id),
                 )
             for message_id in untrue:
-                self._archive.db.execute("UPDATE messages SET embed_gen = NULL WHERE id = ?", (message_id,))
+                self._archive.execute("UPDATE messages SET embed_gen = NULL WHERE id = ?", (message_id,))
         self.recovered += len(lost) + len(untrue)

@@ -10,19 +10,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import Generation, coverage_of
 
-_SPEAKS: Final = (
-    "EXISTS (SELECT 1 FROM embed_outcomes said WHERE said.generation_id = {generation} AND said.message_id = m.id"
-    " AND said.content_rev = m.content_rev AND said.outcome IN ('embedded', 'blank'))"
-)
-# live messages `m` with such an outcome that is of their present text
-_CURRENT: Final = (
-    "embed_outcomes o {index} CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
-    " WHERE o.generation_id = {generation} AND o.outcome {outcome} AND m.deleted_at IS NULL"
-)
+_SPEAKS: Final = "IN ('embedded', 'blank')"
+"""Of an outcome."""
+_ANY: Final = "IS NOT NULL"
+
+
+def _has(generation: Generation, outcome: str = _SPEAKS) -> str:
+    """A condition on messages `m`: that they have such an outcome there, and it is of their present text."""
+    return (
+        f"EXISTS (SELECT 1 FROM embed_outcomes said WHERE said.generation_id = {generation.id}"
+        f" AND said.message_id = m.id AND said.content_rev = m.content_rev AND said.outcome {outcome})"
+    )
+
+
+def _with(generation: Generation, outcome: str, index: str = "") -> str:
+    """The live messages `m` that have; for FROM."""
+    return (
+        f"embed_outcomes o {index} CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
+        f" WHERE o.generation_id = {generation.id} AND o.outcome {outcome} AND m.deleted_at IS NULL"
+    )
+
+
+def _failed(generation: Generation) -> str:
+    # without its index, SQLite would rather walk over all outcomes of the generation
+    return _with(generation, "= 'failed'", "INDEXED BY embed_outcomes_failed")
+
+
+def _in_scope(generation: Generation) -> str:
+    """A condition on messages `m`."""
+    if not generation.scope:
+        return "1"
+    return f"EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = {generation.id} AND s.message_id = m.id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +64,10 @@ def rest_beside(archive: Archive, newer: Generation) -> Rest:
     """What `newer` leaves to an older generation."""
     live = coverage_of(archive, None).live
     share = max(live - speaks_for(archive, newer), 0) / max(live, 1)
-    condition = f"NOT {_SPEAKS.format(generation=newer.id)}"
+    condition = f"NOT {_has(newer)}"
     listing = condition
     if share < 0.5:
-        # A stamp needs a current outcome (schema 0003): who bears this generation's is spoken for, or failed.
+        # A stamp needs a current outcome (stamp_needs_outcome): who bears this generation's is spoken for, or failed.
         others = _ids_of_other_generations(archive, [newer])
         parts = [
             "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS NULL",
@@ -58,8 +80,7 @@ def rest_beside(archive: Archive, newer: Generation) -> Rest:
 
 def speaks_for(archive: Archive, generation: Generation) -> int:
     """How many live messages, by the counters. (One that has left the generation's scope is not counted.)"""
-    coverage = coverage_of(archive, generation.id)
-    return coverage.embedded + coverage.blank
+    return _count_with(archive, generation, _SPEAKS)
 
 
 def speaks_where_other_does_not(archive: Archive, generation: Generation, other: Generation) -> bool:
@@ -67,12 +88,7 @@ def speaks_where_other_does_not(archive: Archive, generation: Generation, other:
     `generation` unless the counters tell: for one that covers little."""
     if speaks_for(archive, other) == coverage_of(archive, None).live:
         return False
-    found = archive.scalar(
-        "SELECT 1 FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
-        " WHERE o.generation_id = ? AND o.outcome IN ('embedded', 'blank') AND m.deleted_at IS NULL"
-        f" AND NOT {_SPEAKS.format(generation=other.id)} LIMIT 1",
-        (generation.id,),
-    )
+    found = archive.scalar(f"SELECT 1 FROM {_with(generation, _SPEAKS)} AND NOT {_has(other)} LIMIT 1")
     return found is not None
 
 
@@ -92,74 +108,86 @@ class NotCovered:
 
 
 def not_covered(archive: Archive, serving: Sequence[Generation]) -> NotCovered:
-    """`serving`: the one to be filled, and an older one or none.
-
-    One generation: from the counters. Two: the counters do not tell for how many messages both speak. What the older
-    one speaks for is looked at, or else what bears the stamp of neither: with a small scope, or a build that is nearly
-    done, one of them is little.
-    """
+    """`serving`: the one to be filled, and an older one or none."""
     filled = serving[0]
-    live = coverage_of(archive, None).live
     if len(serving) == 1:
         coverage = coverage_of(archive, filled.id)
-        return NotCovered(coverage.missing, coverage.failed, max(live - coverage.live, 0))
+        outside = coverage_of(archive, None).live - coverage.live
+        return NotCovered(coverage.missing, coverage.failed, max(outside, 0))
     older = serving[1]
-    by_filled, by_older = speaks_for(archive, filled), speaks_for(archive, older)
-    outcomes = by_older + (by_filled if filled.scope else 0)
-    count = _silent_by_outcomes if outcomes < live - by_filled - by_older else _silent_by_stamps
-    silent = count(archive, filled, older)
-    failed = _count(archive, filled, _failed(filled), [older])
+    silent = _in_neither(archive, filled, older, _SPEAKS)
+    failed = _count(archive, f"{_failed(filled)} AND NOT {_has(older)}", filled)
     missing = silent.in_scope - failed.in_scope
     return NotCovered(missing, failed.total, silent.total - failed.total - missing)
+
+
+def count_missing(archive: Archive, generations: Sequence[Generation]) -> int:
+    """Live messages, in the scope of one of them, without a current outcome there, each counted once.
+
+    `generations`: none (every live message is missing), one, or the building and the active one.
+    """
+    if not generations:
+        return coverage_of(archive, None).live
+    missing = [coverage_of(archive, generation.id).missing for generation in generations]
+    if len(generations) == 1 or min(missing) == 0:
+        return max(missing)
+    one, other = sorted(generations, key=lambda generation: not generation.scope)
+    if other.scope:
+        both = _in_neither_by_stamps(archive, one, other, _ANY, f" AND {_in_scope(other)}")
+    else:
+        both = _in_neither(archive, one, other, _ANY)
+    return sum(missing) - both.in_scope
 
 
 @dataclass(frozen=True, slots=True)
 class _Messages:
     total: int
     in_scope: int
-    """Of the generation to be filled."""
+    """Of the generation that is asked about."""
 
 
-def _silent_by_outcomes(archive: Archive, filled: Generation, older: Generation) -> _Messages:
-    """Messages for which neither speaks: what is left when those are taken off for which one does."""
-    by_older = _count(archive, filled, _spoken_for(older), [filled])
-    in_scope = coverage_of(archive, filled.id).live - speaks_for(archive, filled) - by_older.in_scope
-    if not filled.scope:
+def _in_neither(archive: Archive, generation: Generation, other: Generation, outcome: str) -> _Messages:
+    """Live messages of which neither generation has such an outcome.
+
+    The counters do not tell of how many both have one. Those of `other` are looked at, or else the messages that bear
+    the stamp of neither: with a small scope, or a build that is nearly done, one of them is little.
+    """
+    live = coverage_of(archive, None).live
+    have, other_has = (_count_with(archive, each, outcome) for each in (generation, other))
+    if other_has + (have if generation.scope else 0) >= live - have - other_has:
+        return _in_neither_by_stamps(archive, generation, other, outcome)
+    alone = _count(archive, f"{_with(other, outcome)} AND NOT {_has(generation, outcome)}", generation)
+    in_scope = coverage_of(archive, generation.id).live - have - alone.in_scope
+    if not generation.scope:
         return _Messages(in_scope, in_scope)
-    # it speaks for what has left its scope, too, which the counters leave out
-    by_filled = _count(archive, filled, _spoken_for(filled), [])
-    return _Messages(coverage_of(archive, None).live - by_filled.total - by_older.total, in_scope)
+    # it has outcomes of what has left its scope, too, which the counters leave out
+    with_it = _count(archive, _with(generation, outcome), generation)
+    return _Messages(live - with_it.total - alone.total, in_scope)
 
 
-def _silent_by_stamps(archive: Archive, filled: Generation, older: Generation) -> _Messages:
-    """Messages for which neither speaks. One that bears the stamp of either has a current outcome there: only those
-    without one, and failed ones, are looked at."""
-    others = _ids_of_other_generations(archive, [filled, older])
-    sources = [
-        *(f"messages m WHERE m.deleted_at IS NULL AND m.embed_gen IS {stamp}" for stamp in ("NULL", *others)),
-        *(f"{_failed(either)} AND m.embed_gen = {either.id}" for either in (filled, older)),
-    ]
-    counts = [_count(archive, filled, source, [filled, older]) for source in sources]
+def _in_neither_by_stamps(
+    archive: Archive, generation: Generation, other: Generation, outcome: str, condition: str = ""
+) -> _Messages:
+    """A stamp of either stands for a current outcome there: only messages that bear another one, or none, are looked
+    at, and where a failed outcome does not count, those with one."""
+    stamps = ["NULL", *_ids_of_other_generations(archive, [generation, other])]
+    sources = [f"messages m WHERE m.deleted_at IS NULL AND m.embed_gen IS {stamp}" for stamp in stamps]
+    if outcome == _SPEAKS:
+        sources += [f"{_failed(either)} AND m.embed_gen = {either.id}" for either in (generation, other)]
+    neither = f" AND NOT {_has(generation, outcome)} AND NOT {_has(other, outcome)}{condition}"
+    counts = [_count(archive, source + neither, generation) for source in sources]
     return _Messages(sum(count.total for count in counts), sum(count.in_scope for count in counts))
 
 
-def _spoken_for(generation: Generation) -> str:
-    """Messages `m` for which it speaks."""
-    return _CURRENT.format(index="", outcome="IN ('embedded', 'blank')", generation=generation.id)
+def _count_with(archive: Archive, generation: Generation, outcome: str) -> int:
+    """Live messages in its scope, by the counters."""
+    coverage = coverage_of(archive, generation.id)
+    return coverage.live - coverage.missing - (coverage.failed if outcome == _SPEAKS else 0)
 
 
-def _failed(generation: Generation) -> str:
-    # without its index, SQLite would rather walk over all outcomes of the generation
-    return _CURRENT.format(index="INDEXED BY embed_outcomes_failed", outcome="= 'failed'", generation=generation.id)
-
-
-def _count(archive: Archive, filled: Generation, source: str, silent: Sequence[Generation]) -> _Messages:
-    """Messages `m` of a source, an SQL fragment, for which none of `silent` speaks."""
-    in_scope = "1"
-    if filled.scope:
-        in_scope = f"EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = {filled.id} AND s.message_id = m.id)"
-    says_nothing = "".join(f" AND NOT {_SPEAKS.format(generation=generation.id)}" for generation in silent)
-    return _Messages(*archive.rows(f"SELECT count(*), coalesce(sum({in_scope}), 0) FROM {source}{says_nothing}")[0])
+def _count(archive: Archive, source: str, generation: Generation) -> _Messages:
+    """Messages `m` of a source, an SQL fragment."""
+    return _Messages(*archive.rows(f"SELECT count(*), coalesce(sum({_in_scope(generation)}), 0) FROM {source}")[0])
 
 
 def _ids_of_other_generations(archive: Archive, than: Sequence[Generation]) -> list[int]:
@@ -190,70 +218,3 @@ def read_embedded_chunk(archive: Archive, chunk_id: int) -> EmbeddedChunk | None
         (chunk_id,),
     )
     return None if row is None else EmbeddedChunk(*row)
-
-
-_HAS_OUTCOME = (
-    "EXISTS (SELECT 1 FROM embed_outcomes has WHERE has.generation_id = {generation} AND has.message_id = m.id"
-    " AND has.content_rev = m.content_rev)"
-)
-
-
-def count_missing(archive: Archive, generations: Sequence[Generation]) -> int:
-    """Live messages, in the scope of one of them, without a current outcome there.
-
-    `generations`: none (every live message is missing), one, or the building and the active one. The counters tell how
-    many each of two misses, and not how many both miss; those are looked at one by one, from the smaller side.
-    """
-    if not generations:
-        return coverage_of(archive, None).live
-    missing = [coverage_of(archive, generation.id).missing for generation in generations]
-    if len(generations) == 1 or min(missing) == 0:
-        return max(missing)
-    return sum(missing) - _missing_in_both(archive, generations[0], generations[1])
-
-
-def _missing_in_both(archive: Archive, building: Generation, active: Generation) -> int:
-    covered = coverage_of(archive, building.id)
-    missing_in_active = coverage_of(archive, active.id).missing
-    if not building.scope and covered.live - covered.missing < missing_in_active:
-        return missing_in_active - _covered_by_building_alone(archive, building, active)
-    # a stamp of either stands for a current outcome there: who misses both bears another one, or none
-    others = [
-        row[0] for row in archive.rows("SELECT id FROM generations WHERE id NOT IN (?, ?)", _ids(building, active))
-    ]
-    missing_here = "".join(_missing_in(generation) for generation in (building, active))
-    return sum(
-        int(
-            archive.scalar(
-                "SELECT count(*) FROM messages m WHERE m.deleted_at IS NULL"
-                f" AND m.embed_gen IS {'NULL' if stamp is None else stamp}{missing_here}"
-            )
-        )
-        for stamp in (None, *others)
-    )
-
-
-def _covered_by_building_alone(archive: Archive, building: Generation, active: Generation) -> int:
-    return int(
-        archive.scalar(
-            "SELECT count(*) FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id"
-            " AND m.content_rev = o.content_rev WHERE o.generation_id = ? AND m.deleted_at IS NULL"
-            + _missing_in(active),
-            (building.id,),
-        )
-    )
-
-
-def _missing_in(generation: Generation) -> str:
-    """A condition on messages `m`."""
-    condition = f" AND NOT {_HAS_OUTCOME.format(generation=generation.id)}"
-    if generation.scope:
-        condition += (
-            " AND EXISTS (SELECT 1 FROM scope_members s"
-            f" WHERE s.generation_id = {generation.id} AND s.message_id = m.id)"
-        )
-    return condition
-
-
-def _ids(*generations: Generation) -> tuple[int, ...]:
-    return tuple(generation.id for generation in generations)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.work import work_ids
 from vaultembed.processes import Process, is_gone
 
@@ -95,17 +95,17 @@ def claim(archive: Archive, generation_id: int, worker: Worker, after: int, most
         found = _first_unleased(archive, generation_id, after, held, most)
         if not found:
             return None
-        archive.db.execute(
+        lease_id = archive.insert(
             "INSERT INTO embed_leases(generation_id, first_id, last_id, owner, run_id, host, boot_id, pid,"
             " pid_started_at, heartbeat_at, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, unixepoch(), unixepoch() + ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, unixepoch(), unixepoch() + ?) RETURNING id",
             (generation_id, found[0], found[-1], worker.owner, worker.run_id, *_identity(worker), EXPIRES_SECONDS),
         )
-        return Lease(archive.db.last_insert_rowid(), tuple(found), 0)
+        return Lease(lease_id, tuple(found), 0)
 
 
 def heartbeat(archive: Archive, worker: Worker) -> None:
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_leases SET heartbeat_at = unixepoch(), expires_at = unixepoch() + ? WHERE owner = ?",
         (EXPIRES_SECONDS, worker.owner),
     )
@@ -113,7 +113,7 @@ def heartbeat(archive: Archive, worker: Worker) -> None:
 
 def release(archive: Archive, worker: Worker) -> None:
     """Give back what is not done; the work itself is unstamped and will be found again."""
-    archive.db.execute("DELETE FROM embed_leases WHERE owner = ?", (worker.owner,))
+    archive.execute("DELETE FROM embed_leases WHERE owner = ?", (worker.owner,))
 
 
 def held_by(archive: Archive, worker: Worker, lease_ids: Iterable[int]) -> set[int]:
@@ -127,8 +127,8 @@ def held_by(archive: Archive, worker: Worker, lease_ids: Iterable[int]) -> set[i
 
 def advance(archive: Archive, lease_id: int, last_done: int) -> None:
     """What is written of a lease is done with; it ends with its last message. In the batch's transaction."""
-    archive.db.execute("DELETE FROM embed_leases WHERE id = ? AND last_id <= ?", (lease_id, last_done))
-    archive.db.execute(
+    archive.execute("DELETE FROM embed_leases WHERE id = ? AND last_id <= ?", (lease_id, last_done))
+    archive.execute(
         "UPDATE embed_leases SET first_id = ?, attempts = 0, heartbeat_at = unixepoch(), expires_at = unixepoch() + ?"
         " WHERE id = ?",
         (last_done + 1, EXPIRES_SECONDS, lease_id),
@@ -177,7 +177,7 @@ def _rows(archive: Archive, generation_id: int) -> list[_Row]:
 def _take_over(archive: Archive, generation_id: int, row: _Row, worker: Worker, most: int) -> Lease | None:
     ids = work_ids(archive, generation_id, row.first_id - 1, most + 1, last=row.last_id)
     if not ids:  # done, deleted or edited meanwhile: what there is elsewhere is found as any work is
-        archive.db.execute("DELETE FROM embed_leases WHERE id = ?", (row.id,))
+        archive.execute("DELETE FROM embed_leases WHERE id = ?", (row.id,))
         return None
     attempts = row.attempts + (row.owner is not None)
     if len(ids) > most:
@@ -186,13 +186,13 @@ def _take_over(archive: Archive, generation_id: int, row: _Row, worker: Worker, 
         ids = ids[: (len(ids) + 1) // 2]
         attempts = 1  # of either half it is not known whether anybody died over it
     if ids[-1] < row.last_id:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO embed_leases(generation_id, first_id, last_id, owner, host, boot_id, pid, pid_started_at,"
             " attempts, heartbeat_at, expires_at) SELECT generation_id, ?, last_id, NULL, host, boot_id, pid,"
             " pid_started_at, ?, heartbeat_at, expires_at FROM embed_leases WHERE id = ?",
             (ids[-1] + 1, attempts, row.id),
         )
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_leases SET first_id = ?, last_id = ?, owner = ?, run_id = ?, host = ?, boot_id = ?, pid = ?,"
         " pid_started_at = ?, attempts = ?, heartbeat_at = unixepoch(), expires_at = unixepoch() + ? WHERE id = ?",
         (ids[0], ids[-1], worker.owner, worker.run_id, *_identity(worker), attempts, EXPIRES_SECONDS, row.id),

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import Worker, advance, held_by
 from vaultembed.archive.generations.records import Generation, generation_to_fill
 from vaultembed.archive.generations.runs import RunCounts, note_progress
 from vaultembed.archive.generations.work import sweep
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
 
@@ -28,8 +29,6 @@ class ChunkRow:
     text_hash: bytes
     embedding: bytes
     """float16, normalised."""
-    bits: bytes
-    """The signs of the embedding, packed little-endian: what vec0 holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +127,26 @@ def write_outcome(
     `collect_orphans`. Needs `load_vec`."""
     key = (generation.id, outcome.message_id)
     # a trigger notes the rows of the coarse index that lose their chunk; they go before the transaction ends
-    archive.db.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
+    archive.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", key)
     if outcome.text is not None:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO message_texts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text",
             (outcome.message_id, recipe.partition(":")[0], outcome.text),
         )
     for index, chunk in enumerate(outcome.chunks):
-        archive.db.execute(
+        chunk_id = archive.insert(
             "INSERT INTO chunks(generation_id, message_id, chunk_index, char_start, char_end, text_hash, embedded_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, unixepoch())",
+            " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) RETURNING id",
             (*key, index, chunk.char_start, chunk.char_end, chunk.text_hash),
         )
-        chunk_id = archive.db.last_insert_rowid()
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO vectors VALUES (?, ?, ?)", (chunk_id, chunk.embedding, zlib.crc32(chunk.embedding))
         )
-        archive.db.execute(
+        archive.execute(
             f"INSERT INTO vec_{generation.id}(rowid, embedding) VALUES (?, vec_bit(?))",
-            (chunk_id, chunk.bits),
+            (chunk_id, to_bits(chunk.embedding)),
         )
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO embed_outcomes(generation_id, message_id, content_rev, recipe, outcome, reason, at)"
         " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT DO UPDATE SET content_rev = excluded.content_rev,"
         " recipe = excluded.recipe, outcome = excluded.outcome, reason = excluded.reason, at = excluded.at,"
@@ -156,7 +154,7 @@ def write_outcome(
         (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
     )
     if stamped:
-        archive.db.execute(
+        archive.execute(
             "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ?", (*key, outcome.content_rev)
         )
 
@@ -166,9 +164,9 @@ def collect_orphans(archive: Archive, generation_id: int) -> int:
     orphans = archive.rows("SELECT chunk_id FROM vec_orphans WHERE generation_id = ?", (generation_id,))
     for orphan in orphans:
         # one by one: vec0 answers "IN" with a scan of the whole table
-        archive.db.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", orphan)
+        archive.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", orphan)
     if orphans:
-        archive.db.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
+        archive.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
     return len(orphans)
 
 

@@ -6,31 +6,24 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import DamageError, UsageError
+from vaultembed.model_facts import ModelFacts
 
 State = Literal["building", "active", "retired", "discarded"]
 
 UNKNOWN_WEIGHTS: Final = ""
 """In place of a sha256: another program made the vectors, and kept only the model's name."""
+ADOPTED_RECIPE: Final = "msgvault"
+"""Beginning of the recipe of an outcome that was adopted."""
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRecord:
+class ModelRecord(ModelFacts):
     """The model of a generation, as the archive keeps it: enough to know it again in twenty years."""
 
-    name: str
-    weights_sha256: str
-    converter: str
-    architecture: str
-    dimension: int
-    pooling: str
-    context_length: int
-    document_prefix: str
-    query_prefix: str
-    licence: str
     path: str | None
     """Where a model given by path was; None for one of the registry."""
 
@@ -119,7 +112,7 @@ def generation_with_id(archive: Archive, generation_id: int) -> Generation:
     """
     found = [g for g in list_generations(archive) if g.id == generation_id]
     if not found:
-        raise UsageError(f"there is no generation {generation_id}", "Which there are: vaultembed embeddings list")
+        raise UsageError(f"there is no generation {generation_id}", "To list them: vaultembed embeddings list")
     return found[0]
 
 
@@ -157,39 +150,44 @@ def create_generation(
             and (active.space, active.recipe, active.scope) == (space, recipe, scope.tag)
         ):
             return active  # finished by another process since the caller looked
-        archive.db.execute(
-            "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
-            " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?)",
-            (
-                model_id_of(archive, model),
-                model.dimension,
-                space,
-                recipe,
-                scope.tag,
-                scope.after,
-                scope.before,
-                canary,
-            ),
-        )
-        generation_id = archive.db.last_insert_rowid()
-        archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
-        write_scope(archive, generation_id, scope)
-        if scope.tag and not coverage_of(archive, generation_id).live:
-            # it would be complete with nothing in it, and builds would go on filling it for ever
-            raise UsageError(
-                f"there is no message in the scope {scope.tag}",
-                "What there is: vaultembed stats. No generation was made.",
-            )
-        archive.db.execute(vec_table_sql(generation_id, model.dimension))
+        _insert_building(archive, model, space, recipe, scope, canary)
         created = generation_in_state(archive, "building")
     if created is None:
         raise DamageError(f"{archive.path} lost the generation it was just given")
     return created
 
 
+def _insert_building(
+    archive: Archive, model: ModelRecord, space: str, recipe: str, scope: Scope, canary: bytes | None
+) -> None:
+    generation_id = archive.insert(
+        "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, scope, scope_after,"
+        " scope_before, canary) VALUES (?, ?, ?, ?, 'building', unixepoch(), ?, ?, ?, ?) RETURNING id",
+        (
+            model_id_of(archive, model),
+            model.dimension,
+            space,
+            recipe,
+            scope.tag,
+            scope.after,
+            scope.before,
+            canary,
+        ),
+    )
+    archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+    write_scope(archive, generation_id, scope)
+    if scope.tag and not coverage_of(archive, generation_id).live:
+        # it would be complete with nothing in it, and builds would go on filling it for ever
+        raise UsageError(
+            f"there is no message in the scope {scope.tag}",
+            "What there is: vaultembed stats. No generation was made.",
+        )
+    archive.execute(vec_table_sql(generation_id, model.dimension))
+
+
 def model_id_of(archive: Archive, model: ModelRecord) -> int:
     """The model's row, made if new."""
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO models(name, weights_sha256, converter, architecture, dimension, pooling, context_length,"
         " document_prefix, query_prefix, licence, path, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,unixepoch())"
         " ON CONFLICT DO UPDATE SET path = excluded.path",
@@ -218,7 +216,7 @@ def model_id_of(archive: Archive, model: ModelRecord) -> int:
 
 def set_model_path(archive: Archive, generation: Generation, path: str | None) -> None:
     """The same model, byte for byte, lies elsewhere now."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE models SET path = ?1 WHERE id = (SELECT model_id FROM generations WHERE id = ?2) AND path IS NOT ?1",
         (path, generation.id),
     )
@@ -226,14 +224,12 @@ def set_model_path(archive: Archive, generation: Generation, path: str | None) -
 
 def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
     """For a generation that was begun before canaries were kept."""
-    archive.db.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
+    archive.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
 
 
 def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
     """Texts are cut by another recipe from now on; the outcomes there are keep theirs."""
-    archive.db.execute(
-        "UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe)
-    )
+    archive.execute("UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe))
 
 
 def recipe_mix(archive: Archive, generation_id: int) -> dict[str, int]:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 RunOutcome = Literal["complete", "limited", "interrupted", "stopped"]
-"""`limited`: it came to the end of the messages that it was given, with more to do. In the table that is NULL beside
-`ended_at`: schema 0003 knows no word for it."""
+"""`limited`: it came to the end of the messages that it was given, with more to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +31,15 @@ class RunCounts:
 
 
 def start_run(archive: Archive, generation_id: int) -> int:
-    archive.db.execute(
-        "INSERT INTO embed_runs(generation_id, started_at, host, pid) VALUES (?, unixepoch(), ?, ?)",
+    return archive.insert(
+        "INSERT INTO embed_runs(generation_id, started_at, host, pid) VALUES (?, unixepoch(), ?, ?) RETURNING id",
         (generation_id, platform.node(), os.getpid()),
     )
-    return archive.db.last_insert_rowid()
 
 
 def note_progress(archive: Archive, run_id: int | None, counts: RunCounts) -> None:
     """What the run has done so far, in the transaction that does it: so that it is true after a kill, too."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_runs SET embedded = ?, blank = ?, failed = ?, chunks = ?, tokens = ?, seconds = ? WHERE id = ?",
         (counts.embedded, counts.blank, counts.failed, counts.chunks, counts.tokens, counts.seconds, run_id),
     )
@@ -49,9 +47,9 @@ def note_progress(archive: Archive, run_id: int | None, counts: RunCounts) -> No
 
 def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcome) -> None:
     note_progress(archive, run_id, counts)
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_runs SET ended_at = unixepoch(), recovered = ?, outcome = ? WHERE id = ?",
-        (counts.recovered, None if outcome == "limited" else outcome, run_id),
+        (counts.recovered, outcome, run_id),
     )
 
 
@@ -76,8 +74,6 @@ def last_run(archive: Archive, generation_id: int) -> RunRecord | None:
     if row is None:
         return None
     run_id, started_at, ended_at, outcome, *counts = row
-    if ended_at is not None and outcome is None:
-        outcome = "limited"
     return RunRecord(run_id, started_at, ended_at, outcome, RunCounts(*counts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.errors import UsageError
 
 
@@ -44,26 +44,15 @@ def _day(seconds: int) -> str:
     return found.strftime("%Y-%m-%d" if seconds % 86400 == 0 else "%Y-%m-%dT%H:%M:%SZ")
 
 
-def scope_of(archive: Archive, generation_id: int) -> Scope:
-    after, before = archive.rows("SELECT scope_after, scope_before FROM generations WHERE id = ?", (generation_id,))[0]
-    key = (generation_id,)
-    return Scope(
-        after,
-        before,
-        tuple(r[0] for r in archive.rows("SELECT source_id FROM generation_sources WHERE generation_id = ?", key)),
-        tuple(r[0] for r in archive.rows("SELECT message_type FROM generation_types WHERE generation_id = ?", key)),
-    )
-
-
 def write_scope(archive: Archive, generation_id: int, scope: Scope) -> None:
     """Record the scope of a new generation and its members; triggers keep those from then on. In the caller's
     transaction."""
     for source_id in scope.sources:
-        archive.db.execute("INSERT INTO generation_sources VALUES (?, ?)", (generation_id, source_id))
+        archive.execute("INSERT INTO generation_sources VALUES (?, ?)", (generation_id, source_id))
     for message_type in scope.types:
-        archive.db.execute("INSERT INTO generation_types VALUES (?, ?)", (generation_id, message_type))
+        archive.execute("INSERT INTO generation_types VALUES (?, ?)", (generation_id, message_type))
     if scope.tag:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO scope_members SELECT * FROM messages_in_scope WHERE generation_id = ? ON CONFLICT DO NOTHING",
             (generation_id,),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import (
     Generation,
     coverage_of,
@@ -69,7 +69,7 @@ def rollback(archive: Archive) -> Generation:
         if former is None:
             raise VaultembedError(
                 "there is no earlier generation to go back to",
-                "Retired generations can be gone back to until they are pruned. Which there are:"
+                "Retired generations can be gone back to until they are pruned. To list them:"
                 " vaultembed embeddings list",
             )
         target = generation_with_id(archive, former)
@@ -102,7 +102,7 @@ def retire(archive: Archive, generation_id: int, *, force: bool = False) -> bool
                 f" vaultembed embeddings retire {generation_id} --force",
             )
         failpoint("transition.step")
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE id = ?", (generation_id,)
         )
     failpoint("transition.step")
@@ -124,13 +124,13 @@ def discard(archive: Archive, generation_id: int | None) -> Generation:
                 if generation_id is None
                 else f"generation {generation_id} is not being built"
             )
-            raise UsageError(what, "Which there are: vaultembed embeddings list")
-        archive.db.execute(
+            raise UsageError(what, "To list them: vaultembed embeddings list")
+        archive.execute(
             "UPDATE generations SET state = ?, retired_at = unixepoch() WHERE id = ?",
             ("discarded" if building.activated_at is None else "retired", building.id),
         )
         failpoint("transition.step")
-        archive.db.execute("DELETE FROM embed_leases WHERE generation_id = ?", (building.id,))
+        archive.execute("DELETE FROM embed_leases WHERE generation_id = ?", (building.id,))
         _renew_stamps_later(archive)
         failpoint("transition.step")
     failpoint("transition.step")
@@ -152,7 +152,7 @@ def reopen(archive: Archive, generation_id: int) -> Generation:
                 "To see what it does: vaultembed embeddings",
             )
         _check_has_vectors(generation_with_id(archive, generation_id))
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET state = 'building', retired_at = NULL WHERE id = ? AND state = 'retired'",
             (generation_id,),
         )
@@ -173,9 +173,9 @@ def _check_has_vectors(generation: Generation) -> None:
 
 
 def _flip_active(archive: Archive, target: Generation) -> None:
-    archive.db.execute("UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE state = 'active'")
+    archive.execute("UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE state = 'active'")
     failpoint("transition.step")
-    archive.db.execute(
+    archive.execute(
         "UPDATE generations SET state = 'active', activated_at = unixepoch(), retired_at = NULL WHERE id = ?",
         (target.id,),
     )
@@ -189,7 +189,7 @@ def _renew_stamps_later(archive: Archive) -> None:
     by whoever comes first: at 10^6 messages one would block every writer for half a minute."""
     target = generation_to_fill(archive)
     if target is not None:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO embed_watermark(generation_id, watermark_id, restamp_after) VALUES (?, 0, 0)"
             " ON CONFLICT DO UPDATE SET watermark_id = 0, restamp_after = 0",
             (target.id,),
@@ -220,14 +220,13 @@ def restamp(archive: Archive, should_stop: Callable[[], bool] = lambda: False) -
             ]
             for message_id in ids:
                 # deleted ones too: undeleted, they are not to be embedded again either
-                archive.db.execute(
+                renewed += archive.execute(
                     "UPDATE messages SET embed_gen = ?1 WHERE id = ?2 AND embed_gen IS NOT ?1"
                     " AND content_rev = (SELECT content_rev FROM embed_outcomes WHERE generation_id = ?1"
                     " AND message_id = ?2)",
                     (target.id, message_id),
                 )
-                renewed += archive.db.changes()
-            archive.db.execute(
+            archive.execute(
                 "UPDATE embed_watermark SET restamp_after = ? WHERE generation_id = ?",
                 (ids[-1] if ids else None, target.id),
             )

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
-from vaultembed.msgvault.adoption import ADOPTED_RECIPE
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.generations.records import ADOPTED_RECIPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class StoredVector:
 
 def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[StoredVector]:
     """Every vector, in the order of ids; streams."""
-    for row in archive.db.execute(
+    for row in archive.stream(
         "SELECT v.chunk_id, v.embedding, v.checksum FROM vectors v CROSS JOIN chunks c ON c.id = v.chunk_id"
         " WHERE c.generation_id = ? ORDER BY v.chunk_id",
         (generation_id,),
@@ -52,55 +52,12 @@ def read_sample(archive: Archive, generation_id: int, count: int, pick: random.R
     return sample
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptedChunk:
-    """A vector that another program made of a whole message, and what is known of the text it was made of."""
-
-    message_id: int
-    text: str | None
-    """Where it could be told; to be used only if it has the hash."""
-    embedding: bytes
-    text_hash: bytes
-
-
-def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[AdoptedChunk]:
-    """So many adopted chunks at random, each all of its message, of messages whose outcome is current; those whose text
-    is known first."""
-    found = []
-    for message_id in _pick_messages(archive, generation_id, 16 * most, pick):
-        rows = archive.rows(
-            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
-            " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
-            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
-            f"      AND o.content_rev = m.content_rev AND o.recipe GLOB '{ADOPTED_RECIPE}*'"
-            " LEFT JOIN message_texts t ON t.message_id = c.message_id"
-            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
-            " CROSS JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? LIMIT 2",
-            (generation_id, message_id),
-        )
-        if len(rows) == 1 and rows[0][0] == 0:
-            start, end, text, embedding, digest = rows[0]
-            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding, digest))
-    found.sort(key=lambda chunk: chunk.text is None)
-    return found[:most]
-
-
-def _pick_messages(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
-    ids = [
-        row[0]
-        for row in archive.rows(
-            "SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'", (generation_id,)
-        )
-    ]
-    return pick.sample(ids, min(most, len(ids)))
-
-
 def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
     """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
     generations left between them, and give the one chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
     places = set(pick.sample(range(stored), min(most, stored)))
-    rows = archive.db.execute(
+    rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
     )
     picked = [int(row[0]) for place, row in enumerate(rows) if place in places]

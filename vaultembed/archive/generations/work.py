@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +21,16 @@ class Work:
 def work_ids(
     archive: Archive, generation_id: int, after: int, limit: int | None = None, last: int | None = None
 ) -> list[int]:
-    """Ids above `after`, up to `last`, of live messages in scope without a stamp or with another's, in order.
-
-    One seek a generation: an OR of both conditions, or "<>", is planned as a walk over the table.
-    """
-    condition = ""
-    bindings: tuple[int, ...] = ()
-    if archive.scalar("SELECT is_scoped FROM embed_coverage WHERE generation_id = ?", (generation_id,)):
-        condition = (
-            " AND EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ? AND s.message_id = messages.id)"
-        )
-        bindings = (generation_id,)
-    stamps = [
-        None,
-        *(row[0] for row in archive.rows("SELECT id FROM generations WHERE id <> ?", (generation_id,))),
-    ]
+    """Ids above `after`, up to `last`, of live messages in scope without a stamp or with another's, in order."""
+    between = (after, 2**63 - 1 if last is None else last)
     found: list[int] = []
+    condition, stamps = _work(archive, generation_id)
     for stamp in stamps:
         found += (
             row[0]
-            for row in archive.db.execute(
-                "SELECT id FROM messages WHERE deleted_at IS NULL AND embed_gen IS ? AND id > ? AND id <= ?"
-                f"{condition} ORDER BY id LIMIT ?",
-                (stamp, after, 2**63 - 1 if last is None else last, *bindings, -1 if limit is None else limit),
+            for row in archive.stream(
+                f"SELECT id FROM messages WHERE {condition} AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+                (stamp, *between, -1 if limit is None else limit),
             )
         )
     return sorted(found)[:limit]
@@ -51,7 +38,24 @@ def work_ids(
 
 def count_work(archive: Archive, generation_id: int, after: int) -> int:
     """How many ids `work_ids` would give without a limit."""
-    return len(work_ids(archive, generation_id, after))
+    condition, stamps = _work(archive, generation_id)
+    query = f"SELECT count(*) FROM messages WHERE {condition} AND id > ?"
+    return sum(int(archive.scalar(query, (stamp, after))) for stamp in stamps)
+
+
+def _work(archive: Archive, generation_id: int) -> tuple[str, list[int | None]]:
+    """What makes a message work: a condition with a place for a stamp, and the stamps that make it so.
+
+    One seek a stamp: an OR of all, or "<>", is planned as a walk over the table.
+    """
+    condition = "deleted_at IS NULL AND embed_gen IS ?"
+    if archive.scalar("SELECT is_scoped FROM embed_coverage WHERE generation_id = ?", (generation_id,)):
+        condition += (
+            " AND EXISTS (SELECT 1 FROM scope_members s"
+            f" WHERE s.generation_id = {generation_id:d} AND s.message_id = messages.id)"
+        )
+    others = archive.rows("SELECT id FROM generations WHERE id <> ?", (generation_id,))
+    return condition, [None, *(row[0] for row in others)]
 
 
 def read_work(archive: Archive, message_ids: Sequence[int]) -> list[Work]:
@@ -91,7 +95,7 @@ def sweep(archive: Archive, generation_id: int) -> None:
     leased = archive.scalar("SELECT min(first_id) FROM embed_leases WHERE generation_id = ?", (generation_id,))
     highest = int(archive.scalar("SELECT coalesce(max(id), 0) FROM messages"))
     swept = min([highest, *(i - 1 for i in first), *([] if leased is None else [leased - 1])])
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, ?)"
         " ON CONFLICT DO UPDATE SET watermark_id = excluded.watermark_id",
         (generation_id, swept),
@@ -111,9 +115,8 @@ def settle(archive: Archive, generation_id: int) -> None:
 def retry_failed(archive: Archive, generation_id: int) -> int:
     """Make the messages that failed in a generation work again; returns how many. Their failure stands until then."""
     with archive.transaction():
-        archive.db.execute(
+        return archive.execute(
             "UPDATE messages SET embed_gen = NULL WHERE deleted_at IS NULL AND id IN"
             " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'failed')",
             (generation_id,),
         )
-        return archive.db.changes()

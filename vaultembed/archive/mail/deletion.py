@@ -1,7 +1,5 @@
-"""Deletes messages: softly, so that they can be brought back, or for ever, with all that is known of them.
-
-Either way a message is out of every search result in the same transaction.
-"""
+"""Deletes messages so that they can be brought back, and says which are deleted. Each is out of every search result in
+the same transaction. (For ever: `upkeep.erasing`.)"""
 
 from __future__ import annotations
 
@@ -9,16 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.upkeep.pruning import remove_orphans
-from vaultembed.archive.upkeep.shrinking import empty_log
 from vaultembed.failpoints import failpoint
 
 _SOFT_BATCH: Final = 2_000
-_FOREVER_BATCH: Final = 100
-_MERGED_PAGES: Final = 500
-"""Of the text index, written in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +57,13 @@ def ids_of_deleted(archive: Archive) -> list[int]:
     return [row[0] for row in archive.rows("SELECT id FROM messages WHERE deleted_at IS NOT NULL ORDER BY id")]
 
 
-def matching_ids(archive: Archive, match: str | None, only: Filter, *, deleted: bool) -> list[int]:
-    """Ids of all messages that pass a filter and match an FTS5 expression, where there is one: all live ones, or all
-    deleted ones."""
-    words = ""
-    bindings: tuple[str, ...] = ()
-    if match is not None:
-        words = (
-            " AND m.id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
-            " AND m.id NOT IN (SELECT message_id FROM fulltext_stale)"
-        )
-        bindings = (match,)
+def matching_ids(archive: Archive, only: Filter, *, deleted: bool) -> list[int]:
+    """Ids of all live messages that pass a filter, or of all deleted ones."""
     state = "NOT NULL" if deleted else "NULL"
     return [
         row[0]
         for row in archive.rows(
-            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}){words} ORDER BY m.id",
-            (*only.bindings, *bindings),
+            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}) ORDER BY m.id", only.bindings
         )
     ]
 
@@ -103,55 +86,20 @@ def _mark(archive: Archive, message_ids: Sequence[int], value: str, was: str, sh
             break
         with archive.transaction():
             for message_id in message_ids[start : start + _SOFT_BATCH]:
-                archive.db.execute(
+                marked += archive.execute(
                     f"UPDATE messages SET deleted_at = {value} WHERE id = ? AND deleted_at IS {was}", (message_id,)
                 )
-                marked += archive.db.changes()
             failpoint("delete.step")
         failpoint("delete.step")
     return marked
 
 
-def delete_forever(
-    archive: Archive,
-    message_ids: Sequence[int],
-    should_stop: Callable[[], bool] = lambda: False,
-    on_messages: Callable[[int], None] = lambda _: None,
-    on_log_held: Callable[[], None] = lambda: None,
-) -> int:
-    """Remove messages with all that is theirs; returns how many. Needs `load_vec`.
-
-    What they leave free in the file is overwritten with zeros. `on_messages` is told how many are done. `on_log_held`
-    is called where a reader keeps that from being so: the file as it was, and the log beside it, hold them still.
-    """
-    removed = 0
-    archive.db.pragma("secure_delete", True)
-    try:
-        for start in range(0, len(message_ids), _FOREVER_BATCH):
-            if should_stop():
-                break
-            with archive.transaction():
-                for message_id in message_ids[start : start + _FOREVER_BATCH]:
-                    removed += _remove(archive, message_id)
-                    failpoint("delete.step")
-                remove_orphans(archive)
-                failpoint("delete.step")
-            failpoint("delete.step")
-            on_messages(removed)
-        if removed:
-            _rewrite_text_index(archive, should_stop)
-            # else the log beside the archive would go on holding what was removed
-            if not empty_log(archive):
-                on_log_held()
-    finally:
-        archive.db.pragma("secure_delete", False)
-    return removed
-
-
-def _remove(archive: Archive, message_id: int) -> int:
+def remove_message(archive: Archive, message_id: int) -> bool:
+    """With all that is its own, in the caller's transaction, which must also remove the orphans of its vectors. False:
+    it is not there."""
     found = archive.row("SELECT conversation_id, sender_id FROM messages WHERE id = ?", (message_id,))
     if found is None:
-        return 0
+        return False
     conversation_id, sender_id = found
     people = {
         sender_id,
@@ -160,19 +108,19 @@ def _remove(archive: Archive, message_id: int) -> int:
             for row in archive.rows("SELECT participant_id FROM message_recipients WHERE message_id = ?", (message_id,))
         ),
     } - {None}
-    archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+    archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
     # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
-    archive.db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    archive.execute("DELETE FROM messages WHERE id = ?", (message_id,))
     for person in people:
         remove_unused_participant(archive, person)
     if conversation_id is not None:
         _remove_empty_conversation(archive, conversation_id)
-    return 1
+    return True
 
 
 def remove_unused_participant(archive: Archive, participant_id: int) -> None:
     """An address of which there is no mail any more, in the caller's transaction."""
-    archive.db.execute(
+    archive.execute(
         "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
         " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
         (participant_id,),
@@ -187,19 +135,5 @@ def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:
         "SELECT 1 FROM message_references r JOIN thread_ids t ON t.id = r.thread_id WHERE t.conversation_id = ? LIMIT 1"
     )
     if archive.scalar(referred, (conversation_id,)) is None:
-        archive.db.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
-        archive.db.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
-
-
-def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> None:
-    """Merge the text index into one part, some pages at a time: until then, the words of what was removed stay in it,
-    although no search finds anything by them."""
-    pages = -_MERGED_PAGES  # negative: take everything into the merge
-    while not should_stop():
-        before = archive.db.total_changes()
-        with archive.transaction():
-            archive.db.execute("INSERT INTO messages_fts(messages_fts, rank) VALUES ('merge', ?)", (pages,))
-            failpoint("delete.step")
-        if archive.db.total_changes() - before < 2:  # as FTS5 says that there was nothing left to merge
-            break
-        pages = _MERGED_PAGES
+        archive.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
+        archive.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 # Scripts written without spaces between words: each character is a token, and a word of a query a phrase of them.
 _UNSPACED: Final = re.compile(
@@ -32,11 +32,16 @@ def phrase(words: str) -> str | None:
     return f'"{folded}"' if folded else None
 
 
+def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:
+    """FTS5's for every one of some phrases and any of others; None where there are none."""
+    return " AND ".join([*every, *([f"({' OR '.join(any_of)})"] if any_of else [])]) or None
+
+
 def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
     """(Re-)index messages as they now stand, in the caller's transaction."""
     for message_id in message_ids:
-        archive.db.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
-        archive.db.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
+        archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
+        archive.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
         found = archive.row(
             # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
             "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
@@ -54,7 +59,7 @@ def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
         files = archive.rows(
             "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
         )
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
             (
                 message_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 
 Grouping = Literal["sender", "domain", "recipient", "year", "month", "label", "source", "type"]

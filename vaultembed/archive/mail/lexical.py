@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.tokenizer import tokenizer_of
 from vaultembed.archive.filters import Filter
 
 _WEIGHTS: Final = "2.0, 1.0, 1.0, 1.0"  # subject, body, people, files
@@ -17,32 +18,28 @@ _NEVER_COMMON: Final = 10
 """Messages that a word may stand in, however few there are."""
 
 _HIDDEN: Final = 100
-_TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2"])  # of messages_fts
 
 
-def telling_words(archive: Archive, words: Sequence[str]) -> list[str]:
+def distinctive_words(archive: Archive, words: Sequence[str]) -> list[str]:
     """`words` without those that many messages have, or none.
 
     Counted in this archive, so it needs no list of stop words for every language. Otherwise "who took my two-wheeler"
     would rank by words what merely has "who" and "my" in it, and push the right message down.
     """
-    import apsw
-    import apsw.fts5
-
-    tokenize = archive.db.fts5_tokenizer(*_TOKENIZER)
-    archive.db.execute(
+    words_of = tokenizer_of(archive)
+    archive.execute(
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
     )
     most = max(COMMON * int(archive.scalar("SELECT count(*) FROM messages")), _NEVER_COMMON)
-    telling = []
+    distinctive = []
     for word in words:
-        tokens = tokenize(word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False)
         counts = [
-            archive.scalar("SELECT doc FROM temp.fulltext_terms WHERE term = ?", (token[0],)) or 0 for token in tokens
+            archive.scalar("SELECT doc FROM temp.fulltext_terms WHERE term = ?", (token,)) or 0
+            for token in words_of(word)
         ]
         if 0 < min(counts, default=0) <= most:
-            telling.append(word)
-    return telling
+            distinctive.append(word)
+    return distinctive
 
 
 def rank_by_words(archive: Archive, match: str, limit: int, only: Filter) -> list[tuple[int, float]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, write_references
 from vaultembed.message import ParsedMessage, Person, Problem
@@ -52,28 +52,27 @@ def has_raw(archive: Archive, message_id: int) -> bool:
 
 def add_message(archive: Archive, new: NewMessage) -> int:
     """Write a message that is not here yet; returns its id. It leaves embed_gen NULL: needs work."""
-    archive.db.execute(
-        f"INSERT INTO messages({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",
+    message_id = archive.insert(
+        f"INSERT INTO messages({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) RETURNING id",
         _values(archive, new),
     )
-    message_id = archive.db.last_insert_rowid()
-    archive.db.execute("INSERT INTO message_bodies VALUES (?, ?)", (message_id, new.parsed.body_text))
+    archive.execute("INSERT INTO message_bodies VALUES (?, ?)", (message_id, new.parsed.body_text))
     _write_details(archive, message_id, new)
     return message_id
 
 
 def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs."""
-    archive.db.execute(
+    archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
         (*_values(archive, new), message_id),
     )
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO message_bodies VALUES (?, ?) ON CONFLICT DO UPDATE SET body_text = excluded.body_text",
         (message_id, new.parsed.body_text),
     )
     for table in ("message_recipients", "attachments", "message_raw", "problems"):
-        archive.db.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
+        archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
 
 
@@ -111,7 +110,7 @@ def find_mail(archive: Archive, rfc822_message_id: str | None) -> int | None:
 
 def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
     """Let a message bear these labels, and no others. Its folders stay."""
-    archive.db.execute(
+    archive.execute(
         "DELETE FROM message_labels WHERE message_id = ? AND label_id IN (SELECT id FROM labels WHERE kind = 'label')"
         " AND label_id NOT IN (SELECT id FROM labels WHERE name IN (SELECT value FROM json_each(?)))",
         (message_id, json.dumps(list(names))),
@@ -122,8 +121,8 @@ def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
 def add_labels(archive: Archive, message_id: int, kind: str, names: Iterable[str]) -> None:
     """Put labels (`kind` "label") or folders ("folder") on a message; those it has stay."""
     for name in names:
-        archive.db.execute("INSERT INTO labels(kind, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (kind, name))
-        archive.db.execute(
+        archive.execute("INSERT INTO labels(kind, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (kind, name))
+        archive.execute(
             "INSERT INTO message_labels SELECT ?, id FROM labels WHERE kind = ? AND name = ? ON CONFLICT DO NOTHING",
             (message_id, kind, name),
         )
@@ -152,7 +151,14 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
     return (
         parsed.rfc822_message_id,
         new.content_hash,
-        conversation_of(archive, parsed, new.thread_key, new.is_reply, new.thread_name, new.thread_title),
+        conversation_of(
+            archive,
+            parsed,
+            new.thread_key,
+            is_reply=new.is_reply,
+            thread_name=new.thread_name,
+            thread_title=new.thread_title,
+        ),
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,
@@ -171,12 +177,12 @@ def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:
     write_references(archive, message_id, parsed.references)
     positions = {"to": 0, "cc": 0, "bcc": 0, "mention": 0}
     for recipient in parsed.recipients:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO message_recipients VALUES (?, ?, ?, ?)",
             (message_id, recipient.kind, positions[recipient.kind], _participant(archive, recipient.person)),
         )
         positions[recipient.kind] += 1
-    archive.db.executemany(
+    archive.execute_many(
         "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             (message_id, position, a.filename, a.mime_type, a.size, a.sha256, int(a.inline))
@@ -184,7 +190,7 @@ def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:
         ],
     )
     if new.compressed_mime is not None:
-        archive.db.execute("INSERT INTO message_raw VALUES (?, 'zlib', ?)", (message_id, new.compressed_mime))
+        archive.execute("INSERT INTO message_raw VALUES (?, 'zlib', ?)", (message_id, new.compressed_mime))
     add_labels(archive, message_id, "label", parsed.labels)
     index_messages(archive, [message_id])
 
@@ -197,20 +203,21 @@ def _participant(archive: Archive, person: Person | None) -> int | None:
     if found is not None:
         return found
     domain = person.address.rpartition("@")[2] if "@" in person.address else ""
-    archive.db.execute("INSERT INTO participants(address, name, domain) VALUES (?, ?, ?)", (*key, domain))
-    return archive.db.last_insert_rowid()
+    return archive.insert(
+        "INSERT INTO participants(address, name, domain) VALUES (?, ?, ?) RETURNING id", (*key, domain)
+    )
 
 
 def forget_problem(archive: Archive, locator: str, kind: str) -> None:
     """What is at a place could be read now."""
-    archive.db.execute("DELETE FROM problems WHERE locator = ? AND kind = ? AND message_id IS NULL", (locator, kind))
+    archive.execute("DELETE FROM problems WHERE locator = ? AND kind = ? AND message_id IS NULL", (locator, kind))
 
 
 def record_problems(
     archive: Archive, source_id: int | None, message_id: int | None, locator: str, problems: Iterable[Problem]
 ) -> None:
     """Keep what was wrong with a message, or with something that did not become one. Known ones are not repeated."""
-    archive.db.executemany(
+    archive.execute_many(
         "INSERT INTO problems(source_id, message_id, locator, kind, detail, at) VALUES (?, ?, ?, ?, ?, unixepoch())"
         " ON CONFLICT DO NOTHING",
         [(source_id, message_id, locator, p.kind, p.detail) for p in problems],

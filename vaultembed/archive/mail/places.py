@@ -7,20 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.message import FileState
 
 NOT_TO_ITS_END: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class ReadState:
-    """How far a file was read, and what it looked like then."""
-
-    size: int
-    """`NOT_TO_ITS_END` while it has not been read whole."""
-    mtime_ns: int
-    prefix_hash: bytes
-    read_to: int
+"""In place of the size of a file that has not been read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +26,7 @@ class Place:
 
 def source_id_of(archive: Archive, kind: str, identifier: str) -> int:
     """The source's row, made if new."""
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO sources(kind, identifier, added_at) VALUES (?, ?, unixepoch()) ON CONFLICT DO NOTHING",
         (kind, identifier),
     )
@@ -47,19 +38,19 @@ def find_source(archive: Archive, kind: str, identifier: str) -> int | None:
     return found
 
 
-def read_state(archive: Archive, source_id: int, path: str) -> ReadState | None:
+def read_state(archive: Archive, source_id: int, path: str) -> FileState | None:
     found = archive.row(
         "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files WHERE source_id = ? AND path = ?",
         (source_id, path),
     )
-    return None if found is None else ReadState(*found)
+    return None if found is None else FileState(*found)
 
 
-def set_read_state(archive: Archive, source_id: int, path: str, state: ReadState) -> None:
-    archive.db.execute(
+def set_read_state(archive: Archive, source_id: int, path: str, state: FileState) -> None:
+    archive.execute(
         "INSERT INTO source_files VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
         " mtime_ns = excluded.mtime_ns, prefix_hash = excluded.prefix_hash, read_to = excluded.read_to",
-        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.read_to),
+        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.offset),
     )
 
 
@@ -90,7 +81,7 @@ def message_id_header(archive: Archive, message_id: int) -> str | None:
 
 def displace(archive: Archive, source_id: int, source_key: str) -> None:
     """Another message stands at this key now. The one before keeps its place on record, as gone."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE OR REPLACE message_sources SET source_key = source_key || ' (was message ' || message_id || ')',"
         " gone_at = unixepoch() WHERE source_id = ? AND source_key = ?",
         (source_id, source_key),
@@ -99,7 +90,7 @@ def displace(archive: Archive, source_id: int, source_key: str) -> None:
 
 def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
     """Let a message stand at a place; the place is there (again)."""
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO message_sources VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
         " message_id = excluded.message_id, locator = excluded.locator, folder = excluded.folder,"
         " flags = excluded.flags, gone_at = NULL",
@@ -133,37 +124,38 @@ class Sighting:
 
     def __init__(self, archive: Archive, identifier: str) -> None:
         self._archive = archive
-        archive.db.execute("DROP TABLE IF EXISTS temp.known_files")
+        archive.execute("DROP TABLE IF EXISTS temp.known_files")
         # as it is now: what another import adds meanwhile is none of this one's business
-        archive.db.execute(
+        archive.execute(
             "CREATE TEMP TABLE known_files AS SELECT f.source_id, f.path FROM source_files f"
             " JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
             (identifier,),
         )
         for table in ("seen_files", "seen_keys"):
-            archive.db.execute(
+            archive.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {table}(source_id INTEGER, name TEXT, PRIMARY KEY(source_id, name))"
                 " WITHOUT ROWID"
             )
-            archive.db.execute(f"DELETE FROM {table}")
+            archive.execute(f"DELETE FROM {table}")
 
     def saw_file(self, source_id: int, path: str) -> None:
-        self._archive.db.execute("INSERT INTO seen_files VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, path))
+        self._archive.execute("INSERT INTO seen_files VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, path))
 
     def saw_key(self, source_id: int, source_key: str) -> bool:
         """False where this import has seen the key before: the same message stands in an mbox twice."""
-        self._archive.db.execute("INSERT INTO seen_keys VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, source_key))
-        return self._archive.db.changes() > 0
+        changed = self._archive.execute(
+            "INSERT INTO seen_keys VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, source_key)
+        )
+        return changed > 0
 
     def mark_gone_keys(self, source_id: int, path: str) -> int:
         """After an mbox was read whole: what stood in it and was not seen is gone."""
-        self._archive.db.execute(
+        return self._archive.execute(
             "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND source_key >= ?2 || ':'"
             " AND source_key < ?2 || ';' AND gone_at IS NULL"
             " AND source_key NOT IN (SELECT name FROM seen_keys WHERE source_id = ?1)",
             (source_id, path),
         )
-        return self._archive.db.changes()
 
     def mark_gone_files(self, source_id: int) -> int:
         """After a source was walked whole: messages of files not seen are gone; they stay in the archive."""
@@ -175,13 +167,12 @@ class Sighting:
         ):
             # one by one: an OR of both conditions is planned as a walk over the whole source
             for condition in ("source_key = ?2", "source_key >= ?2 || ':' AND source_key < ?2 || ';'"):
-                self._archive.db.execute(
+                gone += self._archive.execute(
                     "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND gone_at IS NULL"
                     f" AND {condition}",
                     (source_id, path),
                 )
-                gone += self._archive.db.changes()
-            self._archive.db.execute("DELETE FROM source_files WHERE source_id = ? AND path = ?", (source_id, path))
+            self._archive.execute("DELETE FROM source_files WHERE source_id = ? AND path = ?", (source_id, path))
         return gone
 
 
@@ -191,7 +182,7 @@ def sources_at(archive: Archive, identifier: str) -> list[int]:
 
 
 def import_finished(archive: Archive, source_id: int) -> None:
-    archive.db.execute("UPDATE sources SET last_import_at = unixepoch() WHERE id = ?", (source_id,))
+    archive.execute("UPDATE sources SET last_import_at = unixepoch() WHERE id = ?", (source_id,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +212,7 @@ def known_messages(archive: Archive, source_id: int, source_keys: Sequence[str])
 def remember(archive: Archive, source_id: int, source_key: str, digest: bytes, content_rev: int) -> None:
     """Note how a message of a msgvault archive looked when it was read. `content_rev`: of the message here, with the
     text that it has from there."""
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO msgvault_messages VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET digest = excluded.digest, content_rev = excluded.content_rev",
         (source_id, source_key, digest, content_rev),
@@ -253,11 +244,11 @@ def keys_present(archive: Archive, source_id: int, after: str, limit: int) -> li
 
 def mark_gone(archive: Archive, source_id: int, source_keys: Iterable[str]) -> None:
     """These are no longer in the source; their messages stay."""
-    archive.db.executemany(
+    archive.execute_many(
         "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ? AND source_key = ?",
         [(source_id, key) for key in source_keys],
     )
-    archive.db.executemany(
+    archive.execute_many(
         "DELETE FROM msgvault_messages WHERE source_id = ? AND source_key = ?",
         [(source_id, key) for key in source_keys],
     )
@@ -271,24 +262,24 @@ def delete_with_source(
     The two bear the same time: that tells this deletion from a person's, which no import undoes. Not `is_news`: it was
     told before, and if a person has brought the message back since, it stays.
     """
-    archive.db.execute(
+    archive.execute(
         "UPDATE message_sources SET gone_at = ? WHERE source_id = ? AND source_key = ?", (at, source_id, source_key)
     )
     if not is_news:
         return False
-    archive.db.execute(
+    changed = archive.execute(
         "UPDATE messages SET deleted_at = ?1 WHERE id = ?2 AND deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM"
         " message_sources x WHERE x.message_id = ?2 AND x.gone_at IS NULL)",
         (at, message_id),
     )
-    return archive.db.changes() > 0
+    return changed > 0
 
 
 def undelete_with_source(archive: Archive, message_id: int) -> bool:
     """A message stands somewhere (again) that was deleted only because a source deleted it; True if it was so."""
-    archive.db.execute(
+    changed = archive.execute(
         "UPDATE messages SET deleted_at = NULL WHERE id = ?1 AND deleted_at IS NOT NULL AND EXISTS (SELECT 1 FROM"
         " message_sources x WHERE x.message_id = ?1 AND x.gone_at = messages.deleted_at)",
         (message_id,),
     )
-    return archive.db.changes() > 0
+    return changed > 0

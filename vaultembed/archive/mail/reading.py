@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +171,6 @@ def read_places(archive: Archive, message_id: int, limit: int = -1) -> list[Plac
 def read_body(archive: Archive, message_id: int) -> str:
     sql = "SELECT lenient(CAST(body_text AS BLOB)) FROM message_bodies WHERE message_id = ?"
     return str(archive.scalar(sql, (message_id,)) or "")
-
-
-def read_embedded_text(archive: Archive, message_id: int, preparation: str) -> str | None:
-    """The embeddable text as it was embedded; offsets of chunks are into it."""
-    found: str | None = archive.scalar(
-        "SELECT text FROM message_texts WHERE message_id = ? AND preparation = ?", (message_id, preparation)
-    )
-    return found
 
 
 def read_raw(archive: Archive, message_id: int) -> bytes | None:

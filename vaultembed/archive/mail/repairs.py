@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.stored_texts import Change, Place, write_text
 from vaultembed.failpoints import failpoint
@@ -37,15 +37,14 @@ def was_undone(archive: Archive, at: Place, before: bytes) -> bool:
 
 
 def start_repair(archive: Archive) -> int:
-    archive.db.execute("INSERT INTO repair_runs(started_at) VALUES (unixepoch())")
-    return archive.db.last_insert_rowid()
+    return archive.insert("INSERT INTO repair_runs(started_at) VALUES (unixepoch()) RETURNING id")
 
 
 def end_repair(archive: Archive, run_id: int) -> None:
     """One that changed nothing leaves no trace."""
     with archive.transaction():
-        archive.db.execute("UPDATE repair_runs SET ended_at = unixepoch() WHERE id = ?", (run_id,))
-        archive.db.execute(
+        archive.execute("UPDATE repair_runs SET ended_at = unixepoch() WHERE id = ?", (run_id,))
+        archive.execute(
             "DELETE FROM repair_runs WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM repairs WHERE run_id = ?1)", (run_id,)
         )
 
@@ -78,9 +77,9 @@ def apply_changes(
     """Change texts of a message, in the caller's transaction; returns what was changed: a text that is not what it was
     when it was read is left alone. `keeps_embedding`: what is embedded of the message is the same before and after.
     """
-    done = _change_texts(archive, message_id, changes, keeps_embedding)
+    done = _change_texts(archive, message_id, changes, keeps_embedding=keeps_embedding)
     for change in done:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO repairs(run_id, message_id, field, place, before, after, method, confidence, at)"
             " VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, unixepoch())",
             (
@@ -103,15 +102,17 @@ def undo_changes(
 ) -> list[int]:
     """Put texts back as they were, in the caller's transaction: `before` and `after` of each are swapped already.
     Returns the ids of the repairs undone. One whose text has changed since is left alone."""
-    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding)
+    done = _change_texts(archive, message_id, [change for _, change in repairs], keeps_embedding=keeps_embedding)
     undone = [repair_id for repair_id, change in repairs if change in done]
     for repair_id in undone:
-        archive.db.execute("UPDATE repairs SET undone_at = unixepoch() WHERE id = ?", (repair_id,))
+        archive.execute("UPDATE repairs SET undone_at = unixepoch() WHERE id = ?", (repair_id,))
     failpoint("repair.step")
     return undone
 
 
-def _change_texts(archive: Archive, message_id: int, changes: Sequence[Change], keeps_embedding: bool) -> list[Change]:
+def _change_texts(
+    archive: Archive, message_id: int, changes: Sequence[Change], *, keeps_embedding: bool
+) -> list[Change]:
     before = archive.row("SELECT content_rev, embed_gen FROM messages WHERE id = ?", (message_id,))
     if before is None:
         return []
@@ -123,20 +124,20 @@ def _change_texts(archive: Archive, message_id: int, changes: Sequence[Change], 
         if keeps_embedding:
             _carry_outcomes(archive, message_id, before[0], now, before[1])
         else:
-            archive.db.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
+            archive.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
     index_messages(archive, [message_id])
     return done
 
 
 def _carry_outcomes(archive: Archive, message_id: int, before: int, now: int, stamp: int | None) -> None:
     """What was true of the text before is true of it now: quotations and signatures are not embedded."""
-    archive.db.execute(
+    archive.execute(
         "UPDATE embed_outcomes SET content_rev = ?, is_stale = 0 WHERE message_id = ? AND content_rev = ?"
         " AND generation_id IN (SELECT id FROM generations)",
         (now, message_id, before),
     )
     if stamp is not None:
-        archive.db.execute(
+        archive.execute(
             "UPDATE messages SET embed_gen = ?1 WHERE id = ?2 AND EXISTS (SELECT 1 FROM embed_outcomes o"
             " WHERE o.generation_id = ?1 AND o.message_id = ?2 AND o.content_rev = ?3)",
             (stamp, message_id, now),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.deletion import remove_unused_participant
 from vaultembed.errors import UsageError
@@ -194,26 +194,25 @@ def _write_body(archive: Archive, change: Change) -> bool:
 
 
 def _write(archive: Archive, sql: str, change: Change) -> bool:
-    archive.db.execute(sql, (change.after, change.at.message_id, change.before))
-    return archive.db.changes() > 0
+    return archive.execute(sql, (change.after, change.at.message_id, change.before)) > 0
 
 
 def _write_file(archive: Archive, change: Change) -> bool:
-    archive.db.execute(
+    changed = archive.execute(
         "UPDATE attachments SET filename = CAST(? AS TEXT) WHERE message_id = ? AND position = ?"
         " AND CAST(filename AS BLOB) = ?",
         (change.after, change.at.message_id, int(change.at.place), change.before),
     )
-    return archive.db.changes() > 0
+    return changed > 0
 
 
 def _write_conversation(archive: Archive, change: Change) -> bool:
-    archive.db.execute(
+    changed = archive.execute(
         "UPDATE conversations SET subject = CAST(? AS TEXT), thread_key = ? WHERE CAST(subject AS BLOB) = ?"
         " AND id = (SELECT conversation_id FROM messages WHERE id = ?)",
         (change.after, change.thread_key, change.before, change.at.message_id),
     )
-    return archive.db.changes() > 0
+    return changed > 0
 
 
 def _write_name(archive: Archive, change: Change) -> bool:
@@ -233,12 +232,12 @@ def _write_name(archive: Archive, change: Change) -> bool:
     )
     if found is None:
         return False
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO participants(address, name, domain) VALUES (?, CAST(? AS TEXT), ?) ON CONFLICT DO NOTHING",
         (found[1], change.after, found[2]),
     )
     table = where.partition(" WHERE ")
-    archive.db.execute(
+    archive.execute(
         f"UPDATE {table[0]} SET {column} = (SELECT id FROM participants WHERE address = ? AND name = CAST(? AS TEXT))"
         f" WHERE {table[2]}",
         (found[1], change.after, *bindings),
@@ -249,22 +248,22 @@ def _write_name(archive: Archive, change: Change) -> bool:
 
 def _write_label(archive: Archive, change: Change) -> bool:
     kind = change.at.place
-    archive.db.execute(
+    removed = archive.execute(
         "DELETE FROM message_labels WHERE message_id = ? AND label_id = (SELECT id FROM labels WHERE kind = ?"
         " AND CAST(name AS BLOB) = ?)",
         (change.at.message_id, kind, change.before),
     )
-    if not archive.db.changes():
+    if not removed:
         return False
-    archive.db.execute(
+    archive.execute(
         "DELETE FROM labels WHERE kind = ? AND CAST(name AS BLOB) = ?"
         " AND NOT EXISTS (SELECT 1 FROM message_labels WHERE label_id = labels.id)",
         (kind, change.before),
     )
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO labels(kind, name) VALUES (?, CAST(? AS TEXT)) ON CONFLICT DO NOTHING", (kind, change.after)
     )
-    archive.db.execute(
+    archive.execute(
         "INSERT INTO message_labels SELECT ?, id FROM labels WHERE kind = ? AND name = CAST(? AS TEXT)"
         " ON CONFLICT DO NOTHING",
         (change.at.message_id, kind, change.after),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.message import ParsedMessage
 
 SUBJECT_WINDOW_SECONDS: Final = 30 * 86400
@@ -16,9 +16,10 @@ def conversation_of(
     archive: Archive,
     parsed: ParsedMessage,
     thread_key: str,
+    *,
     is_reply: bool,
-    thread_name: str | None = None,
-    thread_title: str = "",
+    thread_name: str | None,
+    thread_title: str,
 ) -> int:
     """The conversation `parsed` belongs to, made or merged as needed.
 
@@ -48,7 +49,7 @@ def conversation_of(
             by_subject = _latest_of_subject(archive, thread_key, parsed.sent_at)
         conversation_id = by_subject or _new(archive, thread_key, parsed.subject or thread_title)
     for name in ids:
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO thread_ids(rfc822_message_id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
             (name, conversation_id),
         )
@@ -57,23 +58,24 @@ def conversation_of(
 
 def write_references(archive: Archive, message_id: int, references: tuple[str, ...]) -> None:
     """Record the References of a message; each must have gone through `conversation_of`."""
-    archive.db.execute("DELETE FROM message_references WHERE message_id = ?", (message_id,))
+    archive.execute("DELETE FROM message_references WHERE message_id = ?", (message_id,))
     for position, name in enumerate(references[-MOST_IDS:]):
-        archive.db.execute(
+        archive.execute(
             "INSERT INTO message_references SELECT ?, ?, id FROM thread_ids WHERE rfc822_message_id = ?",
             (message_id, position, name),
         )
 
 
 def _new(archive: Archive, thread_key: str, subject: str) -> int:
-    archive.db.execute("INSERT INTO conversations(thread_key, subject) VALUES (?, ?)", (thread_key, subject))
-    return archive.db.last_insert_rowid()
+    return archive.insert(
+        "INSERT INTO conversations(thread_key, subject) VALUES (?, ?) RETURNING id", (thread_key, subject)
+    )
 
 
 def _merge(archive: Archive, source: int, target: int) -> None:
-    archive.db.execute("UPDATE messages SET conversation_id = ? WHERE conversation_id = ?", (target, source))
-    archive.db.execute("UPDATE thread_ids SET conversation_id = ? WHERE conversation_id = ?", (target, source))
-    archive.db.execute("DELETE FROM conversations WHERE id = ?", (source,))
+    archive.execute("UPDATE messages SET conversation_id = ? WHERE conversation_id = ?", (target, source))
+    archive.execute("UPDATE thread_ids SET conversation_id = ? WHERE conversation_id = ?", (target, source))
+    archive.execute("DELETE FROM conversations WHERE id = ?", (source,))
 
 
 def _latest_of_subject(archive: Archive, thread_key: str, sent_at: int | None) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Generation, generation_with_id, list_generations
 from vaultembed.archive.generations.transitions import restamp
 from vaultembed.archive.vectors.coarse_table import close_holes, has_vec_table
@@ -66,8 +66,8 @@ def remove_orphans(archive: Archive, limit: int = -1) -> int:
     for generation, chunk_id in orphans:
         if present[generation]:
             # one by one: vec0 answers "IN" with a scan of the whole table
-            archive.db.execute(f"DELETE FROM vec_{generation} WHERE rowid = ?", (chunk_id,))
-        archive.db.execute("DELETE FROM vec_orphans WHERE generation_id = ? AND chunk_id = ?", (generation, chunk_id))
+            archive.execute(f"DELETE FROM vec_{generation} WHERE rowid = ?", (chunk_id,))
+        archive.execute("DELETE FROM vec_orphans WHERE generation_id = ? AND chunk_id = ?", (generation, chunk_id))
     return len(orphans)
 
 
@@ -89,11 +89,11 @@ def _collect_message(archive: Archive, message_id: int) -> int:
     """In the caller's transaction."""
     if archive.scalar("SELECT 1 FROM messages WHERE id = ? AND deleted_at IS NOT NULL", (message_id,)) is None:
         return 0  # undeleted meanwhile
-    archive.db.execute("DELETE FROM chunks WHERE message_id = ?", (message_id,))
+    archive.execute("DELETE FROM chunks WHERE message_id = ?", (message_id,))
     failpoint("prune.step")
-    archive.db.execute("DELETE FROM embed_outcomes WHERE message_id = ?", (message_id,))
-    archive.db.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
-    archive.db.execute("DELETE FROM deleted_with_remains WHERE message_id = ?", (message_id,))
+    archive.execute("DELETE FROM embed_outcomes WHERE message_id = ?", (message_id,))
+    archive.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
+    archive.execute("DELETE FROM deleted_with_remains WHERE message_id = ?", (message_id,))
     removed = remove_orphans(archive)
     failpoint("prune.step")
     return removed
@@ -147,19 +147,19 @@ def prune_generation(
         return False
     with archive.transaction():
         _check_out_of_use(generation_with_id(archive, generation_id))
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET pruned_at = coalesce(pruned_at, unixepoch()) WHERE id = ?", (generation_id,)
         )
         failpoint("prune.step")
         # with its counters gone, nobody keeps them nor lists its chunks as orphans
-        archive.db.execute("DELETE FROM embed_coverage WHERE generation_id = ?", (generation_id,))
-        archive.db.execute("DELETE FROM embed_leases WHERE generation_id = ?", (generation_id,))
+        archive.execute("DELETE FROM embed_coverage WHERE generation_id = ?", (generation_id,))
+        archive.execute("DELETE FROM embed_leases WHERE generation_id = ?", (generation_id,))
         failpoint("prune.step")
     failpoint("prune.step")
     with archive.transaction():
-        archive.db.execute(f"DROP TABLE IF EXISTS vec_{generation_id}")
+        archive.execute(f"DROP TABLE IF EXISTS vec_{generation_id}")
         failpoint("prune.step")
-        archive.db.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
+        archive.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
     failpoint("prune.step")
     gone = 0
     for table in ("chunks", "embed_outcomes", "scope_members"):
@@ -174,7 +174,7 @@ def prune_generation(
     if should_stop():
         return False
     # last: while it is there, the pruning has not come to its end
-    archive.db.execute("DELETE FROM embed_watermark WHERE generation_id = ?", (generation_id,))
+    archive.execute("DELETE FROM embed_watermark WHERE generation_id = ?", (generation_id,))
     failpoint("prune.step")
     return True
 
@@ -189,13 +189,12 @@ def remove_unused_texts(archive: Archive, should_stop: Callable[[], bool] = lamb
                 "SELECT message_id FROM message_texts WHERE message_id > ? ORDER BY message_id LIMIT 1 OFFSET ?",
                 (after, _WALKED),
             )
-            archive.db.execute(
+            removed += archive.execute(
                 "DELETE FROM message_texts WHERE message_id > ? AND message_id <= ? AND NOT EXISTS"
                 " (SELECT 1 FROM embed_outcomes o WHERE o.message_id = message_texts.message_id"
                 " AND substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1) = message_texts.preparation)",
                 (after, 2**63 - 1 if last is None else last),
             )
-            removed += archive.db.changes()
             failpoint("prune.step")
         failpoint("prune.step")
         if last is None:
@@ -208,7 +207,7 @@ def _check_out_of_use(generation: Generation) -> None:
     if generation.state == "active":
         raise UsageError(
             f"generation {generation.id} is the one that search by meaning uses",
-            "Activate another first: vaultembed embeddings activate ID. Which there are: vaultembed embeddings list",
+            "Activate another first: vaultembed embeddings activate ID. To list them: vaultembed embeddings list",
         )
     if generation.state == "building":
         raise UsageError(
@@ -234,9 +233,8 @@ def _remove_batch(archive: Archive, table: str, generation_id: int) -> int:
         if not ids:
             return 0
         # whole messages: "embedded" with some of its chunks would be a lie
-        archive.db.execute(
+        removed = archive.execute(
             f"DELETE FROM {table} WHERE generation_id = ? AND message_id <= ?", (generation_id, ids[-1][0])
         )
-        removed = archive.db.changes()
         failpoint("prune.step")
     return removed

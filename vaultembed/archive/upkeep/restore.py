@@ -22,7 +22,9 @@ from vaultembed.archive.backup import (
     remove_leftovers,
     sync_folder,
 )
-from vaultembed.archive.database import BUSY_TIMEOUT_MS, Archive, explained_errors, require_archive
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.errors import explained_errors
+from vaultembed.archive.engine.opening import BUSY_TIMEOUT_MS, require_archive
 from vaultembed.archive.migrations import check_identity
 from vaultembed.archive.schema_files import read_migrations
 from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError

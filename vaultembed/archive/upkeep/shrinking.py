@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import apsw
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.records import list_generations
 from vaultembed.archive.vectors.coarse_table import has_vec_table, is_misplaced, rebuild
@@ -41,11 +41,11 @@ def shrink(
 ) -> Shrunk:
     """Give whole free pages back to the disk; where at least `scattered_share` of the file is free inside of pages,
     write it anew. Needs `load_vec`."""
-    before = _file_bytes(archive)
+    before = file_bytes(archive)
     scattered = scattered_bytes(archive)
     rewritten = False
     left: Left | None = None
-    if scattered >= scattered_share * (before - _free_bytes(archive)) and not should_stop():
+    if scattered >= scattered_share * (before - unused_bytes(archive)) and not should_stop():
         left = _rewrite(archive)
         rewritten = left is None
         scattered = 0 if rewritten else scattered
@@ -59,7 +59,17 @@ def shrink(
             break  # made by something that did not ask for auto_vacuum
     if not empty_log(archive):
         left = left or "reader"
-    return Shrunk(before, _file_bytes(archive), rewritten, scattered, left)
+    return Shrunk(before, file_bytes(archive), rewritten, scattered, left)
+
+
+def file_bytes(archive: Archive) -> int:
+    """Without the write-ahead log."""
+    return int(archive.db.pragma("page_count")) * int(archive.db.pragma("page_size"))
+
+
+def unused_bytes(archive: Archive) -> int:
+    """In whole pages."""
+    return int(archive.db.pragma("freelist_count")) * int(archive.db.pragma("page_size"))
 
 
 def scattered_bytes(archive: Archive) -> int:
@@ -86,7 +96,7 @@ def _rewrite(archive: Archive) -> Left | None:
     generations = [g.id for g in list_generations(archive) if has_vec_table(archive, g.id)]
     if any(not worker.is_gone for generation in generations for worker in list_workers(archive, generation)):
         return "busy"  # it would wait so long for the file that it gave up
-    needed = _ROOM * (_file_bytes(archive) - _free_bytes(archive))
+    needed = _ROOM * (file_bytes(archive) - unused_bytes(archive))
     if shutil.disk_usage(archive.path.parent).free < needed:
         return "no-room"
     try:
@@ -100,11 +110,3 @@ def _rewrite(archive: Archive) -> Left | None:
         if is_misplaced(archive, generation):
             rebuild(archive, generation)
     return None
-
-
-def _file_bytes(archive: Archive) -> int:
-    return int(archive.db.pragma("page_count")) * int(archive.db.pragma("page_size"))
-
-
-def _free_bytes(archive: Archive) -> int:
-    return int(archive.db.pragma("freelist_count")) * int(archive.db.pragma("page_size"))

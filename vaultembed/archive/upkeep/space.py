@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Generation, coverage_of
+from vaultembed.archive.upkeep.shrinking import file_bytes, unused_bytes
 
 BYTES_PER_CHUNK: Final = 300
 """Rows and indexes of a chunk besides its vector, measured on real mail."""
@@ -18,8 +19,7 @@ def bytes_per_message_byte(archive: Archive) -> float | None:
     mail = archive.scalar("SELECT sum(size_bytes) FROM messages")
     if not mail:
         return None
-    pages = int(archive.db.pragma("page_count")) - int(archive.db.pragma("freelist_count"))
-    return pages * int(archive.db.pragma("page_size")) / int(mail)
+    return (file_bytes(archive) - unused_bytes(archive)) / int(mail)
 
 
 def bytes_to_embed(archive: Archive, generation: Generation) -> int:

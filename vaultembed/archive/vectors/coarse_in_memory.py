@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import Generation, count_chunks
 from vaultembed.deadline import held
 from vaultembed.errors import DamageError
@@ -117,8 +117,8 @@ class KeptBits:
         """To the signs of `query`, (dimension,), in the state that `archive` sees: it must be in a `snapshot`.
 
         Raises:
-            DamageError, apsw.SQLError, apsw.CorruptError: the coarse index cannot be read.
-        TimedOutError: the call's time is over.
+            DamageError, or one of UNREADABLE: the coarse index cannot be read.
+            TimedOutError: the call's time is over.
         """
         tiles = self._bits(archive, generation).tiles
         signs = np.packbits(query > 0, bitorder="little").tobytes()
@@ -155,7 +155,7 @@ def _look(archive: Archive, generation: Generation) -> _Seen:
     file = archive.path.stat()  # nothing else takes its place while it is open here: a restore refuses to
     return _Seen(
         (file.st_dev, file.st_ino),
-        int(archive.db.pragma("schema_version")),
+        int(archive.scalar("PRAGMA schema_version")),
         int(archive.scalar("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'") or 0),
         count_chunks(archive, generation.id),
         archive.row(f"{_CHUNK} ORDER BY id DESC LIMIT 1"),
@@ -182,7 +182,7 @@ def _follow(archive: Archive, generation: Generation, old: _Bits | None, seen: _
     if not isinstance(size, int) or not 0 < size <= _TILE or _TILE % size:
         raise DamageError("its parts do not fit together")
     gone = defaultdict(list)
-    for block, row in archive.db.execute(
+    for block, row in archive.stream(
         f"SELECT r.chunk_id, r.chunk_offset FROM vec_orphans o CROSS JOIN {name}_rowids r ON r.rowid = o.chunk_id"
         " WHERE o.generation_id = ?",
         (generation.id,),
@@ -191,7 +191,7 @@ def _follow(archive: Archive, generation: Generation, old: _Bits | None, seen: _
     is_full = b"\xff" * (size // 8)
     places: dict[int, int] = {}
     changed: dict[int, Ids] = {}
-    for block, of_size, validity, rowids in archive.db.execute(
+    for block, of_size, validity, rowids in archive.stream(
         f"SELECT chunk_id, size, CAST(validity AS BLOB), CAST(rowids AS BLOB) FROM {name}_chunks"
     ):
         archive.check_limit()

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.archive.vectors.nearest import to_bits
+from vaultembed.archive.vector_format import to_bits
 from vaultembed.failpoints import failpoint
 
 TOLERATED: Final = 0.5
@@ -67,7 +67,7 @@ def close_holes(
             if rows is None:
                 continue
             for row_id in rows:
-                archive.db.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", (row_id,))
+                archive.execute(f"DELETE FROM vec_{generation_id} WHERE rowid = ?", (row_id,))
                 _insert(archive, generation_id, row_id)
             moved += len(rows)
             failpoint("prune.step")
@@ -98,12 +98,12 @@ def rebuild(archive: Archive, generation_id: int) -> int:
     `load_vec_unchecked`: it may be there, missing or damaged."""
     dimension = int(archive.scalar("SELECT dimension FROM generations WHERE id = ?", (generation_id,)))
     with archive.transaction():
-        archive.db.execute(f"DROP TABLE IF EXISTS vec_{generation_id}")
-        archive.db.execute(vec_table_sql(generation_id, dimension))
+        archive.execute(f"DROP TABLE IF EXISTS vec_{generation_id}")
+        archive.execute(vec_table_sql(generation_id, dimension))
         ids = archive.rows("SELECT id FROM chunks WHERE generation_id = ? ORDER BY id", (generation_id,))
         for (chunk_id,) in ids:
             _insert(archive, generation_id, chunk_id)
-        archive.db.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
+        archive.execute("DELETE FROM vec_orphans WHERE generation_id = ?", (generation_id,))
     return len(ids)
 
 
@@ -132,6 +132,6 @@ def _insert(archive: Archive, generation_id: int, chunk_id: int) -> None:
         (chunk_id, generation_id),
     )
     if embedding is not None:
-        archive.db.execute(
+        archive.execute(
             f"INSERT INTO vec_{generation_id}(rowid, embedding) VALUES (?, vec_bit(?))", (chunk_id, to_bits(embedding))
         )

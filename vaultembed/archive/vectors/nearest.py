@@ -1,4 +1,4 @@
-"""Vectors in the file: how they are written, and how the nearest are found.
+"""Finds the nearest vectors in the file.
 
 Two representations of the same normalised vectors: float16 rows in `vectors` (the truth) and one bit a dimension in
 `vec_<generation>` (the coarse index). A search takes as candidates the chunks within a Hamming distance of the query,
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.errors import UNREADABLE
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
 from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
+from vaultembed.archive.vector_format import NORM_TOLERANCE, Floats
 from vaultembed.archive.vectors.coarse_in_memory import CANDIDATES, KeptBits
 from vaultembed.errors import DamageError, NotReadyError
 
-_NORM_TOLERANCE: Final = 0.01
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 SAMPLE: Final = 2_048
@@ -36,8 +36,6 @@ _BLOCK: Final = 8_192
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
 _NO_NEIGHBOUR: Final = -2.0
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -47,24 +45,6 @@ class Neighbour:
     char_end: int
     score: float
     """Cosine similarity."""
-
-
-def to_rows(vectors: Floats) -> list[bytes]:
-    """(n, dimension) normalised float32 → float16 bytes, as stored."""
-    return [row.tobytes() for row in vectors.astype("<f2")]
-
-
-def is_well_formed(embedding: bytes, dimension: int) -> bool:
-    """Of the dimension, finite, and of length 1: a float16 vector of 384 dimensions is within 0.001 of it."""
-    if len(embedding) != 2 * dimension:
-        return False
-    norm = float(np.linalg.norm(np.frombuffer(embedding, "<f2").astype(np.float32)))
-    return abs(norm - 1) <= _NORM_TOLERANCE  # false for NaN, too
-
-
-def to_bits(embedding: bytes) -> bytes:
-    """The signs of a stored embedding."""
-    return np.packbits(np.frombuffer(embedding, "<f2") > 0, bitorder="little").tobytes()
 
 
 # I5: only what is true now. A chunk counts while its message is live and its outcome is of the message's present text.
@@ -118,18 +98,9 @@ def nearest_messages(
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
-    candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
-    if not only.is_empty:
-        matching = archive.scalar(
-            f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
-            (*only.bindings, EXACT_CHUNKS),
-        )
-        few = EXACT_CHUNKS
-        if kept is not None and 0 < matching < EXACT_CHUNKS:
-            # so many more candidates that as many as ever pass; or all that do, where they are no more
-            candidates = few = candidates * coverage_of(archive, None).live // matching
-        if matching < few:
-            return _exact(archive, generation, query, passing, limit)
+    candidates = _enough_candidates(archive, only, limit, kept)
+    if candidates is None:
+        return _exact(archive, generation, query, passing, limit)
     candidates = round(candidates / (rest.share if rest else 1))
     try:
         if kept is None:
@@ -138,7 +109,7 @@ def nearest_messages(
             ids = kept.distances(archive, generation, query).nearest(candidates)
         if not ids:
             on_damage("it is empty")
-    except (apsw.SQLError, apsw.CorruptError, DamageError) as error:
+    except (*UNREADABLE, DamageError) as error:
         on_damage(str(error))
         ids = []
     found = _score_near(archive, generation, ids, query, passing, limit)
@@ -146,6 +117,22 @@ def nearest_messages(
         # most candidates were filtered out, deleted or edited since: what is left must be looked at itself
         found = _exact(archive, generation, query, _both(only, everything), limit)
     return found
+
+
+def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBits | None) -> int | None:
+    """How many the coarse pass is to give; None where so few messages pass the filter that those are scored."""
+    candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
+    if only.is_empty:
+        return candidates
+    matching = archive.scalar(
+        f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
+        (*only.bindings, EXACT_CHUNKS),
+    )
+    few = EXACT_CHUNKS
+    if kept is not None and 0 < matching < EXACT_CHUNKS:
+        # so many more candidates that as many as ever pass; or all that do, where they are no more
+        candidates = few = candidates * coverage_of(archive, None).live // matching
+    return None if matching < few else candidates
 
 
 def vector_of_message(archive: Archive, generation: Generation, message_id: int) -> Floats | None:
@@ -157,7 +144,7 @@ def vector_of_message(archive: Archive, generation: Generation, message_id: int)
         return None
     mean = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1).astype(np.float32).mean(axis=0)
     norm = float(np.linalg.norm(mean))
-    if not np.isfinite(norm) or norm < _NORM_TOLERANCE:
+    if not np.isfinite(norm) or norm < NORM_TOLERANCE:
         return None
     normalised: Floats = (mean / norm).astype(np.float32)
     return normalised
@@ -255,9 +242,7 @@ def _scores(embeddings: Sequence[bytes], query: Floats) -> Floats:
 
 def _score(archive: Archive, sql: str, bindings: Sequence[Any], query: Floats, limit: int) -> list[Neighbour]:
     """The best chunk of each of the best messages, best first."""
-    rows = archive.db.execute(
-        f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings)
-    )
+    rows = archive.stream(f"SELECT c.message_id, c.id, c.char_start, c.char_end, v.embedding {sql}", tuple(bindings))
     best: list[Neighbour] = []
     while block := list(itertools.islice(rows, _BLOCK)):
         archive.check_limit()

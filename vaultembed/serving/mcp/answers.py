@@ -7,10 +7,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from vaultembed.search.ranking import Signal
+from vaultembed.service.display import Fence, one_line
 from vaultembed.service.listing import Listed, MessagePage
-from vaultembed.service.searching import Found
-from vaultembed.text.display import Fence, one_line
+from vaultembed.service.searching import Found, Signal
 
 SUBJECT: Final = 300
 NAME: Final = 200
@@ -30,7 +29,7 @@ Notes = Annotated[list[str], Field(description="What the answer leaves out, and 
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class NamedAddress:
     name: Line
     address: Line
 
@@ -51,7 +50,7 @@ class Evidence:
 class FoundMessage:
     id: int
     date: str | None
-    sender: Person
+    sender: NamedAddress
     subject: Line
     has_attachments: bool
     passage: Annotated[Fenced, Field(description="The passage that matches best.")]
@@ -64,7 +63,7 @@ class ListedMessage:
     id: int
     thread_id: int | None
     date: str | None
-    sender: Person
+    sender: NamedAddress
     subject: Line
     has_attachments: bool
     text: Annotated[Fenced, Field(description="The beginning of the message's text.")]
@@ -72,7 +71,7 @@ class ListedMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
+class NamedRecipient:
     kind: Annotated[str, Field(description="to, cc, bcc, or mention in a chat")]
     name: Line
     address: Line
@@ -94,8 +93,8 @@ class MessageAnswer:
     message_id_header: str | None
     type: str
     date: str | None
-    sender: Person
-    recipients: list[Recipient]
+    sender: NamedAddress
+    recipients: list[NamedRecipient]
     recipients_total: int
     subject: Line
     mailing_list: str | None
@@ -108,8 +107,8 @@ class MessageAnswer:
     next_start: Annotated[int | None, Field(description="Give it as start to read on; null at the end.")]
 
 
-def person(name: str, address: str) -> Person:
-    return Person(one_line(name, NAME), one_line(address, ADDRESS))
+def person(name: str, address: str) -> NamedAddress:
+    return NamedAddress(one_line(name, NAME), one_line(address, ADDRESS))
 
 
 def notice(fence: Fence) -> str:
@@ -171,7 +170,7 @@ def message_answer(page: MessagePage, fence: Fence) -> MessageAnswer:
         date=page.date,
         sender=person(page.sender_name, page.sender_address),
         recipients=[
-            Recipient(recipient.kind, one_line(recipient.name, NAME), one_line(recipient.address, ADDRESS))
+            NamedRecipient(recipient.kind, one_line(recipient.name, NAME), one_line(recipient.address, ADDRESS))
             for recipient in page.recipients
         ],
         recipients_total=page.recipients_total,

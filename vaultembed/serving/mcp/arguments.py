@@ -7,10 +7,8 @@ from typing import Annotated, Any, Final
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import ConfigDict, Field
 
-from vaultembed.archive.mail.grouping import Grouping
-from vaultembed.archive.mail.listing import Order
-from vaultembed.search.filters import Filters
-from vaultembed.search.ranking import Mode
+from vaultembed.service.listing import Grouping, Order
+from vaultembed.service.searching import Filters, Mode
 
 LARGEST_ID: Final = 2**53 - 1
 """What JSON of every client can hold."""

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from vaultembed.archive.mail.listing import Position
-from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.errors import UsageError
-from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
+from vaultembed.service.display import Fence, one_line
+from vaultembed.service.keeping import keep
+from vaultembed.service.listing import Position, count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
-from vaultembed.service.searching import search_archive
-from vaultembed.service.similar import similar_messages
+from vaultembed.service.searching import SearchView, search_archive
+from vaultembed.service.similar import SimilarView, similar_messages
 from vaultembed.service.statistics import StatsView, archive_statistics
 from vaultembed.serving.mcp.answers import (
     NAME,
@@ -35,6 +35,7 @@ from vaultembed.serving.mcp.arguments import (
     DEEPEST,
     LARGEST_ID,
     AggregateArguments,
+    Explained,
     ListArguments,
     MessageArguments,
     SearchArguments,
@@ -46,7 +47,6 @@ from vaultembed.serving.mcp.cursors import make_cursor, read_cursor
 from vaultembed.serving.mcp.tool_base import ArchiveTool, archive_tool
 from vaultembed.serving.model_pool import KeptEmbedders
 from vaultembed.serving.time_limited import Calls
-from vaultembed.text.display import Fence, one_line
 
 THREAD_CHARACTERS: Final = 40_000
 """Of all messages of one answer."""
@@ -99,12 +99,10 @@ class Tools:
 
     def __init__(self, archive: Path, embedders: KeptEmbedders) -> None:
         self._archive = archive
-        self._embedders = embedders
-        self._kept_bits = KeptBits()
+        self._kept = keep(embedders.open)
 
     def search_messages(self, given: SearchArguments) -> SearchAnswer:
-        asked = given.asked()
-        offset = _offset(given.cursor, asked, DEEPEST - 1)
+        offset = _offset(given.cursor, given.asked(), DEEPEST - 1)
         limit = min(given.limit, DEEPEST - offset)
         found = search_archive(
             self._archive,
@@ -113,22 +111,12 @@ class Tools:
             filters=given.filters(),
             limit=limit,
             offset=offset,
-            open_embedder=self._embedders.open,
-            kept_bits=self._kept_bits,
+            kept=self._kept,
         )
-        fence = Fence()
-        view = found.data
-        return SearchAnswer(
-            untrusted=notice(fence),
-            results=[found_message(result, fence, explain=given.explain) for result in view.results],
-            not_covered=view.not_covered,
-            notes=_notes(found),
-            next_cursor=_next(offset + limit, view.more and offset + limit < DEEPEST, asked),
-        )
+        return _search_answer(found, given, offset + limit)
 
     def find_similar_messages(self, given: SimilarArguments) -> SearchAnswer:
-        asked = given.asked()
-        offset = _offset(given.cursor, asked, DEEPEST - 1)
+        offset = _offset(given.cursor, given.asked(), DEEPEST - 1)
         limit = min(given.limit, DEEPEST - offset)
         found = similar_messages(
             self._archive,
@@ -136,17 +124,9 @@ class Tools:
             filters=given.filters(),
             limit=limit,
             offset=offset,
-            kept_bits=self._kept_bits,
+            kept=self._kept,
         )
-        fence = Fence()
-        view = found.data
-        return SearchAnswer(
-            untrusted=notice(fence),
-            results=[found_message(result, fence, explain=given.explain) for result in view.results],
-            not_covered=view.not_covered,
-            notes=_notes(found),
-            next_cursor=_next(offset + limit, view.more and offset + limit < DEEPEST, asked),
-        )
+        return _search_answer(found, given, offset + limit)
 
     def get_message(self, given: MessageArguments) -> MessageAnswer:
         page = read_message(self._archive, given.message_id, start=given.start, characters=given.characters)
@@ -168,7 +148,7 @@ class Tools:
             thread_id=page.thread,
             total=page.total,
             messages=[listed_message(message, fence) for message in page.messages],
-            next_cursor=_next(offset + given.limit, page.more, asked),
+            next_cursor=_next(offset + given.limit, asked, more=page.more),
         )
 
     def list_messages(self, given: ListArguments) -> ListAnswer:
@@ -195,7 +175,7 @@ class Tools:
             by=found.by,
             messages=found.messages,
             groups=[GroupCount(one_line(group.key, NAME), group.messages) for group in found.groups],
-            next_cursor=_next(offset + given.limit, found.more, asked),
+            next_cursor=_next(offset + given.limit, asked, more=found.more),
         )
 
     def get_stats(self, _given: StatsArguments) -> StatsView:
@@ -272,6 +252,19 @@ def make_tools(tools: Tools, searches: Calls, readings: Calls) -> list[ArchiveTo
     ]
 
 
+def _search_answer(found: Result[SearchView] | Result[SimilarView], given: Explained, end: int) -> SearchAnswer:
+    """`end`: so many of the best were asked for by now."""
+    fence = Fence()
+    view = found.data
+    return SearchAnswer(
+        untrusted=notice(fence),
+        results=[found_message(result, fence, explain=given.explain) for result in view.results],
+        not_covered=view.not_covered,
+        notes=_notes(found),
+        next_cursor=_next(end, given.asked(), more=view.more and end < DEEPEST),
+    )
+
+
 def _offset(cursor: str, asked: Mapping[str, object], most: int) -> int:
     """
     Raises:
@@ -285,7 +278,7 @@ def _offset(cursor: str, asked: Mapping[str, object], most: int) -> int:
     return offset
 
 
-def _next(offset: int, more: bool, asked: Mapping[str, object]) -> str | None:
+def _next(offset: int, asked: Mapping[str, object], *, more: bool) -> str | None:
     return make_cursor([offset], asked) if more else None
 
 

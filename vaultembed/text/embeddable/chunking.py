@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ _MOST_CHARS_PER_TOKEN: Final = 64  # a text longer than this per token is not ev
 _FULL_ENOUGH: Final = 0.5  # of a chunk: from here on a better place to cut is worth more than a fuller chunk
 _EXTENDERS: Final = frozenset("\u200d\ufe0e\ufe0f")
 _LONGEST_CLUSTER: Final = 16
+
+
+def text_hash(text: str) -> bytes:
+    """16 bytes, of a chunk's text; equal texts in a generation are embedded once."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def chunking_tag(max_tokens: int, overlap_tokens: int) -> str:

@@ -58,9 +58,9 @@ def repair(stored: bytes, kind: Kind, sent: Callable[[], str | None]) -> Repaire
     if doubt is Doubt.NONE:
         return None
     shown = _lenient(stored)
-    told = sent()
-    if told is not None:
-        found = _by_raw(stored, shown, told, kind, doubt)
+    evidence = sent()
+    if evidence is not None:
+        found = _by_raw(stored, shown, evidence, kind, doubt)
         if found is not None:
             return found if found.text.encode() != stored else None
     for attempt in (_by_decoding, _by_charset, _by_reversal):
@@ -77,27 +77,27 @@ def _lenient(stored: bytes) -> str:
 # From the message as it was sent -----------------------------------------------------------------------------------
 
 
-def _by_raw(stored: bytes, shown: str, told: str, kind: Kind, doubt: Doubt) -> Repaired | None:
-    told_bytes = told.encode("utf-8", "replace")
-    undone = undo(told)
+def _by_raw(stored: bytes, shown: str, evidence: str, kind: Kind, doubt: Doubt) -> Repaired | None:
+    evidence_bytes = evidence.encode("utf-8", "replace")
+    undone = undo(evidence)
     if undone is not None:  # it was sent like that
-        told, told_bytes = undone.text, undone.text.encode()
-    if told_bytes == stored and doubt is Doubt.SOME:
+        evidence, evidence_bytes = undone.text, undone.text.encode()
+    if evidence_bytes == stored and doubt is Doubt.SOME:
         # as it was sent; only a charset that the sender declared wrongly, or not at all, may be the matter
-        again = read_again(told)
-        return Repaired(told, "raw", 1.0) if again is None else Repaired(again, "detected", 0.7)
-    if told_bytes == stored:
+        again = read_again(evidence)
+        return Repaired(evidence, "raw", 1.0) if again is None else Repaired(again, "detected", 0.7)
+    if evidence_bytes == stored:
         return None
-    if not told.strip() or doubt_of(told_bytes, kind) > min(doubt, Doubt.SOME):
+    if not evidence.strip() or doubt_of(evidence_bytes, kind) > min(doubt, Doubt.SOME):
         return None
-    if told.count("\ufffd") > shown.count("\ufffd"):
+    if evidence.count("\ufffd") > shown.count("\ufffd"):
         return None
-    likeness = _likeness(shown, told)
+    likeness = _likeness(shown, evidence)
     if likeness < (0.9 if doubt is Doubt.SOME else 0.5):
         return None  # it differs for other reasons than its charset
-    if doubt is Doubt.SOME and oddness(told) > oddness(shown):
+    if doubt is Doubt.SOME and oddness(evidence) > oddness(shown):
         return None
-    return Repaired(told, "reversed" if undone is not None else "raw", round(likeness, 2))
+    return Repaired(evidence, "reversed" if undone is not None else "raw", round(likeness, 2))
 
 
 def _skeleton(text: str) -> str:
@@ -106,23 +106,23 @@ def _skeleton(text: str) -> str:
     return "".join(c for c in text if c.isascii() and c.isalnum())
 
 
-def _likeness(shown: str, told: str) -> float:
+def _likeness(shown: str, evidence: str) -> float:
     """Of what both say in ASCII, from 0 to 1."""
-    one, other = _skeleton(shown), _skeleton(told)
+    one, other = _skeleton(shown), _skeleton(evidence)
     if shown.isascii() and "?" in shown:  # each letter that was lost
-        if re.sub(r"[^\x00-\x7f]+", "?", told) == re.sub(r"\?+", "?", shown):
+        if re.sub(r"[^\x00-\x7f]+", "?", evidence) == re.sub(r"\?+", "?", shown):
             return 1.0
-    elif one == other and len(one) * 5 >= len(told):
+    elif one == other and len(one) * 5 >= len(evidence):
         return 1.0
     if _cannot_be_meant(shown):
         return 0.95  # nothing of it can be compared
     if one == other:
-        return _likeness_of_marks(shown, told)
+        return _likeness_of_marks(shown, evidence)
     if (unwrapped := _unwrapped(shown)) is not None:
         return 1.0 if _skeleton(unwrapped) == other else 0.0
     if not one or not other:
         # of a text wholly in another script a stray letter or two may show
-        return 0.9 if max(len(one), len(other)) * 5 <= max(len(shown), len(told)) else 0.0
+        return 0.9 if max(len(one), len(other)) * 5 <= max(len(shown), len(evidence)) else 0.0
     return _in_common(one, other)
 
 
@@ -134,19 +134,19 @@ def _in_common(one: str, other: str) -> float:
     return 2 * sum((counts[0] & counts[1]).values()) / total
 
 
-def _likeness_of_marks(shown: str, told: str) -> float:
+def _likeness_of_marks(shown: str, evidence: str) -> float:
     """Of texts in another script, which have no letters in common: of spaces, stops and line ends."""
-    one, other = (re.sub(r"[^\x00-\x7f]+", "x", " ".join(text.split())) for text in (shown, told))
+    one, other = (re.sub(r"[^\x00-\x7f]+", "x", " ".join(text.split())) for text in (shown, evidence))
     if one != other:
         return _in_common(one, other) * 0.9
     if "\ufffd" in shown:
         return 1.0
     # a charset makes each word longer by about as much
-    factors = [len(a) / len(b) for a, b in zip(_FOREIGN.findall(shown), _FOREIGN.findall(told), strict=False)]
+    factors = [len(a) / len(b) for a, b in zip(_FOREIGN.findall(shown), _FOREIGN.findall(evidence), strict=False)]
     if not factors or max(factors) > 1.7 * min(factors):
         return 0.0
     # of one word there is nothing to compare but how odd it is
-    return 1.0 if len(factors) > 1 or oddness(told) < oddness(shown) else 0.0
+    return 1.0 if len(factors) > 1 or oddness(evidence) < oddness(shown) else 0.0
 
 
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")

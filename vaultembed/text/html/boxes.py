@@ -26,7 +26,7 @@ OF_BOXES: Final = frozenset(
 )
 
 
-def is_gone(values: Mapping[str, str], font_px: float, may_cut: bool) -> bool:
+def is_unseen(values: Mapping[str, str], font_px: float, *, may_cut: bool) -> bool:
     """Whether nothing in the box is seen, whatever it says itself. `may_cut`: whether a box of its kind can hide what
     is larger than it; inline boxes and the parts of a table cannot."""
     if values.get("display") in ("none", "table-column", "table-column-group"):
@@ -73,7 +73,7 @@ def room_above(values: Mapping[str, str], font_px: float) -> float:
     return _positive_px(values, "margin-top", font_px) + _positive_px(values, "padding-top", font_px)
 
 
-def stands_alone(values: Mapping[str, str]) -> bool:
+def may_stand_elsewhere(values: Mapping[str, str]) -> bool:
     """Whether an element, or what is in it, may stand elsewhere than below what comes before it."""
     return (
         lies_beside(values)

@@ -85,7 +85,7 @@ def is_wanted(name: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def longhands(name: str, value: str, quirks: bool) -> Mapping[str, str]:
+def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
     """What a declaration sets; nothing where a browser would not take it. `value`: in small letters, with one space
     between its parts."""
     name = _OTHER_NAMES.get(name, name)
@@ -93,16 +93,16 @@ def longhands(name: str, value: str, quirks: bool) -> Mapping[str, str]:
         return _everywhere(name, value)
     match name:
         case "background":
-            return _background(value, quirks)
+            return _background(value, quirks=quirks)
         case "font":
             return _font(value)
         case "overflow":
             parts = value.split()
             found = {"overflow-x": parts[0], "overflow-y": parts[-1]} if 0 < len(parts) <= 2 else {}
-            return found if all(_is_valid(one, text, quirks) for one, text in found.items()) else {}
+            return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
         case "margin" | "padding" | "inset":
-            return _sides(name, value, quirks)
-    return {name: value} if _is_valid(name, value, quirks) else {}
+            return _sides(name, value, quirks=quirks)
+    return {name: value} if _is_valid(name, value, quirks=quirks) else {}
 
 
 def _everywhere(name: str, value: str) -> Mapping[str, str]:
@@ -118,7 +118,7 @@ def _everywhere(name: str, value: str) -> Mapping[str, str]:
     return {name: value}
 
 
-def _is_valid(name: str, value: str, quirks: bool) -> bool:
+def _is_valid(name: str, value: str, *, quirks: bool) -> bool:
     if value in _EVERYWHERE:
         return True
     if name in _COLOURS:
@@ -146,7 +146,7 @@ def _font(value: str) -> Mapping[str, str]:
     return {}
 
 
-def _sides(name: str, value: str, quirks: bool) -> Mapping[str, str]:
+def _sides(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
     parts = value.split()
     if not 0 < len(parts) <= 4:
         return {}
@@ -158,10 +158,10 @@ def _sides(name: str, value: str, quirks: bool) -> Mapping[str, str]:
         found = {"top": top, "right": right, "bottom": bottom, "left": left}
     else:
         found = {f"{name}-top": top, f"{name}-left": left}
-    return found if all(_is_valid(one, text, quirks) for one, text in found.items()) else {}
+    return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
 
 
-def _background(value: str, quirks: bool) -> Mapping[str, str]:
+def _background(value: str, *, quirks: bool) -> Mapping[str, str]:
     """The shorthand sets colour and picture, also to nothing."""
     image, colour = "none", "transparent"
     for whole in _PART.findall(value):
@@ -169,7 +169,7 @@ def _background(value: str, quirks: bool) -> Mapping[str, str]:
             image = whole if image == "none" else image
             continue
         for part in [whole] if "(" in whole else whole.split("/"):
-            if _is_valid("background-color", part, quirks):
+            if _is_valid("background-color", part, quirks=quirks):
                 colour = part
             elif part not in _OF_BACKGROUNDS and not is_length(part):
                 return {}

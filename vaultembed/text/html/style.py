@@ -14,10 +14,10 @@ from vaultembed.text.html.boxes import (
     cut_height,
     cuts,
     is_behind,
-    is_gone,
+    is_unseen,
     lies_beside,
+    may_stand_elsewhere,
     room_above,
-    stands_alone,
     width,
 )
 from vaultembed.text.html.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
@@ -167,26 +167,27 @@ def compute(parent: Seen, declarations: Sequence[Declaration], element: Element)
         value = one.value[:_MOST_VALUE]
         if "var(" in value:
             value = " ".join(_substituted(value, variables).split())
-        values |= longhands(one.name, value, element.quirks)
+        values |= longhands(one.name, value, quirks=element.quirks)
     return _computed(parent, values, variables, element)
 
 
 def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, str], element: Element) -> Seen:
     font_px = font_size(values["font-size"], parent.font_px) if "font-size" in values else parent.font_px
-    visible = _visibility(values.get("visibility", ""), parent.visible)
+    visible = _visibility(values.get("visibility", ""), inherited=parent.visible)
     boxed = not OF_BOXES.isdisjoint(values)
     is_inline, may_cut = _kind(element.tag, values)
     line_px, line_factor = _line(values.get("line-height", ""), font_px, parent)
     colour, fill = _colours(parent, values, element.colour)
-    behind = _behind(parent.behind if is_inline else parent.block_behind, values, colour, visible)
+    behind = _behind(parent.behind if is_inline else parent.block_behind, values, colour, visible=visible)
     if values.get("background-clip") == "text" and values.get("background-image", "none") != "none":
         # the picture is cut to the shape of the text, and is its colour; one that has to be loaded is none
         stops = _stops(values["background-image"])
         colour, fill = (stops[-1] if stops else CLEAR), None
         behind = parent.behind
+    gone = parent.gone or (boxed and is_unseen(values, font_px, may_cut=may_cut))
     seen = replace(
         parent,
-        gone=parent.gone or (boxed and (is_gone(values, font_px, may_cut) or (parent.painted and is_behind(values)))),
+        gone=gone or (boxed and parent.painted and is_behind(values)),
         visible=visible,
         opacity=parent.opacity * _opacity(values),
         font_px=font_px,
@@ -219,7 +220,7 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         wide_px=width(values, font_px),
         painted=seen.painted and not (values.get("position", "static") != "static" and "z-index" in values),
         beside=lies_beside(values),
-        alone=stands_alone(values),
+        alone=may_stand_elsewhere(values),
     )
 
 
@@ -262,7 +263,9 @@ def _colours(parent: Seen, values: Mapping[str, str], own: Colour | None) -> tup
     return colour, fill
 
 
-def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour, visible: bool) -> tuple[Colour, ...]:
+def _behind(
+    below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour, *, visible: bool
+) -> tuple[Colour, ...]:
     """What text in an element stands on; `below`: what the element stands on."""
     flat = length(values.get("height", ""))
     if not visible or values.get("display") == "contents":
@@ -320,7 +323,7 @@ def _shadow(text: str, colour: Colour) -> Colour | None:
     return next((one for one in found if one is not None), CLEAR if "transparent" in text else colour)
 
 
-def _visibility(text: str, inherited: bool) -> bool:
+def _visibility(text: str, *, inherited: bool) -> bool:
     if text in ("hidden", "collapse"):
         return False
     return True if text in ("visible", "initial") else inherited

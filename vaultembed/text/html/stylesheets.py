@@ -95,7 +95,7 @@ _often: Final = lru_cache(maxsize=4096)(_parsed_style)
 
 
 @lru_cache(maxsize=16)
-def parse_sheet(sheet: str, wanted: Callable[[str], bool], quirks: bool = False) -> tuple[Rule, ...]:
+def parse_sheet(sheet: str, wanted: Callable[[str], bool], *, quirks: bool = False) -> tuple[Rule, ...]:
     """Rules that apply, in order, with the declarations whose name is `wanted`.
 
     `quirks`: names of classes and ids are compared as small letters.
@@ -113,7 +113,7 @@ def parse_sheet(sheet: str, wanted: Callable[[str], bool], quirks: bool = False)
             length += len(selector)
             if length > _MOST_CSS or len(found) > _MOST_SELECTORS:
                 raise TooMuchError
-            found += _rules(selector, declarations, order, quirks)
+            found += _rules(selector, declarations, order, quirks=quirks)
     return tuple(found)
 
 
@@ -217,7 +217,7 @@ def _within(outer: str, inner: str) -> str:
     return inner.replace("&", parent) if "&" in inner else f"{parent} {inner}"
 
 
-def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int], quirks: bool) -> Iterable[Rule]:
+def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int], *, quirks: bool) -> Iterable[Rule]:
     """None of a list of selectors of which one is none: so says Selectors Level 4."""
     if not declarations:
         return []

@@ -47,7 +47,7 @@ def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
     """
     if not _STYLED.search(html):
         return
-    styles = _Stylist(tree, body, _has_quirks(html))
+    styles = _Stylist(tree, body, quirks=_has_quirks(html))
     if styles.of(body).gone:
         while (child := body.first_child) is not None:
             body.remove_child(child)
@@ -73,7 +73,7 @@ def _has_quirks(html: str) -> bool:
 class _Stylist:
     """Computes styles, each element's once."""
 
-    def __init__(self, tree: HTMLTree, body: ElementNode, quirks: bool) -> None:
+    def __init__(self, tree: HTMLTree, body: ElementNode, *, quirks: bool) -> None:
         self._body = body
         self._quirks = quirks
         self._link = attribute_colour(body.getattr("link") or "") or LINK
@@ -223,7 +223,7 @@ class _Stylist:
         cost = _Cost(root)
         left = _MOST_MATCHED
         for number, sheet in enumerate(sheets):
-            for rule in parse_sheet(sheet, is_wanted, self._quirks):
+            for rule in parse_sheet(sheet, is_wanted, quirks=self._quirks):
                 if not rule.names <= names:
                     continue
                 cost.charge(rule.selector)

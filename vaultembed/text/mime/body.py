@@ -50,7 +50,7 @@ class Body:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def read_body(top: Part, log: ProblemLog) -> Body:
+def body_of(top: Part, log: ProblemLog) -> Body:
     """The text of the tree under `top`, and its attachments.
 
     Of alternatives the plain one, unless it is empty, a stub, or much shorter than the HTML's text. Other

@@ -11,7 +11,7 @@ from typing import Final
 
 from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind
 from vaultembed.text.charsets import clean
-from vaultembed.text.mime.body import LONGEST_BODY, read_body
+from vaultembed.text.mime.body import LONGEST_BODY, body_of
 from vaultembed.text.mime.dates import is_plausible, parse_date
 from vaultembed.text.mime.headers import addresses, decode_header, message_ids, replied_to, unfold
 from vaultembed.text.mime.identity import normalise_message_id
@@ -44,7 +44,7 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMess
     log = ProblemLog()
     message = _structure(mime, log)
     top = read_part(message, log)
-    body = read_body(top, log)
+    body = body_of(top, log)
     fields = top.fields
     hint = body.charset
     message_id = normalise_message_id(unfold(_first(fields, "message-id")))
@@ -72,7 +72,7 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMess
     )
 
 
-def read_labels(mime: bytes) -> tuple[str, ...]:
+def labels_in_header(mime: bytes) -> tuple[str, ...]:
     """The labels of a message alone, which differ between copies of it; the body is not looked at."""
     header = _HEADER_END.split(mime, maxsplit=1)[0]
     return parse_message(header + b"\n\n").labels if _LABEL_FIELD.search(header) else ()

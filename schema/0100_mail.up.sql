@@ -1,9 +1,9 @@
--- What the archive holds: messages, and where they came from.
+-- The mail: messages, and where they came from.
 
 -- One row is one path that was imported with one kind of reader.
 CREATE TABLE sources(
     id             INTEGER PRIMARY KEY,
-    kind           TEXT NOT NULL CHECK(kind IN ('mbox', 'maildir', 'eml')),
+    kind           TEXT NOT NULL CHECK(kind IN ('mbox', 'maildir', 'eml', 'msgvault')),
     identifier     TEXT NOT NULL,            -- absolute path
     added_at       INTEGER NOT NULL,
     last_import_at INTEGER,                  -- NULL until an import has come to its end
@@ -57,7 +57,7 @@ CREATE TABLE messages(
     has_attachments   INTEGER NOT NULL DEFAULT 0,
     added_at          INTEGER NOT NULL DEFAULT (unixepoch()),
     deleted_at        INTEGER,               -- NULL = live
-    content_rev       INTEGER NOT NULL DEFAULT 1,          -- grows when an input of the embeddable text changes; see 0003
+    content_rev       INTEGER NOT NULL DEFAULT 1,          -- grows when an input of the embeddable text changes; see 0102
     embed_gen         INTEGER REFERENCES generations       -- generation this message has its outcome in; NULL = needs work
 );
 CREATE INDEX messages_by_message_id ON messages(rfc822_message_id);
@@ -106,10 +106,12 @@ CREATE TABLE message_references(
     thread_id  INTEGER NOT NULL REFERENCES thread_ids,
     PRIMARY KEY(message_id, position)
 ) WITHOUT ROWID;
+CREATE INDEX message_references_by_thread ON message_references(thread_id);
 
+-- One row is one address that a message is to, or that it names.
 CREATE TABLE message_recipients(
     message_id     INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
-    kind           TEXT NOT NULL CHECK(kind IN ('to', 'cc', 'bcc')),
+    kind           TEXT NOT NULL CHECK(kind IN ('to', 'cc', 'bcc', 'mention')),   -- 'mention': in a chat that msgvault kept
     position       INTEGER NOT NULL,
     participant_id INTEGER NOT NULL REFERENCES participants,
     PRIMARY KEY(message_id, kind, position)
@@ -123,6 +125,8 @@ CREATE TABLE labels(
     name TEXT NOT NULL,
     UNIQUE(kind, name)
 );
+
+-- One row is one label on one message.
 CREATE TABLE message_labels(
     message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     label_id   INTEGER NOT NULL REFERENCES labels,

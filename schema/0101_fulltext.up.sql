@@ -13,6 +13,7 @@ CREATE VIRTUAL TABLE messages_fts USING fts5(
 CREATE TABLE fulltext_stale(
     message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE
 );
+INSERT INTO fulltext_stale SELECT id FROM messages;   -- none, unless this was migrated down
 
 CREATE TRIGGER fulltext_stale_subject AFTER UPDATE OF subject ON messages WHEN old.subject IS NOT new.subject
 BEGIN

@@ -1,3 +1,4 @@
+-- loses: SELECT format('all %,d messages', count(*)) FROM messages HAVING count(*) > 0
 DROP TABLE applied_steps;
 DROP TABLE problems;
 DROP TABLE attachments;

@@ -1,17 +1,5 @@
 -- Moving in from msgvault: its archives as sources, and its generations as generations here.
 
--- SQLite has no other way to change a CHECK but to copy the table, and with it all that refers to it.
-PRAGMA writable_schema = ON;
-UPDATE sqlite_schema SET sql = replace(sql, '''eml'')', '''eml'', ''msgvault'')') WHERE type = 'table' AND name = 'sources';
-UPDATE sqlite_schema SET sql = replace(sql, '''bcc'')', '''bcc'', ''mention'')')
-WHERE type = 'table' AND name = 'message_recipients';
-PRAGMA writable_schema = RESET;
-
--- After the way down and up again.
-UPDATE sources SET kind = 'msgvault' WHERE kind = 'eml' AND EXISTS (
-    SELECT 1 FROM message_sources x WHERE x.source_id = sources.id
-      AND x.locator = substr(identifier, 1, instr(identifier, '#')) || x.source_key);
-
 -- One row is one message of a msgvault archive as it was when last read, so that an unchanged one is passed over.
 CREATE TABLE msgvault_messages(
     source_id   INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
@@ -37,13 +25,3 @@ CREATE TABLE adopted_generations(
     sampled           INTEGER,
     UNIQUE(fingerprint, started_at, origin_generation)
 );
-
--- As before, but for an adopted generation whose model is not known by its weights yet: it comes to be known once.
-DROP TRIGGER generation_keeps_space;
-CREATE TRIGGER generation_keeps_space BEFORE UPDATE OF model_id, dimension, space ON generations
-WHEN (new.model_id, new.dimension, new.space) IS NOT (old.model_id, old.dimension, old.space)
- AND (new.dimension <> old.dimension
-      OR NOT EXISTS (SELECT 1 FROM models m WHERE m.id = old.model_id AND m.weights_sha256 = ''))
-BEGIN
-    SELECT RAISE(ABORT, 'the model and the space of a generation never change: make a new one');
-END;

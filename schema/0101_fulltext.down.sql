@@ -1,3 +1,4 @@
+-- loses: SELECT 'the index for search by words (the next import makes it again)'
 DROP TRIGGER fulltext_stale_body_update;
 DROP TRIGGER fulltext_stale_body_insert;
 DROP TRIGGER fulltext_stale_message;

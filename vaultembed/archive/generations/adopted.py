@@ -6,32 +6,26 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Literal
 
-from vaultembed.archive.database import Archive
+from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, collect_orphans, write_outcome
 from vaultembed.archive.generations.records import (
+    ADOPTED_RECIPE,
     UNKNOWN_WEIGHTS,
     Generation,
     ModelRecord,
-    generation_in_state,
     generation_to_fill,
     generation_with_id,
     model_id_of,
 )
 from vaultembed.archive.generations.work import sweep
 from vaultembed.archive.schema_files import vec_table_sql
-from vaultembed.archive.vectors.nearest import to_bits
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
-
-ADOPTED_RECIPE: Final = "msgvault"
-"""Beginning of the recipe of an outcome that was adopted."""
-STEP: Final = "msgvault_backfill_"
-"""Beginning of the step's name in the ledger; the id of the generation follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +104,18 @@ def adopt(archive: Archive, origin: Origin) -> Generation:
         licence="unknown",
         path=None,
     )
-    archive.db.execute(
+    generation_id = archive.insert(
         "INSERT INTO generations(model_id, dimension, space, recipe, state, created_at, retired_at)"
-        " VALUES (?, ?, ?, ?, 'retired', ?, unixepoch())",
+        " VALUES (?, ?, ?, ?, 'retired', ?, unixepoch()) RETURNING id",
         (model_id_of(archive, model), origin.dimension, _space(origin), origin.recipe, origin.started_at),
     )
-    generation_id = archive.db.last_insert_rowid()
-    archive.db.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
-    archive.db.execute(
+    archive.execute("INSERT INTO embed_watermark(generation_id, watermark_id) VALUES (?, 0)", (generation_id,))
+    archive.execute(
         "INSERT INTO adopted_generations(generation_id, origin, origin_generation, model, fingerprint, started_at,"
         " state) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (generation_id, origin.path, origin.id, origin.model, origin.fingerprint, origin.started_at, origin.state),
     )
-    archive.db.execute(vec_table_sql(generation_id, origin.dimension))
+    archive.execute(vec_table_sql(generation_id, origin.dimension))
     return generation_with_id(archive, generation_id)
 
 
@@ -143,13 +136,13 @@ def write_adopted(archive: Archive, generation: Generation, recipe: str, outcome
     for outcome in outcomes:
         if outcome.text is None:
             # what an earlier text of it was is not what these offsets are into
-            archive.db.execute(
+            archive.execute(
                 "DELETE FROM message_texts WHERE message_id = ? AND preparation = ?",
                 (outcome.message_id, recipe.partition(":")[0]),
             )
         write_outcome(archive, generation, recipe, outcome, stamped=False)
         if serves:
-            archive.db.execute(
+            archive.execute(
                 "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ? AND embed_gen IS NULL",
                 (generation.id, outcome.message_id, outcome.content_rev),
             )
@@ -178,51 +171,47 @@ def standing(archive: Archive, generation_id: int | None, message_id: int, conte
     return "edited here" if row[2] else "open"
 
 
-def steps(archive: Archive) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Backfills that have not run, the one of a generation being built first: where a message is done in both, that is
-    the one its stamp tells of."""
-    for (generation_id,) in archive.rows(
-        "SELECT generation_id FROM adopted_generations WHERE NOT EXISTS (SELECT 1 FROM applied_steps s"
-        f" WHERE s.name = '{STEP}' || generation_id) ORDER BY state <> 'building', generation_id"
-    ):
-        yield f"{STEP}{generation_id}", partial(backfill, archive, generation_id)
+@dataclass(frozen=True, slots=True)
+class AdoptedChunk:
+    """A vector that another program made of a whole message, and what is known of the text it was made of."""
+
+    message_id: int
+    text: str | None
+    """Where it could be told; to be used only if it has the hash."""
+    embedding: bytes
+    text_hash: bytes
 
 
-def backfill(archive: Archive, generation_id: int) -> str:
-    """Put an adopted generation into the state it had, and stamp what it covers. In the transaction of the ledger.
-
-    Where that place is taken, it stays out of service, and what it covers is not stamped.
-    """
-    state = archive.scalar("SELECT state FROM adopted_generations WHERE generation_id = ?", (generation_id,))
-    archive.db.execute(
-        "UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL"
-        " AND embed_gen NOT IN (SELECT id FROM generations)"
-    )
-    cleared = archive.db.changes()
-    failpoint("backfill.step")
-    stamped = 0
-    taken = generation_in_state(archive, state)
-    if taken is None:
-        archive.db.execute(
-            "UPDATE generations SET state = ?1, retired_at = NULL,"
-            " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() END WHERE id = ?2",
-            (state, generation_id),
+def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[AdoptedChunk]:
+    """So many adopted chunks at random, each all of its message, of messages whose outcome is current; those whose text
+    is known first."""
+    found = []
+    for message_id in _pick_messages(archive, generation_id, 16 * most, pick):
+        rows = archive.rows(
+            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
+            " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
+            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
+            f"      AND o.content_rev = m.content_rev AND o.recipe GLOB '{ADOPTED_RECIPE}*'"
+            " LEFT JOIN message_texts t ON t.message_id = c.message_id"
+            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
+            " CROSS JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? LIMIT 2",
+            (generation_id, message_id),
         )
-        failpoint("backfill.step")
-        archive.db.execute(
-            "UPDATE messages SET embed_gen = ?1 WHERE embed_gen IS NULL AND id IN (SELECT o.message_id"
-            " FROM embed_outcomes o CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev"
-            " WHERE o.generation_id = ?1)",
-            (generation_id,),
+        if len(rows) == 1 and rows[0][0] == 0:
+            start, end, text, embedding, digest = rows[0]
+            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding, digest))
+    found.sort(key=lambda chunk: chunk.text is None)
+    return found[:most]
+
+
+def _pick_messages(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
+    ids = [
+        row[0]
+        for row in archive.rows(
+            "SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'", (generation_id,)
         )
-        stamped = archive.db.changes()
-    failpoint("backfill.step")
-    parts = [f"generation {generation_id} is {state}, {stamped} messages stamped"]
-    if taken is not None:
-        parts = [f"generation {generation_id} stays retired: generation {taken.id} is {state}"]
-    if cleared:
-        parts.append(f"{cleared} stamps of generations that do not exist cleared")
-    return "; ".join(parts)
+    ]
+    return pick.sample(ids, min(most, len(ids)))
 
 
 def bind_model(
@@ -243,11 +232,11 @@ def bind_model(
                 )
             return present
         failpoint("adopt.bind")
-        archive.db.execute(
+        archive.execute(
             "UPDATE generations SET model_id = ?, space = ?, recipe = ?, canary = ? WHERE id = ?",
             (model_id_of(archive, model), space, recipe, canary, generation.id),
         )
-        archive.db.execute(
+        archive.execute(
             "UPDATE adopted_generations SET checked_at = unixepoch(), median_cosine = ?, least_cosine = ?, sampled = ?"
             " WHERE generation_id = ?",
             (found.median_cosine, found.least_cosine, found.sampled, generation.id),
@@ -275,7 +264,7 @@ def take_over(
                 return taken
             filled = generation_to_fill(archive)
             for message_id in ids:
-                recipe, outcome = _outcome_of(archive, source.id, message_id)
+                recipe, outcome = _stored_outcome(archive, source.id, message_id)
                 write_outcome(archive, target, recipe, outcome, stamped=filled is not None and filled.id == target.id)
             collect_orphans(archive, target.id)
             sweep(archive, target.id)
@@ -297,7 +286,7 @@ ORDER BY o.message_id LIMIT ?4
 """
 
 
-def _outcome_of(archive: Archive, generation_id: int, message_id: int) -> tuple[str, MessageOutcome]:
+def _stored_outcome(archive: Archive, generation_id: int, message_id: int) -> tuple[str, MessageOutcome]:
     key = (generation_id, message_id)
     recipe, content_rev, outcome = archive.rows(
         "SELECT recipe, content_rev, outcome FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", key
@@ -307,5 +296,5 @@ def _outcome_of(archive: Archive, generation_id: int, message_id: int) -> tuple[
         " WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
         key,
     )
-    rows = tuple(ChunkRow(start, end, digest, row, to_bits(row)) for start, end, digest, row in chunks)
+    rows = tuple(ChunkRow(*chunk) for chunk in chunks)
     return recipe, MessageOutcome(message_id, content_rev, outcome, None, None, rows)

@@ -1,2 +1,0 @@
-DROP TABLE repairs;
-DROP TABLE repair_runs;

@@ -1,0 +1,4 @@
+-- loses: SELECT format('of %,d messages, what they were in msgvault: the next import reads them again, and its vectors, too',
+--   count(*)) FROM msgvault_messages HAVING count(*) > 0
+DROP TABLE adopted_generations;
+DROP TABLE msgvault_messages;

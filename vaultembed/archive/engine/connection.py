@@ -1,0 +1,122 @@
+"""An open archive: one SQLite connection, and what may be said to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from vaultembed.archive.backup import Migrated
+from vaultembed.archive.damage import check_coarse_indexes
+from vaultembed.deadline import current_deadline
+
+
+class Archive:
+    """An open archive. Not shared between threads: each opens its own."""
+
+    def __init__(self, path: Path, db: apsw.Connection, *, writable: bool) -> None:
+        self.path = path
+        self.db = db
+        """SQLite's own, for what has SQLite itself for its subject. Everybody else says it by the methods below."""
+        self.writable = writable
+        self.migrated: Migrated | None = None
+        """Set where opening brought an older schema up to date."""
+        self.steps_taken: list[str] = []
+        """What opening did of what an earlier command had left to be done once."""
+        self._has_vec = False
+        self._deadline = current_deadline()
+        # what another program wrote may be no UTF-8; one such message must not end a search that finds it
+        db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
+
+    def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.check_limit()
+        return self.db.execute(sql, tuple(bindings)).fetchall()
+
+    def row(self, sql: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        self.check_limit()
+        return self.db.execute(sql, tuple(bindings)).fetchone()
+
+    def scalar(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
+        """First column of the first row; None where there is no row."""
+        found = self.row(sql, bindings)
+        return None if found is None else found[0]
+
+    def stream(self, sql: str, bindings: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """As `rows`, one at a time, for what need not fit into memory."""
+        self.check_limit()
+        return self.db.execute(sql, tuple(bindings))
+
+    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> int:
+        """For what changes something; returns how many rows an INSERT, UPDATE or DELETE has changed."""
+        self.db.execute(sql, tuple(bindings))
+        return self.db.changes()
+
+    def execute_many(self, sql: str, bindings: Iterable[Sequence[Any]]) -> None:
+        self.db.executemany(sql, bindings)
+
+    def insert(self, sql: str, bindings: Sequence[Any] = ()) -> int:
+        """`INSERT … RETURNING id`, of one row; returns the id."""
+        rows: list[tuple[Any, ...]] = self.db.execute(sql, tuple(bindings)).fetchall()
+        return int(rows[0][0])
+
+    def check_limit(self) -> None:
+        """An interruption ends what runs, and not what comes after it: to be called before and between long reads.
+
+        Raises:
+            TimedOutError: the call that opened the archive is over.
+        """
+        if self._deadline is not None:
+            self._deadline.check()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A write transaction. IMMEDIATE: one that reads first and writes later is refused if another wrote between."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            if not self.db.get_autocommit():  # a full disk has rolled back already
+                self.db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside sees one state of the archive."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if not self.db.get_autocommit():
+                self.db.execute("ROLLBACK")
+
+    def load_vec(self) -> None:
+        """Make vec0 tables usable on this connection.
+
+        Raises:
+            DamageError: it is to be written with, and one of them is so damaged that this would crash.
+        """
+        self.load_vec_unchecked()
+        if self.writable:
+            check_coarse_indexes(self.db, self.path)
+
+    def load_vec_unchecked(self) -> None:
+        """For repairs. Dropping a vec0 table is always possible; deleting from a damaged one may crash."""
+        if self._has_vec:
+            return
+        import sqlite_vec
+
+        self.db.enable_load_extension(True)
+        try:
+            self.db.load_extension(sqlite_vec.loadable_path())
+        finally:
+            self.db.enable_load_extension(False)
+        self._has_vec = True
+
+
+def _lenient(stored: bytes | None) -> str | None:
+    """For SQL: `lenient(CAST(text AS BLOB))`, with U+FFFD for what is no text."""
+    return None if stored is None else bytes(stored).decode("utf-8", "replace")

@@ -1,0 +1,91 @@
+"""SQLite's errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from vaultembed.archive.backup import free_bytes
+from vaultembed.archive.damage import damage_behind
+from vaultembed.archive.migrations import user_version
+from vaultembed.archive.schema_files import latest_version
+from vaultembed.deadline import current_deadline
+from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
+
+UNREADABLE: Final = (apsw.SQLError, apsw.CorruptError)
+"""What reading a damaged table raises, or one that is gone."""
+_SHM_BYTES: Final = 65_536
+
+
+@contextmanager
+def explained_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        with _told_in_time():
+            yield
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise BusyError(
+            f"{path} is being written by another process", "Try again when it has finished its step."
+        ) from error
+    except apsw.FullError as error:
+        raise DiskFullError(path, free_bytes(path)) from error
+    except (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
+        raise StorageError(
+            f"{path} cannot be written: {error}", "Check the permissions of the file and its folder."
+        ) from error
+    except (apsw.IOError, apsw.CantOpenError) as error:
+        if is_full(path):  # no room for a -shm file is an I/O error to SQLite
+            raise DiskFullError(path, free_bytes(path)) from error
+        raise StorageError(
+            f"cannot read or write {path}: {error}",
+            "Everything committed so far is safe. Check the disk and the permissions of the folder, then give the same"
+            " command again.",
+        ) from error
+    except (VaultembedError, OSError, MemoryError, apsw.InterruptError):
+        raise
+    except Exception as error:
+        if isinstance(error, apsw.SQLError) and _was_migrated(path):
+            raise BusyError(
+                f"{path} was brought to another schema meanwhile", "Nothing is lost. Give the same command again."
+            ) from error
+        damage = damage_behind(path, error)
+        if damage is not None:
+            raise damage from error
+        with _told_in_time():  # what has no time left finds nothing
+            raise
+
+
+@contextmanager
+def _told_in_time() -> Iterator[None]:
+    """Inside, whatever fails once the call's time is over is told as just that."""
+    try:
+        yield
+    except VaultembedError:
+        raise
+    except Exception as error:
+        deadline = current_deadline()
+        if deadline is None or not deadline.is_over:
+            raise
+        raise deadline.error() from error
+
+
+def _was_migrated(path: Path) -> bool:
+    """By another process: an archive that is open has the latest schema."""
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return user_version(db) != latest_version()
+        finally:
+            db.close()
+    except apsw.Error:
+        return False
+
+
+def is_full(path: Path) -> bool:
+    """Whether there is no room even for a -shm file."""
+    free = free_bytes(path)
+    return free is not None and free < _SHM_BYTES

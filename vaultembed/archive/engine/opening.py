@@ -1,0 +1,174 @@
+"""Opens the archive file, with the settings every writer and reader must agree on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from vaultembed.archive.backup import free_bytes, migrate_with_backup
+from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.errors import explained_errors, is_full
+from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
+from vaultembed.archive.schema_files import latest_version, read_migrations
+from vaultembed.deadline import at_most, interruptible
+from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFullError, StorageError, UsageError
+
+PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
+BUSY_TIMEOUT_MS: Final = 15_000
+READER_MMAP: Final = 1 << 34
+"""For scans. Readers only: under mmap an I/O error is a SIGBUS, not an error code."""
+
+
+@contextmanager
+def open_current(path: Path) -> Iterator[Archive]:
+    """Open for reading and writing; created (0600) and brought to the current schema as needed, after a backup.
+
+    Raises:
+        UsageError: the path is a folder, or another application's database.
+        BusyError, DamageError, StorageError: from SQLite, also for what happens inside the block.
+    """
+    exists = _check_path(path)
+    with explained_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not exists:
+                # SQLite would create it by the umask; mail is nobody else's to read
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            elif path.stat().st_size == 0:
+                path.chmod(0o600)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(path, free_bytes(path)) from error
+            raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.set_busy_timeout(_busy_ms())
+            check_identity(db, path)
+            migrations = read_migrations()
+            check_not_newer(db, path, migrations)
+            if user_version(db) == 0:
+                db.pragma("page_size", PAGE_SIZE)
+                db.pragma("auto_vacuum", "INCREMENTAL")
+            db.pragma("journal_mode", "WAL")
+            db.pragma("foreign_keys", True)
+            db.pragma("cache_size", -65536)
+            migrated = migrate_with_backup(db, path, migrations)
+            archive = Archive(path, db, writable=True)
+            archive.migrated = migrated
+            yield archive
+        finally:
+            db.close()
+
+
+@contextmanager
+def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Iterator[Archive]:
+    """Open for reading only: never migrates, never blocks or is blocked by a writer. `mmap_bytes`: how much of the file
+    may be mapped into memory; 0 is faster where only single rows are looked up, as mapping and unmapping a page costs
+    more than reading it once.
+
+    Raises:
+        ArchiveMissingError, ArchiveOutdatedError: no such file, or its schema is older than this vaultembed's.
+        UsageError, DamageError, StorageError: as `open_archive`.
+    """
+    with open_older_readonly(path) as archive:
+        if user_version(archive.db) < latest_version():
+            raise ArchiveOutdatedError(
+                f"{path} was last written by an older vaultembed, or its creation was interrupted",
+                "Bring it up to date (a backup is made first): vaultembed migrate",
+            )
+        archive.db.pragma("mmap_size", mmap_bytes)
+        yield archive
+
+
+@contextmanager
+def open_older_readonly(path: Path) -> Iterator[Archive]:
+    """Open for reading only, also with the schema of an older vaultembed.
+
+    Raises:
+        VaultembedError: no such file, or a newer vaultembed wrote it.
+        UsageError, DamageError, StorageError: as `open_archive`.
+    """
+    require_archive(path)
+    with explained_errors(path):
+        db = _connect_readonly(path)
+        try:
+            db.set_busy_timeout(_busy_ms())
+            check_identity(db, path)
+            check_not_newer(db, path, read_migrations())
+            with interruptible(db.interrupt):
+                yield Archive(path, db, writable=False)
+        finally:
+            with suppress(apsw.Error):  # nothing of a reader's can be lost, and the error that ended it must not
+                db.close()
+
+
+@contextmanager
+def open_older(path: Path) -> Iterator[Archive]:
+    """Open for writing with whatever schema the file has, to change that; the file must exist.
+
+    Raises: as `open_older_readonly`, and BusyError.
+    """
+    require_archive(path)
+    with explained_errors(path):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            db.set_busy_timeout(_busy_ms())
+            check_identity(db, path)
+            check_not_newer(db, path, read_migrations())
+            db.pragma("journal_mode", "WAL")
+            db.pragma("foreign_keys", True)
+            yield Archive(path, db, writable=True)
+        finally:
+            db.close()
+
+
+def require_archive(path: Path) -> None:
+    """Raises ArchiveMissingError where there is no file."""
+    if not _check_path(path):
+        raise ArchiveMissingError(
+            f"there is no archive at {path}", "Create it by importing mail: vaultembed import PATH"
+        )
+
+
+def _check_path(path: Path) -> bool:
+    """Whether there is a file. Raises UsageError for a path that cannot be one."""
+    try:
+        str(path).encode()
+        if not path.exists():
+            return False
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a folder, not an archive file", f"Name a file, for example {path / 'archive.db'}"
+            )
+        if not path.is_file():
+            raise UsageError(f"{path} is no regular file and cannot be an archive")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path!r} cannot be the name of an archive: {error}") from error
+    return True
+
+
+def _busy_ms() -> int:
+    return round(1000 * at_most(BUSY_TIMEOUT_MS / 1000))
+
+
+def _connect_readonly(path: Path) -> apsw.Connection:
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        # before anything is read: a connection that closes last locks the file for a moment
+        db.set_busy_timeout(_busy_ms())
+        db.pragma("schema_version")
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
+        # WAL needs a -shm file beside the archive, which a read-only medium cannot have, nor a disk that is full to the
+        # last. Nobody can write there either: a writer needs one as well.
+        wal = path.with_name(path.name + "-wal")
+        if (os.access(path.parent, os.W_OK) and not is_full(path)) or (wal.exists() and wal.stat().st_size):
+            raise
+        uri = path.resolve().as_uri() + "?immutable=1"
+        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    return db

@@ -1,0 +1,40 @@
+"""What a server keeps between searches: the model of the generation that answers, and the coarse indexes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.generations.records import Generation
+from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
+from vaultembed.search.answering import Opener, find_serving, why_unavailable
+from vaultembed.search.model_of import open_model_of
+from vaultembed.service.searching import Kept
+
+__all__ = [
+    "Embedded",
+    "Embedder",
+    "Generation",
+    "ModelFacts",
+    "Role",
+    "generation_that_answers",
+    "keep",
+    "open_model_of",
+]
+
+
+def generation_that_answers(archive_path: Path) -> Generation | None:
+    """The main one; its model is the one to have ready. None where nothing answers by meaning.
+
+    Raises: as `open_archive_readonly`.
+    """
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        serving = find_serving(archive)
+        return None if serving is None or why_unavailable(archive, serving) else serving.main
+
+
+def keep(open_embedder: Opener) -> Kept:
+    """For the searches of one archive: models are opened with this, and the coarse indexes stay in memory."""
+    from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+
+    return Kept(open_embedder, KeptBits())
