@@ -22,7 +22,7 @@ from vaultembed.service.deletion import deleted_messages, select_messages
 from vaultembed.service.generations import embeddings_status, list_failed
 from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.repair_runs import repair_runs
-from vaultembed.service.searching import search_archive
+from vaultembed.service.searching import Kept, search_archive
 from vaultembed.service.showing import show_message, show_problems
 from vaultembed.service.similar import similar_messages
 from vaultembed.service.statistics import archive_statistics
@@ -65,7 +65,7 @@ def search(path: Path) -> None:
     for filters in FILTERS.values():
         for query in QUERIES:
             for mode in ("text", "vector", "hybrid"):
-                search_archive(path, query, mode=mode, filters=filters, open_embedder=Models())  # type: ignore[arg-type]
+                search_archive(path, query, mode=mode, filters=filters, kept=Kept(Models()))  # type: ignore[arg-type]
 
 
 def newest(path: Path) -> None:

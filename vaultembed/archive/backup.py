@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.migrations import APPLICATION_ID, check_not_newer, migrate_up, user_version
+from vaultembed.archive.migrations import APPLICATION_ID, check_version, migrate_up, user_version
 from vaultembed.archive.schema_files import Migration, read_migrations, up_to
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
@@ -97,7 +97,7 @@ def damage_in(
         (recorded,) = _row(db, "SELECT coalesce(max(version), 0) FROM schema_migrations")
         if version != recorded:
             return f"it says schema version {version}, and its record of migrations {recorded}"
-        check_not_newer(db, path, migrations)
+        check_version(db, path, migrations)
         (found,) = _row(db, "PRAGMA integrity_check(1)")
         if found != "ok":
             return str(found)

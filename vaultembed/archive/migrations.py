@@ -14,7 +14,8 @@ from vaultembed.failpoints import failpoint
 
 APPLICATION_ID: Final = 0x76656D62  # "vemb"
 
-_RECORD = """
+_IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
+_RECORD: Final = """
 -- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
@@ -55,10 +56,10 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     )
 
 
-def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
+def check_version(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
     """
     Raises:
-        VaultembedError: the file has not the schema of these migrations or of an older release: guessing at it could
+        VaultembedError: a newer vaultembed made the file, or a development version did: guessing at its schema could
             damage it.
     """
     version, latest = user_version(db), latest_version(migrations)
@@ -85,9 +86,6 @@ def check_not_newer(db: apsw.Connection, path: object, migrations: Sequence[Migr
             )
 
 
-_IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
-
-
 def migrate_up(
     db: apsw.Connection,
     path: object,
@@ -98,12 +96,12 @@ def migrate_up(
 
     `before` is told the present version of a file that is not new: after the write lock is taken, before any change.
 
-    Raises: as `check_not_newer`.
+    Raises: as `check_version`.
     """
     if user_version(db) == latest_version(migrations):
         return 0
     with _transaction(db):
-        check_not_newer(db, path, migrations)
+        check_version(db, path, migrations)
         applied = user_version(db)  # now that nobody else can write
         missing = [migration for migration in migrations if migration.version > applied]
         if not missing:

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import Stop, confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, duration, size
+from vaultembed.cli.wording import count, duration, say, size
 from vaultembed.failpoints import failpoint
 from vaultembed.paths import archive_path, full_path
 from vaultembed.service.backup import (
@@ -115,35 +113,35 @@ def _shown(what: str) -> Iterator[tuple[OnProgress, Stop]]:
 def render_backup(data: BackupView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.backup}: {size(data.contents.bytes)} in {duration(data.seconds)}, checked")
+    say(f"{data.backup}: {size(data.contents.bytes)} in {duration(data.seconds)}, checked")
     _render_contents(data.contents)
 
 
 def render_check(data: CheckView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.backup} is whole: {size(data.contents.bytes)}")
+    say(f"{data.backup} is whole: {size(data.contents.bytes)}")
     _render_contents(data.contents)
 
 
 def render_restore(data: RestoreView) -> None:
     if data.contents is None:
         return
-    typer.echo(f"{data.archive} is now what {data.backup} holds")
+    say(f"{data.archive} is now what {data.backup} holds")
     _render_contents(data.contents)
     if data.replaced is not None:
-        typer.echo(f"  the archive that was there: {data.replaced}")
+        say(f"  the archive that was there: {data.replaced}")
 
 
 def render_migrate(data: MigrationView) -> None:
     if data.from_version == data.to_version:
-        typer.echo(f"{data.archive} has schema version {data.to_version}; nothing to do.")
+        say(f"{data.archive} has schema version {data.to_version}; nothing to do.")
         return
-    typer.echo(f"{data.archive} was brought from schema version {data.from_version} to {data.to_version}")
+    say(f"{data.archive} was brought from schema version {data.from_version} to {data.to_version}")
     for lost in data.lost:
-        typer.echo(f"  lost: {lost}")
+        say(f"  lost: {lost}")
     if data.backup is not None:
-        typer.echo(f"  as it was before: {data.backup}")
+        say(f"  as it was before: {data.backup}")
 
 
 def _render_contents(contents: ContentsView) -> None:
@@ -151,7 +149,7 @@ def _render_contents(contents: ContentsView) -> None:
     dates = ""
     if contents.first_sent_at and contents.last_sent_at:
         dates = f", sent {contents.first_sent_at[:10]} to {contents.last_sent_at[:10]}"
-    typer.echo(f"  {count(contents.messages, 'message')}{deleted}{dates}")
-    typer.echo(f"  {count(contents.vectors, 'vector')} in {count(contents.generations, 'generation')}")
+    say(f"  {count(contents.messages, 'message')}{deleted}{dates}")
+    say(f"  {count(contents.vectors, 'vector')} in {count(contents.generations, 'generation')}")
     added = f", last message added {contents.last_added_at[:10]}" if contents.last_added_at else ""
-    typer.echo(f"  schema version {contents.schema_version}{added}")
+    say(f"  schema version {contents.schema_version}{added}")

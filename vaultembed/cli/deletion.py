@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, safe_line
+from vaultembed.cli.wording import count, safe_line, say
 from vaultembed.errors import UsageError
 from vaultembed.paths import archive_path
 from vaultembed.service.deletion import (
@@ -76,7 +74,7 @@ def _ask(selection: Selection, *, forever: bool, yes: bool) -> None:
     number = count(len(selection.ids), "message")
     if not yes:
         for line in _lines(selection.first, len(selection.ids)):
-            typer.echo(line, err=True)
+            say(line, err=True)
     confirmed(f"Delete {number}?", yes=yes)
     if forever:
         confirmed(
@@ -100,20 +98,20 @@ def run_undelete(ids: list[int], archive: Path | None, number: int, *, everythin
 
 def render_delete(data: DeletionView) -> None:
     if data.dry_run:
-        typer.echo(f"{count(data.selected, 'message')} would be deleted{' for ever' if data.forever else ''}.")
+        say(f"{count(data.selected, 'message')} would be deleted{' for ever' if data.forever else ''}.")
         for line in _lines(data.first, data.selected):
-            typer.echo(line)
+            say(line)
     else:
-        typer.echo(f"{count(data.deleted, 'message')} deleted{' for ever' if data.forever else ''}.")
+        say(f"{count(data.deleted, 'message')} deleted{' for ever' if data.forever else ''}.")
 
 
 def render_deleted(data: DeletedView) -> None:
     for line in _lines(data.messages, len(data.messages)):
-        typer.echo(line)
+        say(line)
 
 
 def render_undelete(data: UndeletionView) -> None:
-    typer.echo(f"{count(data.undeleted, 'message')} brought back.")
+    say(f"{count(data.undeleted, 'message')} brought back.")
 
 
 def _lines(messages: tuple[MessageLine, ...], total: int) -> list[str]:

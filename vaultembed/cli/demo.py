@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,8 +9,9 @@ import typer
 
 from vaultembed.cli.models import PullDisplay
 from vaultembed.cli.output import finish
+from vaultembed.cli.progress import StepDisplay
 from vaultembed.cli.searching import headline
-from vaultembed.cli.wording import duration, safe_line, style
+from vaultembed.cli.wording import duration, paragraph, safe_line, say, style
 from vaultembed.service.demo import DemoSearch, DemoView, run_demo
 from vaultembed.service.embedding import BuildView
 from vaultembed.service.importing import Imported
@@ -23,17 +23,25 @@ def run(keep: Path | None, *, as_json: bool) -> NoReturn:
         if as_json:
             return run_demo(keep)
         pulling = PullDisplay()
-        story = Story()
+        step = StepDisplay()
+        story = Story(step)
+
+        def on_step(what: str) -> None:
+            pulling.close()
+            step.show(what)
+
         try:
             return run_demo(
                 keep,
                 on_pull=pulling.on_step,
+                on_step=on_step,
                 on_imported=story.imported,
                 on_built=story.built,
                 on_search=story.searched,
             )
         finally:
             pulling.close()
+            step.close()
 
     finish("demo", call, render, as_json=as_json)
 
@@ -41,12 +49,14 @@ def run(keep: Path | None, *, as_json: bool) -> NoReturn:
 class Story:
     """Tells each step in a line, when it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, display: StepDisplay) -> None:
+        self._display = display
         self._step = 0
 
     def _tell(self, text: str) -> None:
+        self._display.close()
         self._step += 1
-        typer.echo(style(f"{self._step}. ", bold=True) + text)
+        say(style(f"{self._step}.  ", bold=True) + text)
 
     def imported(self, data: Imported) -> None:
         counts = data.counts
@@ -67,20 +77,19 @@ class Story:
         query = style(f'"{search.query}"', bold=True)
         self._tell(f"Searched for {query}, to find {search.about}.")
         if search.found is not None:
-            typer.echo(f"   {headline(search.found)}  {style(safe_line(search.found.subject), bold=True)}")
-            passage = textwrap.wrap(safe_line(search.found.passage.text), 96, break_on_hyphens=False)
-            for line in passage:
-                typer.echo(f"      {line}")
+            say(f"    {headline(search.found)}")
+            say("      " + style(safe_line(search.found.subject) or "(no subject)", bold=True))
+            typer.echo(paragraph(safe_line(search.found.passage.text), 6))
         if search.rank == 1 and not search.found_by_words:
-            typer.echo("   By words alone it is not found: they have none in common.")
+            say("    By words alone it is not found: they have none in common.")
         elif search.rank != 1:
-            typer.echo(f"   Not what was expected: that came out at rank {search.rank or 'above 10'}.")
+            say(f"    Not what was expected: that came out at rank {search.rank or 'above 10'}.")
 
 
 def render(data: DemoView) -> None:
-    typer.echo(f"\nAll of it took {duration(data.seconds)}, offline. Now with your own mail:\n")
-    typer.echo("  vaultembed import ~/Mail            mbox, Maildir, .eml, or folders of these")
-    typer.echo("  vaultembed embeddings build         stop it whenever you like, it goes on later")
-    typer.echo('  vaultembed search "the leaking roof"')
+    say(f"\nAll of it took {duration(data.seconds)}, offline. Now with your own mail:\n")
+    say("  vaultembed import ~/Mail         mbox, Maildir, .eml, or folders of these")
+    say("  vaultembed embeddings build      stop it whenever you like, it goes on later")
+    say('  vaultembed search "the leaking roof"')
     if data.archive is not None:
-        typer.echo(f"\nThe demo's archive: vaultembed search --archive {data.archive} …")
+        say(f"\nThe demo's archive is {data.archive}. To search it: vaultembed search --archive FILE QUERY")

@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
-import typer
-
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import safe
+from vaultembed.cli.wording import safe, say
 from vaultembed.paths import archive_path
 from vaultembed.service.doctor import DoctorView, Finding, Severity, examine
 from vaultembed.service.result import Result
@@ -38,19 +36,19 @@ def run(archive: Path | None, *, fix: bool, as_json: bool) -> NoReturn:
 
 def render(data: DoctorView) -> None:
     for sentence in data.repaired:
-        typer.echo(safe(sentence))
+        say(safe(sentence))
     for finding in data.findings:
         _render_finding(finding)
     if data.healthy:
         state = "is sound" if not data.repaired else "is sound now"
-        typer.echo(f"{data.archive} {state}.")
+        say(f"{data.archive} {state}.")
 
 
 def _render_finding(finding: Finding) -> None:
     number = f" ({finding.count:,})" if finding.count > 1 else ""
-    typer.echo(f"{_WORDS[finding.severity]}: {safe(finding.what)}{number}")
+    say(f"{_WORDS[finding.severity]}: {safe(finding.what)}{number}")
     if finding.examples:
         more = ", …" if finding.count > len(finding.examples) else ""
-        typer.echo(f"  {safe(', '.join(finding.examples))}{more}")
+        say(f"  {safe(', '.join(finding.examples))}{more}")
     if finding.fix:
-        typer.echo(f"  --fix would: {safe(finding.fix)}")
+        say(f"  --fix would: {safe(finding.fix)}")

@@ -11,8 +11,8 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish, stopping
-from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, duration, size
+from vaultembed.cli.progress import Progress, StepDisplay
+from vaultembed.cli.wording import count, coverage, duration, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings
 from vaultembed.service.result import Result
@@ -26,6 +26,7 @@ def run_build(archive: Path | None, request: BuildRequest, *, as_json: bool) -> 
                 result = build_embeddings(
                     archive_path(archive),
                     request,
+                    on_step=display.steps.show,
                     on_plan=display.on_plan,
                     on_batch=display.on_batch,
                     should_stop=stop,
@@ -90,30 +91,34 @@ class BuildDisplay:
     """Says what a build is about to do, then how far it is."""
 
     def __init__(self) -> None:
+        self.steps = StepDisplay()
         self._messages = 0
         self._tokens: int | None = None
         self._progress: Progress | None = None
 
     def on_plan(self, plan: Plan) -> None:
+        self.steps.close()
         self._messages = plan.messages
         self._tokens = plan.about_tokens
         about = ""
         if plan.about_seconds is not None and plan.about_bytes is not None:
             about = f": about {duration(plan.about_seconds)}, {size(plan.about_bytes)}"
         what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model.name}{about}"
-        typer.echo(f"{what}. Ctrl-C is safe.", err=True)
+        say(f"{what}. Ctrl-C is safe.", err=True)
         self._progress = Progress("Embedding")
+        self._progress.update(0, 1, 0, f"0 of {plan.messages:,}")
 
     def on_batch(self, run: RunCounts) -> None:
         if self._progress is None or not run.seconds:
             return
-        rates = f"{run.messages / run.seconds:,.1f} messages/s, {run.tokens / run.seconds:,.0f} tokens/s"
+        rate = f"{run.messages / run.seconds:,.1f} messages/s"
         share = run.messages / max(self._messages, 1)
         if self._tokens and run.tokens < self._tokens:
             share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
-        self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rates}")
+        self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rate}")
 
     def close(self) -> None:
+        self.steps.close()
         if self._progress is not None:
             self._progress.close()
 
@@ -121,19 +126,17 @@ class BuildDisplay:
 def render_build(data: BuildView) -> None:
     run = data.run
     if data.collected:
-        typer.echo(f"{count(data.collected, 'vector')} of deleted messages removed.")
+        say(f"{count(data.collected, 'vector')} of deleted messages removed.")
     if run.messages:
         seconds = max(run.seconds, 0.001)
         rate = f"{run.messages / seconds:,.1f} messages/s, {run.tokens / seconds:,.0f} tokens/s"
-        typer.echo(
+        say(
             f"{count(run.messages, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
             f"{count(run.chunks, 'chunk')}, {run.blank:,} blank, {run.failed:,} failed"
         )
     elif not data.interrupted and data.generation.coverage.live:
-        typer.echo("Nothing to do: every message is covered.")
+        say("Nothing to do: every message is covered.")
     state = "now active" if data.activated else data.generation.state
     if data.verified:
         state = f"verified, {state}"
-    typer.echo(
-        f"Generation {data.generation.id} ({data.generation.model}) is {state}. {coverage(data.generation.coverage)}"
-    )
+    say(f"Generation {data.generation.id} ({data.generation.model}) is {state}. {coverage(data.generation.coverage)}")

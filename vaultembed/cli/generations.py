@@ -6,11 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, safe_line
+from vaultembed.cli.wording import count, coverage, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
     AdoptedFrom,
@@ -96,12 +94,12 @@ def run_discard(archive: Path | None, generation: int | None, *, yes: bool, as_j
 
 
 def render_status(data: EmbeddingsView) -> None:
-    typer.echo(f"Archive: {data.archive}")
+    say(f"Archive: {data.archive}")
     for generation in data.generations:
-        typer.echo("")
+        say("")
         for line in generation_lines(generation):
-            typer.echo(line)
-    typer.echo("")
+            say(line)
+    say("")
 
 
 def generation_lines(generation: GenerationView) -> list[str]:
@@ -136,31 +134,31 @@ def generation_lines(generation: GenerationView) -> list[str]:
 def render_failures(data: FailuresView) -> None:
     for failure in data.failures:
         tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
-        typer.echo(f"{failure.message_id}  {safe_line(failure.subject)}: {safe_line(failure.reason)}{tries}")
+        say(f"{failure.message_id}  {safe_line(failure.subject)}: {safe_line(failure.reason)}{tries}")
 
 
 def render_verify(data: VerifyView) -> None:
     generation = data.generation
-    typer.echo(f"Generation {generation.id} ({generation.model}), {generation.state}: {coverage(generation.coverage)}")
-    typer.echo(
+    say(f"Generation {generation.id} ({generation.model}), {generation.state}: {coverage(generation.coverage)}")
+    say(
         f"{count(data.vectors, 'vector')} looked at: {data.altered:,} altered, {data.malformed:,} malformed;"
         f" {data.unsound:,} messages whose parts do not agree"
     )
     if data.least_cosine is not None:
-        typer.echo(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
+        say(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
     if data.refused:
-        typer.echo(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
-    typer.echo("All of it is sound." if data.sound else "It is not sound.")
+        say(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
+    say("All of it is sound." if data.sound else "It is not sound.")
 
 
 def render_change(data: ChangeView) -> None:
     generation = data.generation
     verb = f"is now {generation.state}" if data.changed else f"was {generation.state} already"
-    typer.echo(f"Generation {generation.id} ({generation.model}) {verb}. {coverage(generation.coverage)}")
+    say(f"Generation {generation.id} ({generation.model}) {verb}. {coverage(generation.coverage)}")
     if data.active is not None and data.active.id != generation.id:
-        typer.echo(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
+        say(f"Generation {data.active.id} ({data.active.model}) is active. {coverage(data.active.coverage)}")
     if data.restamped:
-        typer.echo(f"{count(data.restamped, 'message')} need not be embedded again.")
+        say(f"{count(data.restamped, 'message')} need not be embedded again.")
 
 
 def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, duration, safe
+from vaultembed.cli.wording import count, duration, safe, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.import_plan import ImportPlan, plan_import
 from vaultembed.service.importing import (
@@ -66,12 +64,13 @@ def run_dry(paths: list[Path], archive: Path | None, vectors: Path | None, *, as
 
 def show_progress(progress: Progress, at: ImportProgress) -> None:
     rate = at.messages / at.seconds if at.seconds > 0 else 0
-    progress.update(at.done, at.total, at.seconds, f"{at.path.name}: {count(at.messages, 'message')}, {rate:,.0f}/s")
+    detail = f"{count(at.messages, 'message')}, {rate:,.0f}/s"
+    progress.update(at.done, at.total, at.seconds, detail, safe_line(at.path.name))
 
 
 def render(data: Imported) -> None:
     counts = data.counts
-    typer.echo(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
+    say(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
@@ -79,20 +78,20 @@ def render(data: Imported) -> None:
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
         (counts.problems, "with a problem"),
-        (counts.not_mail, "files passed over: no mail"),
+        (counts.not_mail, "file skipped: not mail" if counts.not_mail == 1 else "files skipped: not mail"),
     ]
     for number, what in others:
         if number:
-            typer.echo(f"{number:>10,} {what}")
+            say(f"{number:>10,} {what}")
     for view in data.msgvault:
         for line in msgvault_lines(view, data.compared):
-            typer.echo(line)
+            say(line)
 
 
 def render_plan(data: ImportPlan) -> None:
     for plan in data.plans:
         counts = plan.counts
-        typer.echo(f"{count(counts.new, 'message')} would be added to {data.archive}")
+        say(f"{count(counts.new, 'message')} would be added to {data.archive}")
         others = [
             (counts.changed, "have changed since the last import"),
             (counts.unchanged, "have not"),
@@ -101,9 +100,9 @@ def render_plan(data: ImportPlan) -> None:
         ]
         for number, what in others:
             if number:
-                typer.echo(f"{number:>10,} {what}")
+                say(f"{number:>10,} {what}")
         for line in msgvault_lines(plan.msgvault, (), would=True):
-            typer.echo(line)
+            say(line)
 
 
 def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, would: bool = False) -> Iterator[str]:

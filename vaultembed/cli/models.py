@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import safe, size, style
+from vaultembed.cli.wording import safe, say, size, style
 from vaultembed.service.models import ModelsView, ModelView, PullStep, add_model, list_models, model_info, pull
 from vaultembed.service.result import Result
 
@@ -51,7 +49,7 @@ class PullDisplay:
             self.close()
             self._what = step.what
             self._started = time.monotonic()
-            typer.echo(f"{step.what[:1].upper()}{step.what[1:]}", err=True)
+            say(f"{step.what[:1].upper()}{step.what[1:]}", err=True)
             if step.total:
                 self._progress = Progress(step.what)
         if self._progress is not None and step.total:
@@ -65,21 +63,17 @@ class PullDisplay:
 
 
 def render_list(data: ModelsView) -> None:
-    typer.echo(f"Models are kept in {data.folder}")
+    say(f"Models are kept in {data.folder}")
     for model in data.models:
         if model.problem is not None:
-            typer.echo(f"\n{style(model.name, bold=True)} (not usable)")
-            typer.echo(safe(f"  {model.problem}"))
+            say(f"\n{style(model.name, bold=True)} (not usable)")
+            say(safe(f"  {model.problem}"))
             continue
         where = "here" if model.here else f"not fetched, {size(model.size)}: vaultembed models pull {model.name}"
         default = ", default" if model.is_default else ""
-        typer.echo(f"\n{style(model.name, bold=True)}{default} ({where})")
-        typer.echo(
-            f"  {model.dimension} dimensions, up to {model.context_length} tokens, {model.languages}, {model.licence}"
-        )
-    typer.echo(
-        "\nAny embedding model in GGUF form can be used by its path: vaultembed embeddings build --model FILE.gguf"
-    )
+        say(f"\n{style(model.name, bold=True)}{default} ({where})")
+        say(f"  {model.dimension} dimensions, up to {model.context_length} tokens, {model.languages}, {model.licence}")
+    say("\nAny embedding model in GGUF form can be used by its path: vaultembed embeddings build --model FILE.gguf")
 
 
 def render_info(data: ModelView) -> None:
@@ -98,4 +92,4 @@ def render_info(data: ModelView) -> None:
         ("Space", data.space),
     ]
     for name, value in lines:
-        typer.echo(f"{name + ':':<14}{value}")
+        say(f"{name + ':':<14}{value}")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from vaultembed.cli.wording import safe, safe_json
+from vaultembed.cli.wording import safe, safe_json, say
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
 
@@ -34,7 +34,7 @@ def finish(command: str, call: Callable[[], Result[T]], render: Callable[[T], No
         if sys.stdout is not None:  # closed by the caller: >&-
             sys.stdout.flush()
         for note in result.notes:
-            typer.echo(safe(note), err=True)
+            say(safe(note), err=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -59,9 +59,9 @@ def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
         print_json(error_envelope(command, error))
         return
     kind = "" if isinstance(error, CancelledError) else "Error: "
-    typer.echo(f"{kind}{safe(error.message)}", err=True)
+    say(f"{kind}{safe(error.message)}", err=True)
     if error.hint:
-        typer.echo(safe(error.hint), err=True)
+        say(safe(error.hint), err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def stopping() -> Iterator[Stop]:
         if stop.signal is not None:
             raise KeyboardInterrupt
         stop.signal = number
-        typer.echo("\nStopping after this step; what is done stays. Once more to stop at once.", err=True)
+        say("\nStopping after this step; what is done stays. Once more to stop at once.", err=True)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -117,7 +117,7 @@ def confirmed(question: str, *, yes: bool) -> None:
     try:
         agrees = typer.confirm(question, default=False, err=True)
     except typer.Abort:  # Ctrl-C, or the end of input
-        typer.echo("\nNothing was changed.", err=True)
+        say("\nNothing was changed.", err=True)
         raise typer.Exit(130) from None
     if not agrees:
         raise CancelledError("Cancelled; nothing was changed.")

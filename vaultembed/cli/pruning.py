@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-import typer
-
 from vaultembed.cli.output import confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, size
+from vaultembed.cli.wording import count, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.pruning import PruneView, plan_prune, prune_embeddings
 from vaultembed.service.result import Result
@@ -51,14 +49,14 @@ def run(
 def render(data: PruneView) -> None:
     if data.dry_run:
         if not data.candidates:
-            typer.echo("No generation is out of use.")
+            say("No generation is out of use.")
         for g in data.candidates:
-            typer.echo(f"Generation {g.id} ({g.model}), {g.state}: {count(g.chunks, 'chunk')}, {size(g.about_bytes)}")
+            say(f"Generation {g.id} ({g.model}), {g.state}: {count(g.chunks, 'chunk')}, {size(g.about_bytes)}")
         return
     for generation in data.pruned:
-        typer.echo(f"Generation {generation} is pruned.")
+        say(f"Generation {generation} is pruned.")
     if data.collected:
-        typer.echo(f"{count(data.collected, 'vector')} of deleted or edited messages removed.")
+        say(f"{count(data.collected, 'vector')} of deleted or edited messages removed.")
     anew = ", written anew" if data.rewritten else ""
     sizes = f"The file was {size(data.bytes_before)} and is {size(data.bytes_after)} now{anew}"
-    typer.echo(f"{sizes}: {size(data.freed)} freed.")
+    say(f"{sizes}: {size(data.freed)} freed.")

@@ -9,7 +9,7 @@ import typer
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, safe
+from vaultembed.cli.wording import count, safe, say
 from vaultembed.paths import archive_path
 from vaultembed.service.repair_runs import RunsView, UndoView, repair_runs, undo_repair
 from vaultembed.service.repairing import (
@@ -71,8 +71,8 @@ def render(data: RepairView) -> None:
         _render_change(change)
     texts = sum(data.changed.values())
     if texts > len(data.changes):
-        typer.echo(f"and {texts - len(data.changes):,} more; --json lists all.")
-    typer.echo(
+        say(f"and {texts - len(data.changes):,} more; --json lists all.")
+    say(
         f"{count(data.messages, 'message')} looked at, {data.suspects:,} of them more closely"
         f" ({data.raw_read:,} as they were sent)."
     )
@@ -80,17 +80,17 @@ def render(data: RepairView) -> None:
         return
     by_field = ", ".join(f"{number:,} {name}" for name, number in sorted(data.changed.items(), key=lambda one: -one[1]))
     verb = "would be repaired" if data.dry_run else "repaired"
-    typer.echo(f"{count(texts, 'text')} of {count(data.repaired_messages, 'message')} {verb}: {by_field}.")
+    say(f"{count(texts, 'text')} of {count(data.repaired_messages, 'message')} {verb}: {by_field}.")
     for method, number in sorted(data.methods.items(), key=lambda one: -one[1]):
-        typer.echo(f"  {number:>7,}  {_HOW.get(method, method)}")
+        say(f"  {number:>7,}  {_HOW.get(method, method)}")
 
 
 def _render_change(change: ChangeLine) -> None:
     before, after = _around_difference(change.before, change.after)
     where = f"{change.field} {change.place}".strip()
-    typer.echo(f"{change.message_id}  {where}  ({change.how}, {change.confidence:.0%})")
-    typer.echo(f"    - {safe(before)}")
-    typer.echo(f"    + {safe(after)}")
+    say(f"{change.message_id}  {where}  ({change.how}, {change.confidence:.0%})")
+    say(f"    - {safe(before)}")
+    say(f"    + {safe(after)}")
 
 
 def _around_difference(before: str, after: str) -> tuple[str, str]:
@@ -107,14 +107,14 @@ def _one_line(text: str, start: int) -> str:
 
 
 def render_undo(data: UndoView) -> None:
-    typer.echo(f"{count(data.undone, 'text')} put back as before repair {data.run}.")
+    say(f"{count(data.undone, 'text')} put back as before repair {data.run}.")
 
 
 def render_runs(data: RunsView) -> None:
     for found in data.runs:
         state = "" if found.finished else ", interrupted"
         undone = f", {found.undone:,} undone" if found.undone else ""
-        typer.echo(f"{found.id}  {found.started_at}  {count(found.repairs, 'text')} repaired{undone}{state}")
+        say(f"{found.id}  {found.started_at}  {count(found.repairs, 'text')} repaired{undone}{state}")
 
 
 def fields_of(names: list[str]) -> tuple[Field, ...]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.wording import safe_line, style
+from vaultembed.cli.wording import paragraph, safe_line, say, style
 from vaultembed.paths import archive_path
 from vaultembed.service.searching import Found, Mode, SearchView, search_archive
 
@@ -23,13 +21,11 @@ def run(query: str, archive: Path | None, mode: Mode, number: int, *, as_json: b
 
 def render(data: SearchView) -> None:
     if not data.results:
-        typer.echo("Nothing found.")
+        say("Nothing found.")
     for found in data.results:
-        typer.echo(headline(found))
-        typer.echo(style("    " + (safe_line(found.subject) or "(no subject)"), bold=True))
-        width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-        for line in textwrap.wrap(safe_line(found.passage.text), width - 4, break_on_hyphens=False):
-            typer.echo(f"    {line}")
+        say(headline(found))
+        say(style("    " + (safe_line(found.subject) or "(no subject)"), bold=True))
+        typer.echo(paragraph(safe_line(found.passage.text), 4))
         typer.echo("")
 
 

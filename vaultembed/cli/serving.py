@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from vaultembed.cli.output import finish, reported_errors
+from vaultembed.cli.wording import say
 from vaultembed.errors import NotReadyError
 from vaultembed.paths import archive_path, full_path
 from vaultembed.service.mcp_clients import Client, ClientView, configure_client, missing_package
@@ -27,15 +28,15 @@ def run_install(client: Client, archive: Path | None, *, write: bool, as_json: b
 
 def render_client(data: ClientView) -> None:
     if not data.written:
-        typer.echo(f"{data.title} reads this from {data.path}:\n")
+        say(f"{data.title} reads this from {data.path}:\n")
         typer.echo(json.dumps(data.entry, indent=2, ensure_ascii=False))
         return
     if not data.changed:
-        typer.echo(f"{data.path} says so already.")
+        say(f"{data.path} says so already.")
         return
-    typer.echo(f"{data.path} is written.")
+    say(f"{data.path} is written.")
     if data.backup is not None:
-        typer.echo(f"  as it was before: {data.backup}")
+        say(f"  as it was before: {data.backup}")
 
 
 def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
@@ -46,7 +47,7 @@ def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
         from vaultembed.serving.time_limited import CALL_SECONDS
 
         if sys.stdin is not None and sys.stdin.isatty():
-            typer.echo(
+            say(
                 "An MCP client starts this command and speaks with it. To set one up: vaultembed mcp --install"
                 " claude-desktop\nCtrl-C ends it.",
                 err=True,

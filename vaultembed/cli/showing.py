@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.wording import count, safe, safe_line, size, style
+from vaultembed.cli.wording import count, safe, safe_line, say, size, style
 from vaultembed.errors import VaultembedError
 from vaultembed.paths import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
@@ -23,7 +23,7 @@ def run_raw(message_id: int, archive: Path | None) -> None:
     try:
         sys.stdout.buffer.write(raw_message(archive_path(archive), message_id))
     except VaultembedError as error:
-        typer.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
 
 
@@ -39,7 +39,7 @@ def run_problems(archive: Path | None, kind: str | None, number: int, *, as_json
 def render(data: MessageView) -> None:
     def line(name: str, value: str) -> None:
         if value:
-            typer.echo(style(f"{name + ':':<12}", bold=True) + " " + safe_line(value))
+            say(style(f"{name + ':':<12}", bold=True) + " " + safe_line(value))
 
     line("From", _person(data.sender_name, data.sender_address))
     for kind in ("to", "cc", "bcc", "mention"):
@@ -57,24 +57,24 @@ def render(data: MessageView) -> None:
         line("Found in", place.locator + flags + (" (gone since)" if place.gone else ""))
     for problem in data.problems:
         line("Problem", f"{problem.kind}: {problem.detail}")
-    typer.echo("")
+    say("")
     typer.echo(safe(data.body_text) or "(no text)")
     if len(data.conversation) > 1:
-        typer.echo(f"\nConversation of {count(len(data.conversation), 'message')}:")
+        say(f"\nConversation of {count(len(data.conversation), 'message')}:")
         for entry in data.conversation:
             here = "*" if entry.id == data.id else " "
             who = f"{safe_line(entry.sender)}: {safe_line(entry.subject)}"
-            typer.echo(f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {who}")
+            say(f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {who}")
 
 
 def render_problems(data: ProblemsView) -> None:
     for kind, number in data.counts.items():
-        typer.echo(f"{number:>8,}  {kind}")
+        say(f"{number:>8,}  {kind}")
     if data.problems:
-        typer.echo("")
+        say("")
     for problem in data.problems:
         which = f"message {problem.message_id}, {problem.locator}" if problem.message_id else problem.locator
-        typer.echo(f"{problem.kind}: {safe_line(problem.detail)}\n    {safe_line(which)}")
+        say(f"{problem.kind}: {safe_line(problem.detail)}\n    {safe_line(which)}")
 
 
 def _person(name: str, address: str) -> str:

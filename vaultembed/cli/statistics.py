@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NoReturn
 
-import typer
-
 from vaultembed.cli.output import finish
-from vaultembed.cli.wording import count, coverage, duration, safe_line, size
+from vaultembed.cli.wording import count, coverage, duration, safe_line, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.result import CoverageView
 from vaultembed.service.statistics import (
@@ -36,57 +34,55 @@ def run(archive: Path | None, *, as_json: bool) -> NoReturn:
 
 def render(data: StatsView) -> None:
     if data.totals is None:
-        typer.echo(f"Archive:        {data.archive}")
+        say(f"Archive:        {data.archive}")
     else:
         _render_totals(data.archive, data.totals)
     if data.types is not None and len(data.types) > 1:
-        typer.echo("Types:          " + ", ".join(f"{safe_line(t.type)} {t.messages:,}" for t in data.types))
+        say("Types:          " + ", ".join(f"{safe_line(t.type)} {t.messages:,}" for t in data.types))
     if data.text_search is not None and data.text_search.not_indexed:
-        typer.echo(f"Not in text search: {data.text_search.not_indexed:,}")
+        say(f"Not in text search: {data.text_search.not_indexed:,}")
     if data.vector_search is not None:
         _render_vector_search(data.vector_search)
     if data.sources is not None:
-        typer.echo("Sources:")
+        say("Sources:")
         for source in data.sources:
-            typer.echo(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
+            say(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
 
 
 def _render_totals(archive: Path, totals: TotalsView) -> None:
-    typer.echo(f"Archive:        {archive} ({size(totals.file_bytes)}, of it {size(totals.raw_bytes)} raw messages)")
+    say(f"Archive:        {archive} ({size(totals.file_bytes)}, of it {size(totals.raw_bytes)} raw messages)")
     first, last = totals.first_date, totals.last_date
     dates = f", {first[:10]} to {last[:10]}" if first and last else ""
     deleted = f", {totals.deleted:,} deleted" if totals.deleted else ""
-    typer.echo(f"Messages:       {totals.messages:,}{dates}{deleted}")
-    typer.echo(f"Conversations:  {totals.conversations:,}")
-    typer.echo(f"People:         {totals.people:,}")
-    typer.echo(f"Attachments:    {totals.attachments:,}")
-    typer.echo(f"Problems:       {totals.problems:,}")
+    say(f"Messages:       {totals.messages:,}{dates}{deleted}")
+    say(f"Conversations:  {totals.conversations:,}")
+    say(f"People:         {totals.people:,}")
+    say(f"Attachments:    {totals.attachments:,}")
+    say(f"Problems:       {totals.problems:,}")
 
 
 def _render_vector_search(found: VectorSearchView) -> None:
     active, building = found.active_generation, found.building_generation
     if active is None and building is None:
-        typer.echo("Embeddings:     none yet")
+        say("Embeddings:     none yet")
     if active is not None:
         since = f", in use since {active.activated_at[:10]}" if active.activated_at else ""
-        typer.echo(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {_coverage(active)}")
+        say(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {_coverage(active)}")
     if building is not None:
         progress = building.progress
         left = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         speed = f", {progress.rate:,} a second{left}" if progress.rate else ", nobody works on it"
-        typer.echo(
-            f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}"
-        )
+        say(f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}")
     filled = building or active
     if filled is not None and filled.last_build is not None:
         _render_last_build(filled.last_build)
-    typer.echo(f"Still to embed: {found.missing_embeddings_total:,}")
+    say(f"Still to embed: {found.missing_embeddings_total:,}")
 
 
 def _render_last_build(build: LastBuildView) -> None:
     day = f"{build.started_at[:10]}, " if build.started_at else ""
     ended = "has not ended" if build.outcome is None else _ENDED[build.outcome]
-    typer.echo(f"Last build:     {day}{ended}; {build.embedded:,} embedded")
+    say(f"Last build:     {day}{ended}; {build.embedded:,} embedded")
 
 
 def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:

@@ -1,14 +1,60 @@
-"""Numbers, sizes and times as people read them."""
+"""Numbers, sizes and times as people read them, in lines that fit their terminal."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+import shutil
+import sys
+import textwrap
+from typing import Any, Final
 
 import typer
 
 from vaultembed.service.display import escaped_json, one_line, visible
 from vaultembed.service.result import CoverageView
+
+_PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
+"""What is not broken: a word, or a command that somebody may want to copy."""
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_INDENT: Final = re.compile(r"^ +| {2,}")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """One or more lines on stdout or stderr, each broken at words where a terminal is too narrow for it."""
+    width = columns(err=err)
+    typer.echo("\n".join(fit(line, width) for line in text.split("\n")), err=err)
+
+
+def columns(*, err: bool = False) -> int | None:
+    """Of the terminal. None where there is none: what reads a pipe wants each line whole."""
+    stream = sys.stderr if err else sys.stdout
+    if os.environ.get("COLUMNS") or (stream is not None and stream.isatty()):
+        return shutil.get_terminal_size((80, 24)).columns
+    return None
+
+
+def fit(line: str, width: int | None) -> str:
+    """Broken into lines that go on below where the value begins: `Name:    value`. Styles have no width."""
+    plain = _STYLE.sub("", line)
+    if width is None or len(plain) <= width:
+        return line
+    begin = max((found.end() for found in _INDENT.finditer(plain, 0, width // 2)), default=0)
+    lines, last = [], ""
+    for piece in _PIECE.findall(line):
+        if last.strip() and len(_STYLE.sub("", last + piece)) > width:
+            lines.append(last)
+            last = " " * begin + piece.lstrip()
+        else:
+            last += piece
+    return "\n".join([*lines, last])
+
+
+def paragraph(text: str, indent: int) -> str:
+    """Text of a mail as a block, never wider than is good to read."""
+    width = min(columns() or 100, 110) - indent
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    return "\n".join(" " * indent + line for line in lines)
 
 
 def size(count: float) -> str:

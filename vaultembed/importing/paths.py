@@ -65,6 +65,9 @@ class ImportCounts:
         """That were found in the source."""
         return self.added + self.updated + self.unchanged + self.duplicate + self.deleted
 
+    def plus(self, **more: int) -> ImportCounts:
+        return replace(self, **{name: getattr(self, name) + n for name, n in more.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
@@ -302,7 +305,7 @@ class PathImport:
             record_problems(self._archive, source_id, None, unreadable.locator, [problem])
 
     def _count(self, **more: int) -> None:
-        self._counts = replace(self._counts, **{name: getattr(self._counts, name) + n for name, n in more.items()})
+        self._counts = self._counts.plus(**more)
 
     def _advance(self, size: int) -> None:
         self._bytes_done += size
@@ -320,4 +323,4 @@ def counted(counts: ImportCounts, written: Written) -> ImportCounts:
     more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
     if written.became != "unreadable":
         more[written.became] = 1
-    return replace(counts, **{name: getattr(counts, name) + n for name, n in more.items()})
+    return counts.plus(**more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from vaultembed.archive.database import Archive
@@ -321,7 +321,7 @@ class MsgvaultImport:
         return True
 
     def _count(self, **more: int) -> None:
-        self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+        self.counts = self.counts.plus(**more)
 
     def _adopted(self) -> list[AdoptedView]:
         adopted: list[AdoptedView] = []

@@ -48,11 +48,12 @@ def run_demo(
     keep: Path | None = None,
     *,
     on_pull: Callable[[PullStep], None] = lambda _: None,
+    on_step: Callable[[str], None] = lambda _: None,
     on_imported: Callable[[Imported], None] = lambda _: None,
     on_built: Callable[[BuildView], None] = lambda _: None,
     on_search: Callable[[DemoSearch], None] = lambda _: None,
 ) -> Result[DemoView]:
-    """Import the sample, embed it, and search it; each callback is told when its step is done.
+    """Import the sample, embed it, and search it; each callback is told when its step is done, `on_step` before.
 
     Raises:
         UsageError: `keep` exists already.
@@ -61,13 +62,15 @@ def run_demo(
     if not is_here(DEFAULT_MODEL):
         pull(DEFAULT_MODEL, on_pull)
     started = time.monotonic()
+    on_step("Importing the mailbox")
     with _archive(keep) as path:
         imported = import_mail(path, [sample_path()]).data
         on_imported(imported)
-        built = build_embeddings(path).data
+        built = build_embeddings(path, on_step=on_step, on_plan=lambda _: on_step("Embedding the messages")).data
         on_built(built)
         searches = []
         for query in DEMO_QUERIES:
+            on_step(f"Searching for {query.text}")
             search = _search(path, query)
             on_search(search)
             searches.append(search)

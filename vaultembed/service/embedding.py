@@ -79,12 +79,13 @@ def build_embeddings(
     archive_path: Path,
     request: BuildRequest = BuildRequest(),
     *,
+    on_step: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[BuildView]:
     """Create the first generation, top up the one there is, or build another beside it; go on where an earlier run
-    stopped.
+    stopped. `on_step` is told what is done before the plan is known: on a first build that takes seconds.
 
     Raises:
         ModelError: the model is not here, was altered, or does not work.
@@ -102,9 +103,10 @@ def build_embeddings(
         if not coverage_of(archive, None).live:
             raise NotReadyError("there are no messages to embed", "Import some first: vaultembed import PATH")
         archive.load_vec()
+        on_step("Removing vectors of deleted messages")
         collected = collect_garbage(archive, is_over)
         found: list[str] = []
-        built = _build(archive, request, on_plan, on_batch, is_over, found.append)
+        built = _build(archive, request, on_step, on_plan, on_batch, is_over, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -124,6 +126,7 @@ def build_embeddings(
 def _build(
     archive: Archive,
     request: BuildRequest,
+    on_step: Callable[[str], None],
     on_plan: Callable[[Plan], None],
     on_batch: Callable[[RunCounts], None],
     should_stop: Callable[[], bool],
@@ -150,7 +153,9 @@ def _build(
         model_path = str(resolved.path) if resolved.facts.converter == "gguf" else None
         if to_bind is not None:
             on_note(bind_or_refuse(archive, to_bind, embedder, model_path))
+        on_step(f"Starting {resolved.facts.name}")
         job = choose_generation(archive, embedder, model_path, wanted)
+        on_step("Trying the model on some messages, to say how long it will take")
         built = build(
             archive,
             embedder,

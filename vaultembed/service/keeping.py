@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
-from vaultembed.archive.generations.records import Generation
-from vaultembed.models.protocol import Embedded, Embedder, ModelFacts, Role
+from vaultembed.archive.generations.records import Generation as Generation
+from vaultembed.models.protocol import Embedded as Embedded
+from vaultembed.models.protocol import Embedder as Embedder
+from vaultembed.models.protocol import ModelFacts as ModelFacts
+from vaultembed.models.protocol import Role as Role
 from vaultembed.search.answering import Opener, find_serving, why_unavailable
-from vaultembed.search.model_of import open_model_of
+from vaultembed.search.model_of import open_model_of as open_model_of
 from vaultembed.service.searching import Kept
-
-__all__ = [
-    "Embedded",
-    "Embedder",
-    "Generation",
-    "ModelFacts",
-    "Role",
-    "generation_that_answers",
-    "keep",
-    "open_model_of",
-]
 
 
 def generation_that_answers(archive_path: Path) -> Generation | None:

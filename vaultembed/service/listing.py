@@ -7,10 +7,11 @@ from pathlib import Path
 
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.mail.grouping import Group, Grouping, count_groups, count_matching
+from vaultembed.archive.mail.grouping import Group, count_groups, count_matching
+from vaultembed.archive.mail.grouping import Grouping as Grouping
+from vaultembed.archive.mail.listing import Order as Order
+from vaultembed.archive.mail.listing import Position as Position
 from vaultembed.archive.mail.listing import (
-    Order,
-    Position,
     count_conversation,
     list_conversation,
     list_positions,
@@ -32,23 +33,6 @@ from vaultembed.errors import MessageMissingError
 from vaultembed.search.filters import Filters
 from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
-
-__all__ = [
-    "Grouping",
-    "GroupsView",
-    "ListView",
-    "Listed",
-    "MessagePage",
-    "Order",
-    "Position",
-    "ThreadView",
-    "count_by",
-    "list_messages",
-    "no_message",
-    "read_message",
-    "read_thread",
-    "thread_of",
-]
 
 _WHERE_IDS_ARE = "Ids are shown by: vaultembed search QUERY"
 

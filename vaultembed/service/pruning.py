@@ -36,20 +36,20 @@ class PrunePlan:
     generations: tuple[PrunableView, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneView:
     archive: Path
-    pruned: tuple[int, ...]
+    pruned: tuple[int, ...] = ()
     """Generations."""
-    collected: int
+    collected: int = 0
     """Vectors of deleted and edited messages."""
     bytes_before: int
     bytes_after: int
-    rewritten: bool
+    rewritten: bool = False
     """The whole file was written anew."""
-    freed: int
-    interrupted: bool
-    dry_run: bool
+    freed: int = 0
+    interrupted: bool = False
+    dry_run: bool = False
     candidates: tuple[PrunableView, ...]
     """What was, or would be, pruned."""
 
@@ -113,7 +113,6 @@ def prune_embeddings(
         rewritten=shrunk is not None and shrunk.rewritten,
         freed=max(before - after, 0),
         interrupted=should_stop(),
-        dry_run=False,
         candidates=plan.generations,
     )
     return Result("embeddings prune", view, tuple(_notes(view, shrunk)), 130 if view.interrupted else 0)
@@ -122,16 +121,7 @@ def prune_embeddings(
 def _dry_run(archive_path: Path, plan: PrunePlan) -> Result[PruneView]:
     size = archive_path.stat().st_size
     view = PruneView(
-        archive=archive_path,
-        pruned=(),
-        collected=0,
-        bytes_before=size,
-        bytes_after=size,
-        rewritten=False,
-        freed=0,
-        interrupted=False,
-        dry_run=True,
-        candidates=plan.generations,
+        archive=archive_path, bytes_before=size, bytes_after=size, dry_run=True, candidates=plan.generations
     )
     return Result("embeddings prune", view, ("Nothing was removed. Leave out --dry-run to do it.",))
 

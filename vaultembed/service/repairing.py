@@ -19,8 +19,8 @@ from vaultembed.archive.mail.repairs import apply_changes, end_repair, start_rep
 from vaultembed.archive.mail.stored_texts import FIELDS as FIELDS
 from vaultembed.archive.mail.stored_texts import (
     Change,
-    Place,
     Shared,
+    TextField,
     Texts,
     count_selected,
     iter_shared,
@@ -264,12 +264,12 @@ class _Repair:
         message_id = texts.message_id
         if self._wants("subject"):
             yield from self._change(
-                Place(message_id, "subject"), texts.subject, "header", lambda: _of(sent(), lambda p: p.subject)
+                TextField(message_id, "subject"), texts.subject, "header", lambda: _of(sent(), lambda p: p.subject)
             )
         body = texts.body
         if body is not None and self._wants("body"):
             for change in self._change(
-                Place(message_id, "body"), body, "body", lambda: _of(sent(), lambda p: p.body_text)
+                TextField(message_id, "body"), body, "body", lambda: _of(sent(), lambda p: p.body_text)
             ):
                 body = change.after
                 yield change
@@ -278,13 +278,13 @@ class _Repair:
         if self._wants("file"):
             for position, name in texts.files:
                 yield from self._change(
-                    Place(message_id, "file", position),
+                    TextField(message_id, "file", position),
                     name,
                     "header",
                     lambda at=position: _file(sent(), at),  # type: ignore[misc]
                 )
 
-    def _change(self, at: Place, stored: bytes, kind: Kind, evidence: Callable[[], str | None]) -> Iterable[Change]:
+    def _change(self, at: TextField, stored: bytes, kind: Kind, evidence: Callable[[], str | None]) -> Iterable[Change]:
         doubt = doubt_of(stored, kind)
         if doubt is Doubt.NONE:
             return
@@ -295,7 +295,7 @@ class _Repair:
         elif not self._was_put_back(at, stored):
             yield _as_change(at, stored, found)
 
-    def _was_put_back(self, at: Place, stored: bytes) -> bool:
+    def _was_put_back(self, at: TextField, stored: bytes) -> bool:
         if self.request.again or not was_undone(self.archive, at, stored):
             return False
         self.put_back += 1
@@ -303,7 +303,7 @@ class _Repair:
 
     def _change_snippet(self, texts: Texts, body: bytes | None) -> Iterable[Change]:
         """It is the beginning of the body, and is made from that again."""
-        at = Place(texts.message_id, "snippet")
+        at = TextField(texts.message_id, "snippet")
         if body is None:
             yield from self._change(at, texts.snippet, "body", lambda: None)
             return
@@ -343,7 +343,7 @@ class _Repair:
                     ]
                 )
 
-    def _evidence(self, shared: Shared, uses: Sequence[Place]) -> str | None:
+    def _evidence(self, shared: Shared, uses: Sequence[TextField]) -> str | None:
         """The same as one of the messages has it that were sent with it."""
         if shared.field == "conversation":  # it bears the subject of its first message, which has been seen to
             subject = self.subjects.get(uses[0].message_id)
@@ -416,7 +416,7 @@ class _Repair:
                 )
 
 
-def _as_change(at: Place, stored: bytes, found: Repaired) -> Change:
+def _as_change(at: TextField, stored: bytes, found: Repaired) -> Change:
     key = base_subject(found.text)[0] if at.field == "conversation" else ""
     return Change(at, stored, found.text.encode("utf-8", "replace"), found.method, found.confidence, key)
 

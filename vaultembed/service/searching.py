@@ -16,18 +16,17 @@ from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
 from vaultembed.search.answering import Answering, Opener, Serving, answer, find_serving, why_unavailable
-from vaultembed.search.filters import Filters
+from vaultembed.search.filters import Filters as Filters
 from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, Signal, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.search.ranking import DEPTH, Hit, by_answerers, by_distinctive_words, by_words, fuse
 from vaultembed.search.ranking import Mode as Mode
+from vaultembed.search.ranking import Signal as Signal
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
-
-__all__ = ["Filters", "Found", "FoundPassage", "Kept", "Mode", "SearchView", "Signal", "found_view", "search_archive"]
 
 _NO_SUBJECT: Final = "Subject: \n\n"
 """As msgvault begins the text of a chat message."""

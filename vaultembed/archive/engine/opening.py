@@ -14,7 +14,7 @@ import apsw
 from vaultembed.archive.backup import free_bytes, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors, is_full
-from vaultembed.archive.migrations import check_identity, check_not_newer, user_version
+from vaultembed.archive.migrations import check_identity, check_version, user_version
 from vaultembed.archive.schema_files import latest_version, read_migrations
 from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFullError, StorageError, UsageError
@@ -51,7 +51,7 @@ def open_current(path: Path) -> Iterator[Archive]:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
             migrations = read_migrations()
-            check_not_newer(db, path, migrations)
+            check_version(db, path, migrations)
             if user_version(db) == 0:
                 db.pragma("page_size", PAGE_SIZE)
                 db.pragma("auto_vacuum", "INCREMENTAL")
@@ -100,7 +100,7 @@ def open_older_readonly(path: Path) -> Iterator[Archive]:
         try:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
-            check_not_newer(db, path, read_migrations())
+            check_version(db, path, read_migrations())
             with interruptible(db.interrupt):
                 yield Archive(path, db, writable=False)
         finally:
@@ -120,7 +120,7 @@ def open_older(path: Path) -> Iterator[Archive]:
         try:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
-            check_not_newer(db, path, read_migrations())
+            check_version(db, path, read_migrations())
             db.pragma("journal_mode", "WAL")
             db.pragma("foreign_keys", True)
             yield Archive(path, db, writable=True)

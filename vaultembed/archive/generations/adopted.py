@@ -22,6 +22,7 @@ from vaultembed.archive.generations.records import (
     generation_with_id,
     model_id_of,
 )
+from vaultembed.archive.generations.verifying import pick_ids
 from vaultembed.archive.generations.work import sweep
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import BusyError
@@ -205,13 +206,10 @@ def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: r
 
 
 def _pick_messages(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
-    ids = [
-        row[0]
-        for row in archive.rows(
-            "SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'", (generation_id,)
-        )
-    ]
-    return pick.sample(ids, min(most, len(ids)))
+    embedded = "FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'"
+    total = int(archive.scalar(f"SELECT count(*) {embedded}", (generation_id,)))
+    rows = archive.stream(f"SELECT message_id {embedded} ORDER BY message_id", (generation_id,))
+    return pick_ids(rows, total, most, pick)
 
 
 def bind_model(

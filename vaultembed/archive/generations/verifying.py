@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vaultembed.archive.engine.connection import Archive
@@ -56,11 +56,16 @@ def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.R
     """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
     generations left between them, and give the one chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
-    places = set(pick.sample(range(stored), min(most, stored)))
     rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
     )
-    picked = [int(row[0]) for place, row in enumerate(rows) if place in places]
+    return pick_ids(rows, stored, most, pick)
+
+
+def pick_ids(rows: Iterable[tuple[int]], total: int, most: int, pick: random.Random) -> list[int]:
+    """At random so many of a total of ids, or all, in random order; not all of them are held at a time."""
+    places = set(pick.sample(range(total), min(most, total)))
+    picked = [row[0] for place, row in enumerate(rows) if place in places]
     pick.shuffle(picked)
     return picked
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.stored_texts import Change, Place, write_text
+from vaultembed.archive.mail.stored_texts import Change, TextField, write_text
 from vaultembed.failpoints import failpoint
 
 
@@ -24,7 +24,7 @@ class Run:
     undone: int
 
 
-def was_undone(archive: Archive, at: Place, before: bytes) -> bool:
+def was_undone(archive: Archive, at: TextField, before: bytes) -> bool:
     """Somebody has looked at this repair, and taken it back."""
     return (
         archive.scalar(
@@ -62,7 +62,7 @@ def list_runs(archive: Archive) -> list[Run]:
 def repairs_of_run(archive: Archive, run_id: int, after: int, limit: int) -> list[tuple[int, Change]]:
     """Those that stand, the last first, each with its id; `after` is the last id seen, or 2**63 - 1."""
     return [
-        (row[0], Change(Place(row[1], row[2], row[3]), bytes(row[4]), bytes(row[5]), row[6], row[7]))
+        (row[0], Change(TextField(row[1], row[2], row[3]), bytes(row[4]), bytes(row[5]), row[6], row[7]))
         for row in archive.rows(
             "SELECT id, message_id, field, place, before, CAST(after AS BLOB), method, confidence FROM repairs"
             " WHERE run_id = ? AND undone_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?",

@@ -17,7 +17,7 @@ FIELDS: Final[tuple[Field, ...]] = ("subject", "body", "snippet", "name", "label
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextField:
     """Where a text stands: one text of one message."""
 
     message_id: int
@@ -28,7 +28,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    at: Place
+    at: TextField
     before: bytes
     after: bytes
     method: str
@@ -130,12 +130,12 @@ def iter_shared(archive: Archive, field: Field) -> Iterator[Shared]:
         after = rows[-1][0]
 
 
-def uses_of(archive: Archive, shared: Shared, only: Filter) -> list[Place]:
+def uses_of(archive: Archive, shared: Shared, only: Filter) -> list[TextField]:
     """Every live message that shows it, and where."""
     live = f"m.deleted_at IS NULL AND {only.sql}"
     if shared.field == "name":
         return [
-            Place(message_id, "name", place)
+            TextField(message_id, "name", place)
             for message_id, place in archive.rows(
                 f"SELECT m.id, 'sender' FROM messages m WHERE m.sender_id = ? AND {live} UNION ALL"
                 " SELECT m.id, r.kind || ' ' || r.position FROM message_recipients r JOIN messages m"
@@ -149,13 +149,13 @@ def uses_of(archive: Archive, shared: Shared, only: Filter) -> list[Place]:
             f" WHERE l.label_id = ? AND {live} ORDER BY m.id",
             (shared.row_id, *only.bindings),
         )
-        return [Place(row[0], "label", shared.key) for row in rows]
+        return [TextField(row[0], "label", shared.key) for row in rows]
     # of a conversation there is one subject: it stands with the first message, and goes when that is deleted for ever
     rows = archive.rows(
         f"SELECT m.id FROM messages m WHERE m.conversation_id = ? AND {live} ORDER BY m.id LIMIT 1",
         (shared.row_id, *only.bindings),
     )
-    return [Place(row[0], "conversation") for row in rows]
+    return [TextField(row[0], "conversation") for row in rows]
 
 
 def read_embedded_texts(archive: Archive, message_id: int) -> tuple[bytes, bytes]:

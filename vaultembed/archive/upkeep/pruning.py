@@ -43,15 +43,15 @@ def collect_garbage(archive: Archive, should_stop: Callable[[], bool] = lambda: 
     """
     vectors = 0
     messages = 0
-    doomed = _deleted_with_remains(archive)
-    for start in range(0, len(doomed), _MESSAGES):
+    last = 0
+    while batch := _deleted_with_remains(archive, last):
         if should_stop():
             return Collected(messages, vectors)
-        batch = doomed[start : start + _MESSAGES]
         with archive.transaction():
             vectors += sum(_collect_message(archive, message_id) for message_id in batch)
         failpoint("prune.step")
         messages += len(batch)
+        last = batch[-1]
     vectors += _collect_orphans(archive, should_stop)
     for generation in list_generations(archive):
         if generation.pruned_at is None and has_vec_table(archive, generation.id) and not should_stop():
@@ -81,8 +81,9 @@ def _collect_orphans(archive: Archive, should_stop: Callable[[], bool]) -> int:
     return removed
 
 
-def _deleted_with_remains(archive: Archive) -> list[int]:
-    return [row[0] for row in archive.rows("SELECT message_id FROM deleted_with_remains ORDER BY message_id")]
+def _deleted_with_remains(archive: Archive, after: int) -> list[int]:
+    query = "SELECT message_id FROM deleted_with_remains WHERE message_id > ? ORDER BY message_id LIMIT ?"
+    return [row[0] for row in archive.rows(query, (after, _MESSAGES))]
 
 
 def _collect_message(archive: Archive, message_id: int) -> int:
