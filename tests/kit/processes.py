@@ -19,8 +19,9 @@ def vaultembed(*arguments: str | Path, archive: Path | None = None) -> subproces
     """A command to its end, as `main` runs it with nobody at the terminal; in this process, where it starts at once."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr, dict(os.environ)
+    here = environment(archive)
     os.environ.clear()
-    os.environ.update(environment(archive))
+    os.environ.update(here)
     sys.argv = ["vaultembed", *map(str, arguments)]
     sys.stdin, sys.stdout, sys.stderr = streams
     try:

@@ -9,7 +9,8 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.mail import mail, maildir, many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.database import BUSY_TIMEOUT_MS, open_archive_readonly
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.engine.opening import BUSY_TIMEOUT_MS
 from vaultembed.errors import UsageError
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
