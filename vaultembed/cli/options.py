@@ -69,16 +69,6 @@ ArchiveOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ModelOption = Annotated[
-    OptionalText,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        autocompletion=model_names,
-        help="Name of a known model, or path of a .gguf. Default: that of the archive.",
-    ),
-]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
