@@ -1,7 +1,5 @@
 """`vaultembed embeddings …` and the options of its commands."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
