@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.plans import executed_on
 from tests.kit.archives import new_archive
+from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.coverage import NotCovered, count_missing, not_covered
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.plans import executed_on
 from tests.kit.archives import add, new_archive
+from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail.statistics import count_archive, count_sources, count_types
 

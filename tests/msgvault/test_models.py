@@ -111,7 +111,7 @@ def test_while_another_is_built_what_is_built_answers(
     assert build_embeddings(unknown, request).exit_code == 3
     found = search_archive(unknown, "flight to Portugal", mode="vector")
     assert found.data.results
-    assert any("does not answer" in note for note in found.notes)
+    assert any("is unavailable" in note for note in found.notes)
 
 
 def test_with_another_dimension_it_is_refused(tmp_path: Path, archive: Path, blob: Path) -> None:

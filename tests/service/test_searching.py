@@ -219,7 +219,7 @@ def test_without_the_new_model_the_active_generation_answers_and_says_so(path: P
     assert result.data.not_covered == 1
     silent, left_out = result.notes
     assert silent == (
-        "Generation 2 does not answer: The model new is not on this machine yet. What only it covers is left out."
+        "Generation 2 is unavailable, so messages only it covers are missing: The model new is not on this machine yet."
         " vaultembed models pull new"
     )
     assert left_out == "Not covered by meaning: 1 missing of 40 messages. Next: vaultembed embeddings build"
@@ -232,7 +232,7 @@ def test_without_the_old_model_the_new_generation_answers_and_says_so(path: Path
     result = search_archive(path, "thing0", kept=Kept(Models(missing=("old",))))
     assert result.data.results[0].id == 1
     assert result.data.not_covered == COUNT - embedded
-    assert "Generation 1 does not answer" in result.notes[0]
+    assert "Generation 1 is unavailable" in result.notes[0]
 
 
 def test_without_any_model_the_error_is_that_of_the_active_generation(path: Path) -> None:
