@@ -56,6 +56,7 @@ def test_new_and_edited_messages_top_up_the_active_generation(archive: Archive) 
     assert built.generation.id == first.id
     assert built.run.embedded == 4
     assert search(archive, "elephants")[0] == 2
+    assert archive.scalar("SELECT count(*) FROM vec_orphans") == 0, "an old vector stays in the coarse index"
     check_invariants(archive.path)
 
 
