@@ -30,7 +30,7 @@ EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 SAMPLE: Final = 2_048
 _SMALL_REST: Final = 0.2
-"""Of a rest below this share too few candidates would be left by those that another generation speaks for."""
+"""Of a rest below this share too few candidates would be left by those that another generation covers."""
 _BLOCK: Final = 8_192
 """Rows scored at a time: all of 10^6 would take two gigabytes."""
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
@@ -79,7 +79,7 @@ def nearest_messages(
 ) -> list[Neighbour]:
     """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`, or `kept` and a `snapshot`.
 
-    `rest`: only these messages; for the others another generation speaks. `on_damage` is told when the coarse index
+    `rest`: only these messages; another generation covers the others. `on_damage` is told when the coarse index
     cannot be used; all vectors are scored then. `kept`: the coarse indexes in memory, in place of those in the file.
 
     Raises:
