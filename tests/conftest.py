@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kit.archives import new_archive
+from vaultembed.archive.database import Archive
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import pull_model, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 (each test's folder in it is its own)
+_ROOM = 4 << 30
+
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
+    # Every commit waits for the disk, here two thirds of all the time; and nothing here is about a power cut.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +39,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no real mail at {folder}")
     return folder
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    """Empty, and open for writing."""
+    with new_archive(tmp_path / "a.db") as opened:
+        opened.load_vec()
+        yield opened

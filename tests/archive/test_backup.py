@@ -277,11 +277,11 @@ def test_a_log_left_beside_does_not_get_into_the_restored_archive(archive: Path,
     assert check_copy(archive).messages == 300
 
 
+@pytest.mark.slow  # it waits for the other one: three seconds each time
 @pytest.mark.parametrize("how", ["reading", "writing", "idle"])
 def test_a_restore_is_refused_while_another_process_has_the_archive_open(
-    archive: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    archive: Path, tmp_path: Path, how: str
 ) -> None:
-    monkeypatch.setattr("vaultembed.archive.upkeep.restore._LOCK_MS", 100)
     copy(archive, tmp_path / "b.db")
     other = apsw.Connection(str(archive))
     other.execute({"reading": "BEGIN", "writing": "BEGIN IMMEDIATE", "idle": "SELECT 1"}[how])

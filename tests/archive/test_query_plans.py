@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from tests.kit.plans import executed_on
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import rest_beside
 from vaultembed.archive.generations.leases import claim, list_workers, release
@@ -65,7 +65,7 @@ def walks(archive: Archive, what: Callable[[], object]) -> list[str]:
 def archive(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Archive]:
     """Two generations, the second with failures and being built; with messages deleted, edited and new."""
     scope = Scope(after=500_000_000) if request.param == "scoped" else None
-    with open_archive(tmp_path / "a.db") as opened:
+    with new_archive(tmp_path / "a.db") as opened:
         ids = fill(opened, 30)
         run(opened)
         other = WordHashEmbedder("other", refused=["word3"])

@@ -32,7 +32,6 @@ from vaultembed.errors import (
     ArchiveOutdatedError,
     BusyError,
     DamageError,
-    DiskFullError,
     StorageError,
     UsageError,
     VaultembedError,
@@ -183,18 +182,6 @@ def test_a_backup_that_is_there_is_never_overwritten(older: Path) -> None:
         assert archive.migrated is not None
         assert archive.migrated.backup.name == f"a.db.v{PRESENT}.2.bak"
     assert taken.read_bytes() == b"precious"
-
-
-def test_without_room_for_the_backup_nothing_is_changed(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = older.read_bytes()
-    # more than any disk has
-    monkeypatch.setattr("vaultembed.archive.backup._MIGRATION_SPARE", 1 << 60)
-    with pytest.raises(DiskFullError) as caught, open_archive(older):
-        pass
-    assert caught.value.needed_bytes is not None
-    assert caught.value.needed_bytes > 1 << 60
-    assert [p.name for p in older.parent.iterdir() if p.name not in ("a.db", "a.db-wal", "a.db-shm")] == []
-    assert older.read_bytes() == before
 
 
 def test_a_damaged_archive_is_not_migrated(older: Path) -> None:

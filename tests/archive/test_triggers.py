@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import apsw
 import pytest
 
 from tests.kit.archives import add
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.mail.lexical import rank_by_words
 from vaultembed.search.query import parse_query
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        yield opened
 
 
 def stamp(archive: Archive, message_id: int) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 
 from tests.kit.assistant import assistant_over_http, http_server
 from tests.kit.mail import mail, mbox
-from tests.kit.processes import COMMAND, environment, vaultembed
+from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_process
 from vaultembed.archive.database import open_archive
 from vaultembed.embeddings.build import MAX_FAILED, Observer, Options, Wanted, build, choose_generation
 from vaultembed.models.open import open_in_process, resolve_model
@@ -62,7 +62,7 @@ class Imitation:
 
 
 def make_archive(path: Path, folder: Path) -> None:
-    done = vaultembed("import", folder, archive=path, timeout=1_800)
+    done = vaultembed_process("import", folder, archive=path, timeout=1_800)
     assert done.returncode == 0, done.stderr
     imitation = Imitation(open_in_process(resolve_model()))
     with open_archive(path) as archive:

@@ -18,8 +18,8 @@ from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.cli import main
 from vaultembed.errors import UsageError
+from vaultembed.failpoints import action_at
 from vaultembed.models.model_file import ModelFile
 
 
@@ -267,42 +267,27 @@ def test_a_model_in_the_home_of_somebody_who_is_not_here_is_named(tmp_path: Path
     assert (done.returncode, model in done.stderr, "bug" in done.stderr) == (2, True, False)
 
 
-def test_an_error_of_the_disk_is_told_in_words_and_in_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_: object, **__: object) -> NoReturn:
-        raise PermissionError(errno.EACCES, "Permission denied", "some/file")
-
-    monkeypatch.setattr("vaultembed.cli.statistics.run", fail)
-    for arguments in ([], ["--json"]):
-        monkeypatch.setattr(sys, "argv", ["vaultembed", "stats", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert ended.value.code == 74
-        told = capsys.readouterr()
-        assert "some/file: Permission denied" in (told.out if arguments else told.err)
-        if arguments:
-            assert json.loads(told.out)["error"]["code"] == "storage_failed"
+DISK = PermissionError(errno.EACCES, "Permission denied", "some/file")
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("error", "code", "name", "told"),
+    [
+        (DISK, 74, "storage_failed", "Error: some/file: Permission denied\n"),
+        (UsageError("that makes no sense", "Do this."), 2, "invalid_request", "Error: that makes no sense\nDo this.\n"),
+    ],
+)
 def test_an_error_outside_of_what_a_command_calls_is_told_like_any_other(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+    error: Exception, code: int, name: str, told: str
 ) -> None:
-    def fail(*_: object, **__: object) -> NoReturn:
-        raise UsageError("that makes no sense", "Do this.")
+    def fail() -> NoReturn:
+        raise error
 
-    monkeypatch.setattr("vaultembed.cli.statistics.run", fail)
-    monkeypatch.setattr(sys, "argv", ["vaultembed", "stats", *(["--json"] if as_json else [])])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    told = capsys.readouterr()
-    if as_json:
-        document = json.loads(told.out)
-        assert (document["command"], document["error"]["hint"]) == ("stats", "Do this.")
-    else:
-        assert told.err == "Error: that makes no sense\nDo this.\n"
+    with action_at("command.begins", fail):
+        done = vaultembed("stats")
+        document = json.loads(vaultembed("stats", "--json").stdout)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", told)
+    assert (document["command"], document["exit_code"], document["error"]["code"]) == ("stats", code, name)
 
 
 def test_a_discard_abandons_the_generation_that_was_asked_about(tmp_path: Path) -> None:

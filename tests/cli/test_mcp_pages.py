@@ -57,6 +57,7 @@ def script() -> Path:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the places are those of Linux")
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_file_written_is_as_the_page_shows_it(client: Client, home: Path, script: Path, model: ModelFile) -> None:

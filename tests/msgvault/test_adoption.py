@@ -45,6 +45,7 @@ from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
 
 Cast = Callable[..., Pair]
+TWO_OF_SHAPES = [s if s in ("v1", "v2") else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
 
 
 def move_in(archive: Path, pair: Pair, **more: object) -> Result[Imported]:
@@ -92,8 +93,8 @@ def states(archive: Path) -> list[str]:
         return [row[0] for row in opened.rows("SELECT state FROM generations ORDER BY id")]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("altered", [False, True])
+@pytest.mark.parametrize("shape", TWO_OF_SHAPES)
+@pytest.mark.parametrize("altered", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_moving_in(cast_of: Cast, archive: Path, shape: Shape, altered: bool) -> None:
     pair = cast_of(shape, altered=altered)
     plan = plan_import(archive, [pair.folder]).data.plans[0]

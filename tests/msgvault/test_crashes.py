@@ -12,13 +12,15 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.msgvault import Mail, Pair, mail, write_pair
-from tests.kit.processes import vaultembed
+from tests.kit.processes import vaultembed, vaultembed_process
 from tests.kit.runner import Runners
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.msgvault import batches
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
+
+pytestmark = pytest.mark.slow
 
 PENDING: Final = {5, 25}
 MAILS: Final = (
@@ -219,7 +221,7 @@ def test_killed_while_the_generation_in_use_takes_over(
     assert vaultembed("import", letter, archive=archive).returncode == 0
     assert vaultembed("embeddings", "build", archive=archive).returncode == 0
     pair = cast_of("v2")
-    assert vaultembed("import", pair.folder, archive=archive, failpoint=moment).returncode == -9
+    assert vaultembed_process("import", pair.folder, archive=archive, failpoint=moment).returncode == -9
     check_invariants(archive)
     with open_archive_readonly(archive) as opened:
         assert opened.rows("SELECT state FROM generations ORDER BY id") == [("active",), ("retired",)]

@@ -21,6 +21,8 @@ from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
 from vaultembed.service.result import Result
 
+pytestmark = pytest.mark.slow
+
 Cast = Callable[..., Pair]
 DAMAGED_TABLES = {
     "message_bodies": "bodies of messages",
@@ -235,7 +237,7 @@ def test_vectors_named_that_go_with_nothing(tmp_path: Path, archive: Path, cast_
         import_mail(archive, [tmp_path / "mail.eml"], vectors=pair.embeddings)
     with pytest.raises(UsageError, match="does not exist"):
         import_mail(archive, [pair.folder], vectors=tmp_path / "none.db")
-    with pytest.raises(UsageError, match="is no msgvault archive"):
+    with pytest.raises(UsageError, match="is not a msgvault archive"):
         plan_import(archive, [tmp_path / "mail.eml"])
     with pytest.raises(VaultembedError):
         plan_import(archive, [tmp_path])

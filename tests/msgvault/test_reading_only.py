@@ -16,8 +16,7 @@ from tests.msgvault.cast import CAST
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.errors import BusyError, StorageError
 from vaultembed.failpoints import action_at
-from vaultembed.msgvault import files
-from vaultembed.msgvault.files import find_archive, open_foreign
+from vaultembed.msgvault.files import find_archive, open_foreign, open_pair
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import import_mail
 
@@ -118,26 +117,24 @@ def test_one_that_begins_to_run_while_it_is_read(tmp_path: Path, embed: Embed, a
     assert before.exit_code == 0
 
 
-def test_vectors_and_messages_are_of_one_moment(tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_and_messages_are_of_one_moment(tmp_path: Path, embed: Embed) -> None:
     """Between the two snapshots a message was edited and embedded again: its new vector must not meet its old text, nor
     its old vector the new text."""
     mails = [mail(n, f"Subject {n}", f"Text number {n}") for n in range(1, 4)]
     pair = write_pair(tmp_path / "mv", "v2", mails, embed)
-    opened = files.open_foreign
     messages, vectors = apsw.Connection(str(pair.archive)), apsw.Connection(str(pair.embeddings))
     messages.execute("SELECT count(*) FROM messages").fetchall()
     vectors.execute("SELECT count(*) FROM embeddings").fetchall()
     edits = []
 
-    def open_late(path: Path) -> object:
-        if path == pair.archive and len(edits) < 3:
-            edits.append(path)
+    def edit() -> None:
+        if len(edits) < 3:
+            edits.append(1)
             messages.execute("UPDATE messages SET subject = subject || '!' WHERE id = 1")
             vectors.execute("UPDATE embeddings SET embedded_at = embedded_at + 1 WHERE message_id = 1")
-        return opened(path)
 
-    monkeypatch.setattr(files, "open_foreign", open_late)
-    with files.open_pair(pair.archive, pair.embeddings) as (of_messages, of_vectors):
+    between = action_at("msgvault.between_snapshots", edit)
+    with between, open_pair(pair.archive, pair.embeddings) as (of_messages, of_vectors):
         assert of_vectors is not None
         subject = of_messages.rows("SELECT subject FROM messages WHERE id = 1")[0][0]
         at = of_vectors.rows("SELECT embedded_at FROM embeddings WHERE message_id = 1 AND generation_id = ?", (ACTIVE,))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.search.query import describe, parse_query, plain_query
 from vaultembed.search.query_vector import embed_query
 from vaultembed.search.ranking import by_distinctive_words, by_words
@@ -15,7 +15,7 @@ from vaultembed.search.ranking import by_distinctive_words, by_words
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
+    with new_archive(tmp_path / "a.db") as opened:
         for n in range(60):
             add(opened, f"subject {n}", f"who took my thing{n}", message_id=str(n))
         yield opened

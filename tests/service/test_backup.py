@@ -13,7 +13,6 @@ from pathlib import Path
 
 import apsw
 import pytest
-import typer
 
 from tests.kit.archives import check_invariants
 from tests.kit.corrupt import PAGE, flip
@@ -21,12 +20,12 @@ from tests.kit.embedded import content, embedded_archive
 from tests.kit.faulty_vfs import run_faulty
 from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
-from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json
+from tests.kit.processes import COMMAND, environment, start, vaultembed, vaultembed_json, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.archive.upkeep.restore import check_copy
-from vaultembed.cli.backup import run_restore
 from vaultembed.errors import UsageError
-from vaultembed.service.backup import back_up, migration_notes, would_replace
+from vaultembed.failpoints import action_at
+from vaultembed.service.backup import back_up, migration_notes
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +64,7 @@ def answer(text: str, *arguments: str | Path, archive: Path) -> tuple[int, str]:
     return process.wait(60), shown.decode()
 
 
+@pytest.mark.slow
 def test_a_backup_made_during_an_import_holds_whole_messages_and_can_be_searched(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
     box = mbox(tmp_path / "box", many(3000))
@@ -269,7 +269,7 @@ def test_a_killed_restore_leaves_an_archive_at_its_place_and_can_be_repeated(
 ) -> None:
     with open_archive(archive) as opened:
         opened.db.execute("DELETE FROM messages WHERE id > 50")
-    done = vaultembed("restore", backup, "--yes", archive=archive, failpoint=failpoint)
+    done = vaultembed_process("restore", backup, "--yes", archive=archive, failpoint=failpoint)
     assert done.returncode == -signal.SIGKILL
     with open_archive_readonly(archive) as opened:
         assert opened.scalar("SELECT count(*) FROM messages") == 50
@@ -332,7 +332,7 @@ def test_migrating_down_asks_says_what_is_lost_and_makes_a_backup(archive: Path)
 def test_a_killed_migration_down_leaves_everything_and_can_be_repeated(archive: Path, failpoint: str) -> None:
     with open_archive_readonly(archive) as opened:
         before = content(opened)
-    done = vaultembed("migrate", "--to", "101", "--yes", archive=archive, failpoint=failpoint)
+    done = vaultembed_process("migrate", "--to", "101", "--yes", archive=archive, failpoint=failpoint)
     assert done.returncode == -signal.SIGKILL
     with open_archive_readonly(archive) as opened:
         assert content(opened) == before
@@ -393,17 +393,11 @@ def test_names_that_no_file_can_have_are_usage_errors(archive: Path, backup: Pat
 
 
 def test_an_archive_that_appears_after_the_look_is_not_replaced_unasked(
-    made: Path, backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, backup: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "new.db"
-
-    def look(path: Path) -> bool:
-        found = would_replace(path)
-        shutil.copy(made, target)
-        return found
-
-    monkeypatch.setattr("vaultembed.cli.backup.would_replace", look)
-    with pytest.raises(typer.Exit) as ended:
-        run_restore(backup, target, yes=False, as_json=False)
-    assert ended.value.exit_code == 2
+    with action_at("restore.after_look", lambda: shutil.copy(made, target)):
+        done = vaultembed("restore", backup, archive=target)
+    assert done.returncode == 2
+    assert "there is an archive" in done.stderr
     assert target.read_bytes() == made.read_bytes()

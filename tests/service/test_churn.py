@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.kit.archives import check_invariants, new_message
 from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
@@ -14,6 +16,8 @@ from vaultembed.archive.mail.messages import add_message
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.service.pruning import plan_prune, prune_embeddings
+
+pytestmark = pytest.mark.slow
 
 MESSAGES = 200
 CYCLES = scaled(50)

@@ -19,6 +19,8 @@ from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import DamageError
 from vaultembed.models.model_file import ModelFile
 
+pytestmark = pytest.mark.slow
+
 READING = (
     ("search", "text word3", "--mode", "text"),
     ("search", "thing from:ada", "--mode", "vector"),

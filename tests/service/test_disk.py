@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.kit.archives import check_invariants
+from tests.kit.embedded import at_version, embedded_archive
 from tests.kit.faulty_vfs import run_faulty
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
 from tests.kit.scale import scaled
+from vaultembed.archive.database import open_archive
+from vaultembed.errors import DiskFullError
 from vaultembed.models.model_file import ModelFile
+
+pytestmark = pytest.mark.slow
 
 MESSAGES = 400
 TEXT_SEARCH = ("search", "thing3", "--mode", "text", "-n", "3")
@@ -136,6 +141,18 @@ def test_search_answers_on_a_disk_that_something_else_has_filled(imported: Path,
     assert "thing3" in found.stdout
     other.unlink()
     check_invariants(small_disk.archive)
+
+
+def test_without_room_for_the_backup_an_archive_is_not_migrated(small_disk: SmallDisk) -> None:
+    path = at_version(embedded_archive(small_disk.archive, 5), 3)
+    before = path.read_bytes()
+    small_disk.resize(free=600_000)
+    with pytest.raises(DiskFullError) as caught, open_archive(path):
+        pass
+    assert caught.value.needed_bytes is not None
+    assert caught.value.needed_bytes > 600_000
+    assert [p.name for p in small_disk.path.iterdir() if p.name not in ("a.db", "a.db-wal", "a.db-shm")] == []
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("room", [0, 20_000, 400_000, 1_200_000])

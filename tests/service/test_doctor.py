@@ -133,23 +133,25 @@ def test_a_file_that_cannot_be_opened_is_not_sent_to_the_doctor_again(archive: P
     assert "vaultembed doctor" not in done.stderr
 
 
+@pytest.mark.slow
 def test_it_can_be_interrupted(archive: Path) -> None:
     with open_archive(archive) as opened, opened.transaction():
         opened.db.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
             " INSERT INTO messages(subject) SELECT hex(randomblob(20)) FROM n"
         )
-    for seconds in (1, 3, 9):  # on a busy machine it may not have begun to look after a second
+    for seconds in (1, 3, 9, 27):  # on a busy machine it may not have begun to look after a second
         process = start("doctor", archive=archive)
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
         if "Interrupted" in errors:
             break
     assert "Interrupted" in errors
+    assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_bytes_flipped_anywhere_end_in_a_documented_way_and_repairs_never_delete_mail(
     archive: Path, tmp_path: Path
 ) -> None:

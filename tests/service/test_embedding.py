@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import check_invariants
+from tests.kit.archives import check_invariants, new_archive
 from tests.kit.mail import mail, mbox
-from vaultembed.archive.database import open_archive
 from vaultembed.errors import ModelError, NotReadyError, VaultembedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.embedding import BuildRequest, build_embeddings
@@ -74,7 +73,7 @@ def test_a_build_of_nothing_creates_nothing_and_is_no_success(tmp_path: Path) ->
     with pytest.raises(VaultembedError, match="no archive"):
         build_embeddings(tmp_path / "typo.db")
     assert not (tmp_path / "typo.db").exists()
-    with open_archive(tmp_path / "empty.db"):
+    with new_archive(tmp_path / "empty.db"):
         pass
     with pytest.raises(NotReadyError, match="no messages"):
         build_embeddings(tmp_path / "empty.db")

@@ -15,12 +15,14 @@ import pytest
 
 from tests.kit.archives import add, check_invariants
 from tests.kit.mail import mail, many, mbox
-from tests.kit.processes import start, vaultembed, vaultembed_json
+from tests.kit.processes import start, vaultembed, vaultembed_json, vaultembed_process
 from tests.kit.recount import check_coverage, check_equal, states
 from tests.kit.runner import Runners, times_embedded
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.models.model_file import ModelFile
+
+pytestmark = pytest.mark.slow
 
 MESSAGES = "SELECT id, rfc822_message_id, content_hash, conversation_id, subject, snippet FROM messages ORDER BY id"
 BODIES = "SELECT * FROM message_bodies ORDER BY 1"
@@ -67,7 +69,7 @@ def whole(box: Path, tmp_path_factory: pytest.TempPathFactory, model: ModelFile)
 )
 def test_a_killed_import_ends_like_one_that_was_not(box: Path, whole: Path, tmp_path: Path, failpoint: str) -> None:
     archive = tmp_path / "a.db"
-    assert vaultembed("import", box, archive=archive, failpoint=failpoint).returncode == -signal.SIGKILL
+    assert vaultembed_process("import", box, archive=archive, failpoint=failpoint).returncode == -signal.SIGKILL
     assert vaultembed("import", box, archive=archive).returncode == 0
     assert content(archive, MESSAGES, BODIES, PLACES) == content(whole, MESSAGES, BODIES, PLACES)
     check_invariants(archive)
@@ -84,7 +86,10 @@ def test_a_build_killed_at_each_of_its_points_ends_like_one_that_was_not(
         "build.after_transaction:2",
         "build.in_transaction:150",
     ):
-        assert vaultembed("embeddings", "build", archive=archive, failpoint=failpoint).returncode == -signal.SIGKILL
+        assert (
+            vaultembed_process("embeddings", "build", archive=archive, failpoint=failpoint).returncode
+            == -signal.SIGKILL
+        )
         check_invariants(archive)
     compare(archive, whole)
 

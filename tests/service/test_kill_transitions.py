@@ -16,6 +16,8 @@ from tests.kit.runner import Runners, times_embedded
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
 
+pytestmark = pytest.mark.slow
+
 COUNT = scaled(8)
 SURVIVED = 0
 KILLED = -9

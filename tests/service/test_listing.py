@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.mail.grouping import Grouping
 from vaultembed.archive.mail.listing import Order
@@ -19,7 +19,7 @@ DATES = [300, None, 100, 300, None, 200]
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "a.db"
-    with open_archive(found) as archive:
+    with new_archive(found) as archive:
         for n, sent_at in enumerate(DATES):
             add(archive, f"subject {n}", "text " * n, message_id=str(n), sent_at=sent_at)
     return found

@@ -19,6 +19,7 @@ CLIENTS = {
     "cursor": (".cursor/mcp.json", "mcpServers"),
     "vscode": (".config/Code/User/mcp.json", "servers"),
 }
+ONE_OF_CLIENTS = ["vscode", *(pytest.param(client, marks=pytest.mark.slow) for client in CLIENTS if client != "vscode")]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the places are those of Linux")
 
 
@@ -57,7 +58,7 @@ def test_it_is_shown_and_nothing_is_written(tmp_path: Path, client: str) -> None
     assert not (tmp_path / path).exists()
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", ONE_OF_CLIENTS)
 def test_what_is_written_starts_the_server_from_anywhere(tmp_path: Path, client: str) -> None:
     install(tmp_path, client, "--write")
     entry = written(tmp_path, client)
@@ -74,7 +75,7 @@ def test_what_is_written_starts_the_server_from_anywhere(tmp_path: Path, client:
     assert json.loads(started.stdout)["result"]["serverInfo"]["name"] == "vaultembed"
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", ONE_OF_CLIENTS)
 def test_nothing_of_the_project_that_is_open_is_run(tmp_path: Path, client: str) -> None:
     install(tmp_path, client, "--write")
     entry = written(tmp_path, client)

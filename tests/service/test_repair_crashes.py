@@ -15,11 +15,13 @@ from tests.kit.archives import check_invariants
 from tests.kit.builds import run, search
 from tests.kit.faulty_vfs import run_faulty
 from tests.kit.garble import ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
-from tests.kit.processes import start, vaultembed, vaultembed_json
+from tests.kit.processes import start, vaultembed, vaultembed_json, vaultembed_process
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.service.repair_runs import repair_runs
 from vaultembed.service.repairing import RepairRequest, repair_encoding
+
+pytestmark = pytest.mark.slow
 
 EVERYTHING = RepairRequest()
 
@@ -63,7 +65,7 @@ def test_a_kill_anywhere_loses_nothing_and_the_same_command_goes_on(
     kills = 0
     for point in range(1, 40, max(1, 5 // scaled(1))):
         path = Path(shutil.copy(many_garbled, tmp_path / f"{point}.db"))
-        killed = vaultembed("repair-encoding", archive=path, failpoint=f"repair.step:{point}")
+        killed = vaultembed_process("repair-encoding", archive=path, failpoint=f"repair.step:{point}")
         if killed.returncode == 0:
             break
         assert killed.returncode == -signal.SIGKILL

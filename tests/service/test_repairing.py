@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.generations import backfill as one_time
+from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.deletion import delete_messages, select_messages
@@ -185,22 +183,17 @@ def test_a_quotation_that_is_repaired_costs_no_embedding(sound: Path) -> None:
         assert 3 in search(archive, "my own words stay", embedder)
 
 
-def backfill(archive: Archive) -> str:
-    """As for an archive from elsewhere: what bears no stamp and was embedded once counts as done."""
-    archive.db.execute(
-        "UPDATE embed_outcomes SET content_rev = (SELECT content_rev FROM messages m WHERE m.id = message_id)"
-    )
-    archive.db.execute("UPDATE messages SET embed_gen = 1 WHERE embed_gen IS NULL")
-    return "stamped"
-
-
 @pytest.fixture
-def to_backfill(sound: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A backfill is still to be done, and one message is garbled that counts as embedded."""
+def to_backfill(sound: Path) -> Path:
+    """A generation that was taken over has yet to stamp what it covers: of that, one message is garbled."""
     store(sound, "UPDATE messages SET subject = ? WHERE id = 3", misread("Größe"))
     store(sound, "DELETE FROM message_raw WHERE message_id = 3")
     with open_archive(sound) as archive:
         run(archive)
+    store(sound, "UPDATE generations SET state = 'retired', retired_at = 0")
+    store(sound, "UPDATE messages SET embed_gen = NULL")
+    store(sound, "INSERT INTO adopted_generations(generation_id, origin, origin_generation, model, fingerprint,"
+                 " started_at, state) VALUES (1, 'elsewhere', 1, 'm', 'f', 0, 'active')")  # fmt: skip
     return sound
 
 
@@ -209,22 +202,9 @@ def missing(path: Path) -> list[tuple[object, ...]]:
         return archive.rows("SELECT id FROM messages WHERE embed_gen IS NULL")
 
 
-def test_what_is_still_to_be_done_once_is_done_before_anything_is_repaired(
-    to_backfill: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(one_time, "steps", lambda archive: [("backfill", partial(backfill, archive))])
+def test_what_is_still_to_be_done_once_is_done_before_anything_is_repaired(to_backfill: Path) -> None:
     repair_encoding(to_backfill, EVERYTHING)
     assert missing(to_backfill) == [(3,)]
-
-
-def test_twin_in_the_other_order_the_repaired_message_counts_as_embedded(
-    to_backfill: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repair_encoding(to_backfill, EVERYTHING)
-    monkeypatch.setattr(one_time, "steps", lambda archive: [("backfill", partial(backfill, archive))])
-    with open_archive(to_backfill):
-        pass
-    assert missing(to_backfill) == [], "the twin no longer fails: it proves nothing"
 
 
 # Whatever happens ----------------------------------------------------------------------------------------------------
@@ -252,6 +232,7 @@ def test_a_message_that_cannot_be_read_is_named_and_the_rest_repaired(garbled: P
         assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
 
 
+@pytest.mark.corpus
 def test_real_mail_that_was_decoded_well_is_left_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     vaultembed_json("import", shared_data / "maildir", archive=path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add, check_invariants
+from tests.kit.archives import add, check_invariants, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
@@ -21,6 +21,8 @@ from vaultembed.embeddings.build import Options, Wanted, build, choose_generatio
 from vaultembed.embeddings.worker import Limits
 from vaultembed.search.ranking import Mode
 from vaultembed.service.searching import Kept, SearchView, search_archive
+
+pytestmark = pytest.mark.slow
 
 THREADS = 8
 COUNT = scaled(120)
@@ -39,7 +41,7 @@ def fill(archive: Archive, model: str, limit: int | None = None) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(COUNT):
             add(archive, f"subject{n}", f"thing{n} lies in box{n % 7}", message_id=str(n), sent_at=n)
         fill(archive, "old")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import Archive, open_archive
@@ -66,7 +66,7 @@ def fill(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Forty messages, embedded by the active generation 1 of the model "old"."""
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(COUNT):
             add(archive, f"subject{n}", f"thing{n} lies in box{n % 4}", message_id=str(n), sent_at=n)
         fill(archive, "old", hold=False)
@@ -219,7 +219,7 @@ def test_without_the_new_model_the_active_generation_answers_and_says_so(path: P
     assert result.data.not_covered == 1
     silent, left_out = result.notes
     assert silent == (
-        "Generation 2 does not answer: The model new is not on this machine yet. What only it covers is left out."
+        "Generation 2 is unavailable, so messages only it covers are missing: The model new is not on this machine yet."
         " vaultembed models pull new"
     )
     assert left_out == "Not covered by meaning: 1 missing of 40 messages. Next: vaultembed embeddings build"
@@ -232,7 +232,7 @@ def test_without_the_old_model_the_new_generation_answers_and_says_so(path: Path
     result = search_archive(path, "thing0", kept=Kept(Models(missing=("old",))))
     assert result.data.results[0].id == 1
     assert result.data.not_covered == COUNT - embedded
-    assert "Generation 1 does not answer" in result.notes[0]
+    assert "Generation 1 is unavailable" in result.notes[0]
 
 
 def test_without_any_model_the_error_is_that_of_the_active_generation(path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_model_that_gives_other_vectors_than_when_the_generation_began_is_refu
 
 
 def test_messages_outside_the_scope_are_not_covered_and_no_build_is_advised(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(10):
             add(archive, f"subject{n}", f"thing{n}", message_id=str(n), sent_at=86400 * n)
         fill(archive, "old", scope=Scope(after=86400 * 4), hold=False)

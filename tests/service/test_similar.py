@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import open_archive
-from vaultembed.archive.vectors import nearest
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
@@ -26,7 +25,7 @@ NEWER = Wanted(model_named=True)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "a.db"
-    with open_archive(found) as archive:
+    with new_archive(found) as archive:
         for n, body in enumerate(BODIES):
             add(archive, "", body, message_id=str(n), sent_at=n * 86_400)
     return found
@@ -87,9 +86,8 @@ def test_what_has_no_vectors_is_told_with_the_reason(path: Path) -> None:
         ids(path, 2)
 
 
-def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "CANDIDATES", 0)  # or so few chunks are all looked at
-    kept = Kept(bits=KeptBits())
+def test_a_server_with_the_coarse_index_in_memory_finds_the_same(path: Path) -> None:
+    kept = Kept(bits=KeptBits(candidates=0))  # or so few chunks are all looked at
 
     def compare(limit: int, message_ids: range) -> None:
         """Four times as many candidates as asked for are all that there are."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import add
+from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import vaultembed, vaultembed_json
@@ -56,7 +56,7 @@ def check(archive: Archive) -> VectorSearchView:
 
 
 def test_without_a_generation_every_live_message_is_missing(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         assert check(archive).missing_embeddings_total == 0
         fill(archive, 3)
         found = check(archive)
@@ -67,7 +67,7 @@ def test_without_a_generation_every_live_message_is_missing(tmp_path: Path) -> N
 
 
 def test_a_message_that_both_generations_miss_counts_once(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, 10)
         run(archive)
         new = WordHashEmbedder("newer")
@@ -87,7 +87,7 @@ def test_a_message_that_both_generations_miss_counts_once(tmp_path: Path) -> Non
 @pytest.mark.parametrize("scoped", [False, True])
 def test_the_total_is_right_whatever_two_generations_cover(tmp_path: Path, seed: int, scoped: bool) -> None:
     chance = random.Random(seed)
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         for n in range(30):
             add(archive, f"subject {n}", f"word{n} text", message_id=str(n), sent_at=1_000_000_000 + n * 86_400)
         run(archive, WordHashEmbedder(refused=["word3"]), hold=True, limits=Limits(messages=chance.randint(1, 30)))
@@ -177,7 +177,7 @@ def test_parts_for_which_there_is_no_time_left_are_told(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_here_is_told_and_the_counts_stand(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, 3)
         run(archive)
     found = vector_search(tmp_path / "a.db")
@@ -207,7 +207,7 @@ def test_the_command_prints_the_object_of_the_service(tmp_path: Path) -> None:
     ],
 )
 def test_errors_carry_a_code_to_go_by(tmp_path: Path, arguments: tuple[str, ...], code: str) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, 1)
     error = json.loads(vaultembed(*arguments, "--json", archive=tmp_path / "a.db").stdout)["error"]
     assert (error["code"], bool(error["hint"])) == (code, True)

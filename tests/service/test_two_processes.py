@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.kit.archives import check_invariants
 from tests.kit.mail import many, mbox
 from tests.kit.processes import start, vaultembed_json
@@ -21,6 +23,7 @@ def test_two_imports_of_the_same_mail_make_each_message_once(tmp_path: Path) -> 
     check_invariants(archive)
 
 
+@pytest.mark.slow
 def test_mail_imported_during_a_build_is_embedded_by_it_or_the_next(tmp_path: Path, model: ModelFile) -> None:
     archive = tmp_path / "a.db"
     vaultembed_json("import", mbox(tmp_path / "box", many(300)), archive=archive)
@@ -46,6 +49,7 @@ def test_two_builds_at_once_write_each_message_once(tmp_path: Path, model: Model
     check_invariants(archive)
 
 
+@pytest.mark.slow
 def test_an_archive_may_be_opened_by_many_while_it_is_being_created(tmp_path: Path) -> None:
     box = mbox(tmp_path / "box", many(1))
     for attempt in range(4):

@@ -21,6 +21,8 @@ from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.models.model_file import ModelFile
 
+pytestmark = pytest.mark.slow
+
 BATCH = 16
 COUNT = 300
 SLOWLY = ("--milliseconds", 4, "--batch", BATCH, "--lease", 24)

@@ -15,7 +15,10 @@ from vaultembed.sources import NotMail, SourceFile, discover, read_mbox, read_on
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no real mail: the folder `shared` is not there")
+pytestmark = [
+    pytest.mark.corpus,
+    pytest.mark.skipif(not DATA.is_dir(), reason="no real mail: the folder `shared` is not there"),
+]
 
 
 def messages_of(path: Path) -> list[RawMessage]:

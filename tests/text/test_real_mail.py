@@ -15,7 +15,10 @@ from vaultembed.text.mime.mime import parse_message
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared corpora are not beside this checkout")
+pytestmark = [
+    pytest.mark.corpus,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the shared corpora are not beside this checkout"),
+]
 
 MBOX_LINE = re.compile(rb"(?m)^From [^\n]*\d\d:\d\d:\d\d[^\n]*\n(?=[A-Za-z-]+:)")
 

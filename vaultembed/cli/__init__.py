@@ -11,6 +11,7 @@ def main() -> None:
     """Entry point of `vaultembed`. No traceback ever reaches a person, unless VAULTEMBED_DEBUG is set."""
     from vaultembed.cli.app import app
     from vaultembed.errors import StorageError, VaultembedError
+    from vaultembed.failpoints import failpoint
 
     def end(error: VaultembedError) -> NoReturn:
         from vaultembed.cli.output import report  # loads what --help does without
@@ -20,7 +21,8 @@ def main() -> None:
         sys.exit(error.exit_code)
 
     try:
-        app()
+        failpoint("command.begins")
+        app(prog_name="vaultembed")  # else, however it was started
     except KeyboardInterrupt:
         sys.exit(130)
     except VaultembedError as error:  # before the command itself began

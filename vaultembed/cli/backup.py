@@ -10,6 +10,7 @@ from typing import NoReturn
 from vaultembed.cli.output import Stop, confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import count, duration, say, size
+from vaultembed.failpoints import failpoint
 from vaultembed.paths import archive_path, full_path
 from vaultembed.service.backup import (
     BackupView,
@@ -54,6 +55,7 @@ def run_restore(backup: Path, archive: Path | None, *, yes: bool, as_json: bool)
     def call() -> Result[RestoreView]:
         source, target = full_path(backup), archive_path(archive)
         replace = would_replace(target)  # looked at once: what appears after the question was not agreed to
+        failpoint("restore.after_look")
         if replace and not yes:
             found = _checked(source)
             if found is None:

@@ -1,7 +1,5 @@
 """`vaultembed embeddings …` and the options of its commands."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -10,7 +8,6 @@ from vaultembed.cli.help import Group, command
 from vaultembed.cli.options import (
     ArchiveOption,
     JsonOption,
-    ModelOption,
     Numbers,
     OptionalNumber,
     OptionalText,
@@ -18,6 +15,7 @@ from vaultembed.cli.options import (
     YesOption,
     above,
     decimal,
+    model_names,
     whole,
 )
 
@@ -30,6 +28,17 @@ embeddings_app = typer.Typer(
 WHICH = "Which messages, which model"
 HOW_LONG = "How long and how fast"
 
+ModelOption = Annotated[
+    OptionalText,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        rich_help_panel=WHICH,
+        autocompletion=model_names,
+        help="Name of a known model, or path of a .gguf. Default: that of the archive.",
+    ),
+]
 GenerationOption = Annotated[
     OptionalNumber,
     typer.Argument(metavar="[ID]", parser=whole(1), help="Default: the one being built, else the active one."),
@@ -69,10 +78,12 @@ def embeddings_build(
     archive: ArchiveOption = None,
     model: ModelOption = None,
     document_prefix: Annotated[
-        OptionalText, typer.Option(metavar="TEXT", help="Put before each text, for a model given by path.")
+        OptionalText,
+        typer.Option(metavar="TEXT", rich_help_panel=WHICH, help="Put before each text, for a model given by path."),
     ] = None,
     query_prefix: Annotated[
-        OptionalText, typer.Option(metavar="TEXT", help="Put before each query, for a model given by path.")
+        OptionalText,
+        typer.Option(metavar="TEXT", rich_help_panel=WHICH, help="Put before each query, for a model given by path."),
     ] = None,
     chunk_tokens: Annotated[
         OptionalNumber,

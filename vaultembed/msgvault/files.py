@@ -13,6 +13,7 @@ from typing import Any, Final
 import apsw
 
 from vaultembed.errors import BusyError, StorageError, UsageError, VaultembedError
+from vaultembed.failpoints import failpoint
 
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL: Final = 2
@@ -205,12 +206,14 @@ def open_pair(archive: Path, vectors: Path | None) -> Iterator[tuple[ForeignData
         for _ in range(_TRIES):
             with explained(vectors):
                 before = watch.pragma("data_version")
-            with open_foreign(vectors) as opened, open_foreign(archive) as messages:
-                with explained(vectors):
-                    is_same = watch.pragma("data_version") == before
-                if is_same:
-                    yield messages, opened
-                    return
+            with open_foreign(vectors) as opened:
+                failpoint("msgvault.between_snapshots")
+                with open_foreign(archive) as messages:
+                    with explained(vectors):
+                        is_same = watch.pragma("data_version") == before
+                    if is_same:
+                        yield messages, opened
+                        return
             time.sleep(0.01)
     finally:
         with suppress(apsw.Error):

@@ -14,10 +14,10 @@ from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.coverage import (
     NotCovered,
     Rest,
+    count_covered,
+    covers_what_other_does_not,
     not_covered,
     rest_beside,
-    speaks_for,
-    speaks_where_other_does_not,
 )
 from vaultembed.archive.generations.records import Generation, coverage_of, list_generations
 from vaultembed.errors import IndexBuildingError, NoGenerationError, NotReadyError
@@ -83,7 +83,7 @@ def why_unavailable(archive: Archive, serving: Serving | None) -> NotReadyError 
         if any(generation.state == "retired" for generation in list_generations(archive)):
             return NoGenerationError("no generation is active", "Next: vaultembed embeddings list")
         return NoGenerationError("nothing is embedded yet", "Next: vaultembed embeddings build")
-    if serving.main.state == "building" and not speaks_for(archive, serving.main):
+    if serving.main.state == "building" and not count_covered(archive, serving.main):
         return IndexBuildingError(
             f"generation {serving.main.id} is being built, and has embedded nothing yet",
             "Next: vaultembed embeddings build. How far it is: vaultembed embeddings",
@@ -102,7 +102,7 @@ def answer(archive: Archive, serving: Serving, text: str, open_embedder: Opener)
     asked = _asked(archive, serving)
     vectors, errors = _embed(asked, text, open_embedder)
     building = serving.building
-    if not vectors and building is not None and building not in asked and speaks_for(archive, building):
+    if not vectors and building is not None and building not in asked and count_covered(archive, building):
         # better the few messages that it covers than none
         asked = [building, *asked]
         vectors, more = _embed([building], text, open_embedder)
@@ -126,21 +126,21 @@ def answering_with(
     rest, answerers, answered = None, [], 0
     for generation in generations:
         older = generations[generations.index(generation) + 1 :]
-        covered = speaks_for(archive, generation) if older else live - left_out.total - answered
+        covered = count_covered(archive, generation) if older else live - left_out.total - answered
         answerers.append(Answerer(generation, vectors[generation.id], rest, share=max(covered, 1) / max(live, 1)))
         rest, answered = rest_beside(archive, generation), covered
     return Answering(tuple(answerers), left_out, unavailable)
 
 
 def _asked(archive: Archive, serving: Serving) -> list[Generation]:
-    """At most two, the newer first: the other speaks only for what it leaves."""
+    """At most two, the newer first: the other answers only for what it leaves."""
     main, building = serving.main, serving.building
-    if building is None or not speaks_for(archive, building):
+    if building is None or not count_covered(archive, building):
         return [main]
     if _share_a_space(main, building):
         return [building, main]
-    covers_little = speaks_for(archive, building) < WORTH_LOADING * coverage_of(archive, None).live
-    if covers_little and not speaks_where_other_does_not(archive, building, main):
+    covers_little = count_covered(archive, building) < WORTH_LOADING * coverage_of(archive, None).live
+    if covers_little and not covers_what_other_does_not(archive, building, main):
         return [main]
     return [building, main]
 
@@ -190,7 +190,7 @@ def _embed(
 def answerers_like(archive: Archive, serving: Serving, message_id: int) -> Answering | None:
     """What the generations that have embedded the message answer with; None where none has its present text.
 
-    The newer generation speaks for what it has embedded, the older for the rest, as for any query. Where the message
+    The newer generation answers for what it has embedded, the older for the rest, as for any query. Where the message
     has no vectors in one of them, the other answers for all that it has.
     """
     from vaultembed.archive.vectors.nearest import vector_of_message

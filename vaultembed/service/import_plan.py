@@ -75,7 +75,7 @@ def plan_import(
     for path in paths:
         if path not in archives:
             raise UsageError(
-                f"{path} is no msgvault archive; --dry-run is for these",
+                f"{path} is not a msgvault archive; --dry-run is for those",
                 "Mail can be imported without harm: what is here already is skipped, and nothing is deleted.",
             )
     plans = []

@@ -154,7 +154,7 @@ def _merge(path: Path, key: str, server: dict[str, Any], entry: str) -> tuple[bo
         text = target.read_text("utf-8-sig") if target.exists() else ""
         config = json.loads(text) if text.strip() else {}
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON that can be merged with ({error})", by_hand) from None
+        raise UsageError(f"{path} is not JSON that can be merged with ({error})", by_hand) from None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}", by_hand) from error
     if not isinstance(config, dict) or not isinstance(config.get(key, {}), dict):

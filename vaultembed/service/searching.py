@@ -204,8 +204,8 @@ def _notes(answering: Answering, live: int) -> list[str]:
     for generation, error in answering.unavailable:
         way_out = (error.hint or "").partition("\n")[0].removeprefix(f"Generation {generation.id} needs it. ")
         notes.append(
-            f"Generation {generation.id} does not answer: {error.message.rstrip('.')}."
-            f" What only it covers is left out. {way_out}".rstrip()
+            f"Generation {generation.id} is unavailable, so messages only it covers are missing:"
+            f" {error.message.rstrip('.')}. {way_out}".rstrip()
         )
     left_out = answering.not_covered
     if not left_out.total:

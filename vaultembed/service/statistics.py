@@ -343,5 +343,5 @@ def _notes(view: StatsView) -> list[str]:
         if missing:
             notes.append(f"Still to be embedded: {missing:,} messages. Next: vaultembed embeddings build")
         elif problem is not None:
-            notes.append(f"Search by meaning does not answer: {problem.message}. {problem.hint or ''}".rstrip())
+            notes.append(f"Search by meaning is unavailable: {problem.message}. {problem.hint or ''}".rstrip())
     return notes

@@ -32,7 +32,7 @@ def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
 
 
 def read_message_bytes(path: Path) -> bytes | Unreadable:
-    """The bytes of a one-message file.
+    """The bytes of a one-message file, or why they cannot be read.
 
     Raises:
         OSError: the file cannot be read.

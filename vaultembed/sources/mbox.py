@@ -18,6 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from vaultembed.failpoints import failpoint
 from vaultembed.message import FileState, RawMessage
 from vaultembed.sources.base import (
     MESSAGE_LIMIT,
@@ -105,6 +106,7 @@ class _Window:
 
     def grow(self) -> bool:
         """Read one more chunk; False at the end of the file."""
+        failpoint("mbox.read")
         chunk = self._stream.read(self._buffer_size)
         self._data += chunk
         return bool(chunk)

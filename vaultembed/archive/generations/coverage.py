@@ -1,6 +1,6 @@
-"""What search asks of the generations that serve it: for which messages each speaks, and which messages none covers.
+"""What search asks of the generations that serve it: which messages each covers, and which none does.
 
-A generation *speaks* for a message while its outcome for it is current, and embedded or blank; a failed one says
+A generation *covers* a message while its outcome for it is current, and embedded or blank; a failed one says
 nothing.
 """
 
@@ -14,12 +14,12 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import Generation, coverage_of
 
-_SPEAKS: Final = "IN ('embedded', 'blank')"
+_COVERS: Final = "IN ('embedded', 'blank')"
 """Of an outcome."""
 _ANY: Final = "IS NOT NULL"
 
 
-def _has(generation: Generation, outcome: str = _SPEAKS) -> str:
+def _has(generation: Generation, outcome: str = _COVERS) -> str:
     """A condition on messages `m`: that they have such an outcome there, and it is of their present text."""
     return (
         f"EXISTS (SELECT 1 FROM embed_outcomes said WHERE said.generation_id = {generation.id}"
@@ -49,7 +49,7 @@ def _in_scope(generation: Generation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """The live messages for which a newer generation does not speak: an older one speaks for them."""
+    """The live messages that a newer generation does not cover: an older one answers for them."""
 
     share: float
     """Of the live messages, by the counters."""
@@ -63,7 +63,7 @@ class Rest:
 def rest_beside(archive: Archive, newer: Generation) -> Rest:
     """What `newer` leaves to an older generation."""
     live = coverage_of(archive, None).live
-    share = max(live - speaks_for(archive, newer), 0) / max(live, 1)
+    share = max(live - count_covered(archive, newer), 0) / max(live, 1)
     condition = f"NOT {_has(newer)}"
     listing = condition
     if share < 0.5:
@@ -78,23 +78,23 @@ def rest_beside(archive: Archive, newer: Generation) -> Rest:
     return Rest(share, Filter(condition), Filter(listing))
 
 
-def speaks_for(archive: Archive, generation: Generation) -> int:
+def count_covered(archive: Archive, generation: Generation) -> int:
     """How many live messages, by the counters. (One that has left the generation's scope is not counted.)"""
-    return _count_with(archive, generation, _SPEAKS)
+    return _count_with(archive, generation, _COVERS)
 
 
-def speaks_where_other_does_not(archive: Archive, generation: Generation, other: Generation) -> bool:
-    """Whether there is a message for which `generation` speaks and `other` does not. Looks at each message of
+def covers_what_other_does_not(archive: Archive, generation: Generation, other: Generation) -> bool:
+    """Whether there is a message that `generation` covers and `other` does not. Looks at each message of
     `generation` unless the counters tell: for one that covers little."""
-    if speaks_for(archive, other) == coverage_of(archive, None).live:
+    if count_covered(archive, other) == coverage_of(archive, None).live:
         return False
-    found = archive.scalar(f"SELECT 1 FROM {_with(generation, _SPEAKS)} AND NOT {_has(other)} LIMIT 1")
+    found = archive.scalar(f"SELECT 1 FROM {_with(generation, _COVERS)} AND NOT {_has(other)} LIMIT 1")
     return found is not None
 
 
 @dataclass(frozen=True, slots=True)
 class NotCovered:
-    """Live messages for which no serving generation speaks, each counted once."""
+    """Live messages that no serving generation covers, each counted once."""
 
     missing: int
     """The next build embeds them."""
@@ -115,7 +115,7 @@ def not_covered(archive: Archive, serving: Sequence[Generation]) -> NotCovered:
         outside = coverage_of(archive, None).live - coverage.live
         return NotCovered(coverage.missing, coverage.failed, max(outside, 0))
     older = serving[1]
-    silent = _in_neither(archive, filled, older, _SPEAKS)
+    silent = _in_neither(archive, filled, older, _COVERS)
     failed = _count(archive, f"{_failed(filled)} AND NOT {_has(older)}", filled)
     missing = silent.in_scope - failed.in_scope
     return NotCovered(missing, failed.total, silent.total - failed.total - missing)
@@ -172,7 +172,7 @@ def _in_neither_by_stamps(
     at, and where a failed outcome does not count, those with one."""
     stamps = ["NULL", *_ids_of_other_generations(archive, [generation, other])]
     sources = [f"messages m WHERE m.deleted_at IS NULL AND m.embed_gen IS {stamp}" for stamp in stamps]
-    if outcome == _SPEAKS:
+    if outcome == _COVERS:
         sources += [f"{_failed(either)} AND m.embed_gen = {either.id}" for either in (generation, other)]
     neither = f" AND NOT {_has(generation, outcome)} AND NOT {_has(other, outcome)}{condition}"
     counts = [_count(archive, source + neither, generation) for source in sources]
@@ -182,7 +182,7 @@ def _in_neither_by_stamps(
 def _count_with(archive: Archive, generation: Generation, outcome: str) -> int:
     """Live messages in its scope, by the counters."""
     coverage = coverage_of(archive, generation.id)
-    return coverage.live - coverage.missing - (coverage.failed if outcome == _SPEAKS else 0)
+    return coverage.live - coverage.missing - (coverage.failed if outcome == _COVERS else 0)
 
 
 def _count(archive: Archive, source: str, generation: Generation) -> _Messages:

@@ -22,6 +22,8 @@ from vaultembed.archive.generations.records import Generation, count_chunks
 from vaultembed.deadline import held
 from vaultembed.errors import DamageError
 
+CANDIDATES: Final = 2_000
+"""Aimed at by the coarse pass; recall@10 is 0.997 with 800 at 10^6."""
 _TILE: Final = 16_384
 """Rows that are compared at a time: what is in between stays in the processor's cache."""
 _FAR: Final = np.iinfo(np.uint16).max
@@ -100,11 +102,14 @@ class KeptBits:
 
     Memory: 8 bytes and a bit for each dimension a row (56 at 384), holes of vec0 included; for at most two generations,
     as search asks for no more.
+
+    `candidates`: so many chunks, or four for each result, are picked by them and scored.
     """
 
     _MOST: Final = 2
 
-    def __init__(self) -> None:
+    def __init__(self, candidates: int = CANDIDATES) -> None:
+        self.candidates = candidates
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, _Bits] = OrderedDict()
 

@@ -23,16 +23,14 @@ from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
 from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
 from vaultembed.archive.vector_format import NORM_TOLERANCE, Floats
-from vaultembed.archive.vectors.coarse_in_memory import KeptBits
+from vaultembed.archive.vectors.coarse_in_memory import CANDIDATES, KeptBits
 from vaultembed.errors import DamageError, NotReadyError
 
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
-CANDIDATES: Final = 2_000
-"""Aimed at by the coarse pass; recall@10 is 0.997 with 800 at 10^6."""
 SAMPLE: Final = 2_048
 _SMALL_REST: Final = 0.2
-"""Of a rest below this share too few candidates would be left by those that another generation speaks for."""
+"""Of a rest below this share too few candidates would be left by those that another generation covers."""
 _BLOCK: Final = 8_192
 """Rows scored at a time: all of 10^6 would take two gigabytes."""
 _VEC0_MOST: Final = 4_096  # vec0 rejects a larger k
@@ -81,7 +79,7 @@ def nearest_messages(
 ) -> list[Neighbour]:
     """The best chunk of each of the `limit` nearest messages, best first. Needs `load_vec`, or `kept` and a `snapshot`.
 
-    `rest`: only these messages; for the others another generation speaks. `on_damage` is told when the coarse index
+    `rest`: only these messages; another generation covers the others. `on_damage` is told when the coarse index
     cannot be used; all vectors are scored then. `kept`: the coarse indexes in memory, in place of those in the file.
 
     Raises:
@@ -95,12 +93,12 @@ def nearest_messages(
     everything = rest.listing if rest else Filter()
     passing = _both(only, rest.condition if rest else Filter())
     stored = count_chunks(archive, generation.id)
-    if stored <= (EXACT_CHUNKS if kept is None else 2 * CANDIDATES):
+    if stored <= (EXACT_CHUNKS if kept is None else 2 * kept.candidates):
         sql = _OF_GENERATION.format(condition=passing.sql, bytes=2 * generation.dimension)
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
-    candidates = _enough_candidates(archive, only, limit, is_in_memory=kept is not None)
+    candidates = _enough_candidates(archive, only, limit, kept)
     if candidates is None:
         return _exact(archive, generation, query, passing, limit)
     candidates = round(candidates / (rest.share if rest else 1))
@@ -121,9 +119,9 @@ def nearest_messages(
     return found
 
 
-def _enough_candidates(archive: Archive, only: Filter, limit: int, *, is_in_memory: bool) -> int | None:
+def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBits | None) -> int | None:
     """How many the coarse pass is to give; None where so few messages pass the filter that those are scored."""
-    candidates = max(CANDIDATES, 4 * limit)
+    candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
     if only.is_empty:
         return candidates
     matching = archive.scalar(
@@ -131,7 +129,7 @@ def _enough_candidates(archive: Archive, only: Filter, limit: int, *, is_in_memo
         (*only.bindings, EXACT_CHUNKS),
     )
     few = EXACT_CHUNKS
-    if is_in_memory and 0 < matching < EXACT_CHUNKS:
+    if kept is not None and 0 < matching < EXACT_CHUNKS:
         # so many more candidates that as many as ever pass; or all that do, where they are no more
         candidates = few = candidates * coverage_of(archive, None).live // matching
     return None if matching < few else candidates

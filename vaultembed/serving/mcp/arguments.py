@@ -54,9 +54,7 @@ class Filtered(Paged):
         ""
     )
     message_type: Annotated[_Part, Field(description="Only of this type, as email; get_stats lists them.")] = ""
-    after: Annotated[
-        str, Field(pattern=_DAY, description="Only sent then or later: 2019, 2019-06 or 2019-06-30.")
-    ] = ""
+    after: Annotated[str, Field(pattern=_DAY, description="Only sent then or later: 2019, 2019-06 or 2019-06-30.")] = ""
     before: Annotated[
         str, Field(pattern=_DAY, description="Only sent before that began: 2019, 2019-06 or 2019-06-30.")
     ] = ""

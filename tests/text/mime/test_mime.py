@@ -431,6 +431,7 @@ def test_any_shuffle_of_mail_is_a_message(fields: list[tuple[bytes, list[bytes]]
     ],
     ids=lambda raw: raw[:60].decode("latin-1").encode("ascii", "replace").decode().replace("\n", "|"),
 )
+@pytest.mark.slow
 def test_hostile_message_takes_seconds_at_most(raw: bytes) -> None:
     begin = time.process_time()
     assert is_clean(parse_message(raw))

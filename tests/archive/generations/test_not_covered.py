@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.test_query_plans import statements
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import new_archive
+from tests.kit.plans import executed_on
+from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.coverage import NotCovered, count_missing, not_covered
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
@@ -25,7 +26,7 @@ HALF = Scope(after=COUNT // 2)
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     """Messages sent at 0, 1, 2, …, none of them embedded."""
-    with open_archive(tmp_path / "a.db") as opened:
+    with new_archive(tmp_path / "a.db") as opened:
         opened.load_vec()
         fill(opened, range(COUNT))
         yield opened
@@ -191,9 +192,9 @@ def test_what_both_have_embedded_is_not_looked_at_one_by_one(archive: Archive) -
 
 def test_it_begins_with_whichever_is_less(archive: Archive) -> None:
     def looks_at_stamps() -> bool:
-        with statements(archive) as seen:
+        with executed_on(archive.db) as seen:
             not_covered(archive, [filled, older])
-        return any("embed_gen IS NULL" in sql for sql, _ in seen)
+        return any("embed_gen IS NULL" in statement.sql for statement in seen)
 
     older = make(archive, "older", RECENT, "active")
     filled = make(archive, "filled", EVERYTHING, "building")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kit.archives import new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
@@ -24,7 +25,7 @@ QUERY = np.ones(DIMENSION, np.float32)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, 20)
         run(archive)
     return tmp_path / "a.db"

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.archives import add, new_message
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import add, new_archive, new_message
+from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.lexical import rank_by_words
 from vaultembed.archive.mail.messages import add_message
@@ -17,12 +16,6 @@ from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
 from vaultembed.search.query import parse_query
 from vaultembed.search.ranking import by_words
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        yield opened
 
 
 def found(archive: Archive, query: str) -> list[int]:
@@ -88,7 +81,7 @@ def test_a_filter_that_makes_no_sense_is_a_usage_error(query: str) -> None:
 
 @pytest.fixture(scope="module")
 def one_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    with open_archive(tmp_path_factory.mktemp("fulltext") / "a.db") as opened:
+    with new_archive(tmp_path_factory.mktemp("fulltext") / "a.db") as opened:
         add(opened, "s", 'some words 東京 " * ( ) : ^ - + AND OR NOT NEAR')
         yield opened
 

@@ -1,19 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 
 from tests.kit.archives import add
-from vaultembed.archive.database import Archive, open_archive
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        yield opened
+from vaultembed.archive.database import Archive
 
 
 def conversations(archive: Archive) -> list[set[str]]:

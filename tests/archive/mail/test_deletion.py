@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.kit.archives import add, check_invariants
@@ -21,13 +18,6 @@ from vaultembed.archive.upkeep.shrinking import shrink
 from vaultembed.message import Person
 
 SECRET = "xylophonequartz"  # noqa: S105
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        opened.load_vec()
-        yield opened
 
 
 def words(archive: Archive, text: str) -> list[int]:

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.records import coverage_of, list_generations
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.generations.transitions import discard, restamp, rollback
@@ -28,13 +26,6 @@ from vaultembed.embeddings.build import Wanted
 from vaultembed.errors import UsageError, VaultembedError
 from vaultembed.failpoints import action_at
 from vaultembed.processes import this_process
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    with open_archive(tmp_path / "a.db") as opened:
-        opened.load_vec()
-        yield opened
 
 
 def two_generations(archive: Archive, count: int) -> None:

@@ -278,6 +278,7 @@ def test_preparing_is_pure_and_loses_a_text_only_if_it_says_nothing(subject: str
     ],
     ids=lambda body: ascii(body[:24]),
 )
+@pytest.mark.slow
 def test_hostile_text_takes_seconds_at_most(body: str) -> None:
     begin = time.process_time()
     prepare_text("Re: x", body)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import not_covered, rest_beside
@@ -63,7 +64,7 @@ def fill(archive: Archive, name: str, message_ids: range) -> Generation:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nearest") / "a.db"
-    with open_archive(path) as archive:
+    with new_archive(path) as archive:
         with archive.transaction():
             archive.db.executemany(
                 "INSERT INTO messages(id, sent_at) VALUES (?, ?)", ((n + 1, n) for n in range(COUNT))

@@ -10,6 +10,8 @@ import pytest
 
 from tests.kit.outside_clients import npm_command, pip_command, run
 
+pytestmark = pytest.mark.clients
+
 SCENARIOS = (
     "server-initialize",
     "ping",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.archives import new_archive
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.database import open_archive
 from vaultembed.archive.generations.records import Generation, generation_in_state
 from vaultembed.deadline import Deadline, within
 from vaultembed.errors import ModelError, TimedOutError
@@ -49,7 +49,7 @@ class SlowEmbedder(WordHashEmbedder):
 
 @pytest.fixture
 def generation(tmp_path: Path) -> Generation:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, 1)
         run(archive)
         found = generation_in_state(archive, "active")

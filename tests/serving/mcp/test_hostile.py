@@ -143,6 +143,7 @@ def test_what_is_logged_names_no_argument_and_no_mail(helper: Assistant, answeri
     assert answering.with_name("mcp.err").read_text() == ""
 
 
+@pytest.mark.slow
 def test_an_enormous_conversation_comes_in_bounded_parts(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with open_archive(path) as archive:
@@ -217,8 +218,11 @@ def test_lines_that_are_no_protocol_are_answered_or_passed_over(small: Path) -> 
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-@pytest.mark.parametrize("options", [(), ("--http", "--port", "0")])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGTERM, -signal.SIGTERM), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("options", [(), pytest.param(("--http", "--port", "0"), marks=pytest.mark.slow)])
 def test_a_signal_ends_the_server_at_once_and_its_model_with_it(
     answering: Path, options: tuple[str, ...], number: int, exit_code: int
 ) -> None:

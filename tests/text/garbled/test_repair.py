@@ -50,13 +50,16 @@ def test_without_the_messages_as_they_were_sent_more_is_repaired_too() -> None:
     assert ours >= max(peer, 0.95 * len(alone))
 
 
-@pytest.mark.parametrize("one", CLEAN, ids=lambda one: one.id)
-def test_a_right_text_is_left_alone_however_odd_it_looks(one: object) -> None:
-    text = one.text  # type: ignore[attr-defined]
-    assert repair(text.encode(), "body", lambda: None) is None
-    assert repair(text.encode(), "body", lambda: text) is None
-    if "=?" not in text:  # in a header that is no talk about headers
-        assert repair(text.encode(), "header", lambda: None) is None
+def test_right_texts_are_left_alone_however_odd_they_look() -> None:
+    changed = {}
+    for one in CLEAN:
+        # in a header that is no talk about headers
+        kinds: tuple[Kind, ...] = ("body",) if "=?" in one.text else ("body", "header")
+        for kind, told in ((kinds[-1], None), ("body", None), ("body", one.text)):
+            found = repair(one.text.encode(), kind, lambda told=told: told)
+            if found is not None:
+                changed[one.id, kind, told is None] = (one.text, found.text)
+    assert changed == {}
 
 
 def test_twin_the_undoing_without_a_gate_harms_right_texts() -> None:
@@ -156,6 +159,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_mail_made_for_it_takes_long(name: str) -> None:

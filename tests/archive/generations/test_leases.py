@@ -77,6 +77,14 @@ def test_leases_of_two_workers_do_not_overlap_and_leave_nothing_out(archive: Arc
     assert len(list_workers(archive, generation)) == 2
 
 
+def test_a_lease_ends_before_that_of_another_which_is_further_on(archive: Archive, generation: int) -> None:
+    further = claim(archive, generation, new_worker(None), after=50, most=10)
+    before = claim(archive, generation, new_worker(None), after=0, most=200)
+    assert further is not None
+    assert before is not None
+    assert (before.message_ids, further.message_ids) == (tuple(range(1, 51)), tuple(range(51, 61)))
+
+
 def test_what_a_worker_gives_back_is_claimed_again(archive: Archive, generation: int) -> None:
     one, two = new_worker(None), new_worker(None)
     assert claim(archive, generation, one, after=0) is not None

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
-import pytest
-
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations import backstop
-from vaultembed.archive.generations.backstop import Backstop, is_due
+from vaultembed.archive.generations.backstop import WINDOW, Backstop, is_due
+
+
+def fill_windows(archive: Archive, windows: int) -> None:
+    """Two messages in each window of so many."""
+    for _ in range(windows):
+        fill(archive, 2, start=archive.scalar("SELECT count(*) FROM messages"))
+        archive.db.execute("UPDATE sqlite_sequence SET seq = seq - seq % ?1 + ?1 WHERE name = 'messages'", (WINDOW,))
 
 
 def lose(archive: Archive, message_id: int) -> None:
@@ -83,38 +87,27 @@ def test_twin_with_one_time_for_all_generations_a_new_one_would_go_without(archi
     assert run(archive, WordHashEmbedder("second"), hold=True, backstop_hours=24).run.recovered == 1
 
 
-def test_one_that_was_interrupted_is_not_recorded_as_done(archive: Archive, monkeypatch: object) -> None:
-    fill(archive, 100)
+def test_one_that_was_interrupted_is_not_recorded_as_done(archive: Archive) -> None:
+    fill_windows(archive, 5)
     run(archive)
-    lose(archive, 90)
+    lose(archive, archive.scalar("SELECT max(id) FROM messages"))
     seen: list[bool] = []
 
     def stop() -> bool:
         seen.append(True)
         return len(seen) > 2
 
-    window, backstop.WINDOW = backstop.WINDOW, 10  # type: ignore[misc]
-    try:
-        assert run(archive, backstop=True, should_stop=stop).run.recovered == 0
-    finally:
-        backstop.WINDOW = window  # type: ignore[misc]
+    assert run(archive, backstop=True, should_stop=stop).run.recovered == 0
     assert last_backstop(archive, 1) is None
     assert run(archive, backstop=True).run.recovered == 1
     assert last_backstop(archive, 1) is not None
 
 
 def test_it_rolls_in_windows(archive: Archive) -> None:
-    fill(archive, 100)
+    fill_windows(archive, 5)
     run(archive)
-    window, backstop.WINDOW = backstop.WINDOW, 10  # type: ignore[misc]
-    try:
-        roll = Backstop(archive, 1)
-        steps = 0
-        while roll.step():
-            steps += 1
-    finally:
-        backstop.WINDOW = window  # type: ignore[misc]
-    assert steps == 10
+    rolling = Backstop(archive, 1)
+    assert sum(rolling.step() for _ in range(10)) == 5
 
 
 def test_it_looks_at_every_message_wherever_the_watermark_is(archive: Archive) -> None:
@@ -133,12 +126,9 @@ def test_it_looks_at_every_message_wherever_the_watermark_is(archive: Archive) -
     check_invariants(archive.path)
 
 
-def test_an_edit_of_the_first_message_while_it_rolls_does_not_end_it(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(archive, 10)
+def test_an_edit_of_the_first_message_while_it_rolls_does_not_end_it(archive: Archive) -> None:
+    fill_windows(archive, 5)
     run(archive)
-    monkeypatch.setattr(backstop, "WINDOW", 2)
     rolling = Backstop(archive, 1)
     assert rolling.step()
     archive.db.execute("UPDATE messages SET subject = 'edited' WHERE id = 1")

@@ -416,6 +416,7 @@ def test_contrast_is_that_of_wcag() -> None:
         "<blockquote style='" + "border:" * 20_000 + "'>x</blockquote>",
     ],
 )
+@pytest.mark.slow
 def test_hostile_styles_take_seconds_at_most(html: str) -> None:
     begin = time.process_time()
     html_to_text(html)

@@ -133,6 +133,7 @@ def test_unbalanced_quotes_lose_no_word(pieces: list[str]) -> None:
         " \t" * 500_000,
     ],
 )
+@pytest.mark.slow
 def test_hostile_html_takes_seconds_at_most(html: str) -> None:
     begin = time.process_time()
     html_to_text(html)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.kit.assistant import assistant_over_http, http_server
-from tests.kit.processes import vaultembed
+from tests.kit.processes import vaultembed_process
 from vaultembed.serving.mcp.http import HttpSettings, _listen
 
 WORD = "t0ken-of-more-than-32-characters-0123456789"
@@ -163,6 +163,7 @@ def test_a_body_that_makes_no_sense_is_an_error_and_no_traceback(raw: Raw, body:
     assert "error" in text.lower() or status == 202
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends_is_cut_off(url: str, connect: Callable[[str], Raw]) -> None:
     slow, chunked = connect(url), connect(url)
     slow.socket.sendall(f"POST /mcp HTTP/1.1\r\nhost: {slow.authority}\r\ncontent-length: 500\r\n\r\n{{".encode())
@@ -182,6 +183,7 @@ def test_a_body_that_never_ends_is_cut_off(url: str, connect: Callable[[str], Ra
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_headers_that_never_end_are_cut_off(url: str, connect: Callable[[str], Raw]) -> None:
     silent, dripping = connect(url), connect(url)
     dripping.socket.sendall(b"POST /mcp HTTP/1.1\r\nhost: x")
@@ -212,9 +214,9 @@ def test_without_the_token_nobody_is_answered(answering: Path, token_file: Path,
 def test_other_machines_are_let_in_only_where_it_is_said_with_a_token(
     answering: Path, token_file: Path, connect: Callable[[str], Raw]
 ) -> None:
-    refused = vaultembed("mcp", "--http", "--host", EVERYWHERE, "--port", "0", archive=answering)
+    refused = vaultembed_process("mcp", "--http", "--host", EVERYWHERE, "--port", "0", archive=answering)
     assert (refused.returncode, "--remote" in refused.stderr) == (2, True)
-    refused = vaultembed("mcp", "--http", "--host", EVERYWHERE, "--port", "0", "--remote", archive=answering)
+    refused = vaultembed_process("mcp", "--http", "--host", EVERYWHERE, "--port", "0", "--remote", archive=answering)
     assert (refused.returncode, "--token-file" in refused.stderr) == (2, True)
     options = ("--host", EVERYWHERE, "--remote", "--token-file", token_file, "--allow-host", "mail.example.org")
     with http_server(answering, *options) as url:
@@ -244,7 +246,7 @@ def test_a_token_that_others_may_know_is_refused(
     if content is not None:
         path.write_text(content)
         path.chmod(mode)
-    refused = vaultembed("mcp", "--http", "--port", "0", "--token-file", path, archive=answering)
+    refused = vaultembed_process("mcp", "--http", "--port", "0", "--token-file", path, archive=answering)
     assert (refused.returncode, why in refused.stderr) == (2, True), refused.stderr
 
 
@@ -257,6 +259,6 @@ def test_no_answer_waits_for_its_headers_to_be_acknowledged() -> None:
 
 def test_a_port_that_is_taken_is_told(answering: Path, url: str) -> None:
     port = str(urlsplit(url).port)
-    refused = vaultembed("mcp", "--http", "--port", port, archive=answering)
+    refused = vaultembed_process("mcp", "--http", "--port", port, archive=answering)
     assert (refused.returncode, "--port" in refused.stderr) == (74, True)
     assert "Traceback" not in refused.stderr

@@ -109,6 +109,7 @@ def limited_server(request: pytest.FixtureRequest, costly: Path) -> Iterator[Ass
             yield connected
 
 
+@pytest.mark.slow
 def test_a_call_ends_at_the_limit_and_its_work_with_it(costly: Path, limited_server: Assistant) -> None:
     pid = server_of(costly)
 
@@ -132,6 +133,7 @@ def test_a_call_ends_at_the_limit_and_its_work_with_it(costly: Path, limited_ser
     assert becomes_idle(pid)
 
 
+@pytest.mark.slow
 def test_a_call_that_waited_too_long_for_others_is_told_so_and_never_begins(
     costly: Path, limited_server: Assistant
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_client_that_cancels_ends_the_work(costly: Path) -> None:
         assert connected.call("aggregate", by="type")["messages"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
 def test_a_client_that_hangs_up_ends_the_work(costly: Path, version: str) -> None:
     meta = {
@@ -191,6 +194,7 @@ def test_a_client_that_hangs_up_ends_the_work(costly: Path, version: str) -> Non
             assert connected.call("aggregate", by="type")["messages"] == 1
 
 
+@pytest.mark.slow
 def test_a_server_whose_client_goes_in_the_middle_of_a_call_ends(costly: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "mcp", "--time-limit", "3600"],
@@ -229,6 +233,7 @@ def is_answered(connection: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answering: Path, tmp_path: Path) -> None:
     archive = Path(shutil.copyfile(answering, tmp_path / "a.db"))  # of which this is the only server
     with assistant(archive, "--time-limit", "8", errors=tmp_path / "err") as connected:
@@ -247,6 +252,7 @@ def test_a_search_that_the_model_is_too_slow_for_ends_and_the_model_stays(answer
         assert children_of(pid) == {model}
 
 
+@pytest.mark.slow
 def test_searches_that_are_cancelled_while_the_model_is_at_work_give_their_places_back(
     answering: Path, tmp_path: Path
 ) -> None:

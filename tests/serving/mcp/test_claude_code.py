@@ -17,6 +17,8 @@ from tests.kit.pages import DOCS, shell_lines
 from tests.kit.processes import COMMAND, environment
 from vaultembed.models.model_file import ModelFile
 
+pytestmark = pytest.mark.clients
+
 WORD = "t0ken-of-more-than-32-characters-0123456789"
 QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.test_query_plans import statements
-from tests.kit.archives import add
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import add, new_archive
+from tests.kit.plans import executed_on
+from vaultembed.archive.database import Archive
 from vaultembed.archive.mail.statistics import count_archive, count_sources, count_types
 
 SOURCES = 3
@@ -40,7 +40,7 @@ def fill(archive: Archive, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_counts_are_those_of_looking_at_every_message(tmp_path: Path, seed: int) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, random.Random(seed))
         counts = count_archive(archive)
         found = (
@@ -65,22 +65,22 @@ def test_counts_are_those_of_looking_at_every_message(tmp_path: Path, seed: int)
 
 
 def test_an_empty_archive_has_no_types_and_no_sources(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         assert (count_types(archive), count_sources(archive), count_archive(archive).messages) == ([], [], 0)
 
 
 def test_the_messages_themselves_are_read_for_their_types_alone(tmp_path: Path) -> None:
-    with open_archive(tmp_path / "a.db") as archive:
+    with new_archive(tmp_path / "a.db") as archive:
         fill(archive, random.Random(0))
-        with statements(archive) as seen:
+        with executed_on(archive.db) as seen:
             count_archive(archive)
             count_sources(archive)
             count_types(archive)
         walked = [
-            sql
-            for sql, bindings in seen
-            for step in archive.rows(f"EXPLAIN QUERY PLAN {sql}", bindings or ())
-            if step[3] == "SCAN messages" or ("messages USING" in step[3] and "COVERING" not in step[3])
+            statement.sql
+            for statement in seen
+            for step in statement.steps
+            if step == "SCAN messages" or ("messages USING" in step and "COVERING" not in step)
         ]
         by_rows = [sql for sql in walked if "deleted_at IS NOT NULL" not in sql]  # of deleted ones, there are few
         assert len(by_rows) == 1

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vaultembed.archive.database import Archive, open_archive
+from tests.kit.archives import new_archive
+from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import Generation, ModelRecord, create_generation
 from vaultembed.archive.vector_format import to_bits, to_rows
@@ -30,7 +31,7 @@ def clustered() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, clustered: np.ndarray) -> Iterator[tuple[Archive, Generation]]:
-    with open_archive(tmp_path_factory.mktemp("coarse") / "a.db") as archive:
+    with new_archive(tmp_path_factory.mktemp("coarse") / "a.db") as archive:
         archive.load_vec()
         model = ModelRecord("m", "sha", "c", "bert", DIMENSION, "mean", 512, "", "", "MIT", None)
         generation = create_generation(archive, model, "s", "p1:t256o32")
