@@ -108,8 +108,8 @@ def search(
         list[str],
         typer.Argument(
             metavar="QUERY...",
-            help='Words, "phrases", -excluded, OR, ( ), and fields: from: to: subject: in: label: has: filename: before:'
-            " after: and more (docs/searching.md).",
+            help='Words, "phrases", -excluded, OR, ( ), and fields: from: to: subject: in: label: has: filename:'
+            " before: after: and more (docs/searching.md).",
         ),
     ],
     archive: ArchiveOption = None,

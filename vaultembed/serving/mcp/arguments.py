@@ -87,9 +87,9 @@ class SearchArguments(Explained):
             max_length=4_000,
             description=(
                 "What to look for, in plain words: a question or a description finds by meaning, names and numbers by"
-                ' words. May hold conditions: "exact phrases", -excluded, OR, parentheses, and fields from: to: cc: with:'
-                " subject: label: in: is: list: filename: has:attachment before: after: on: newer_than: larger: type:"
-                " source: id: thread:, as in 'from:anna after:2019-06 leaking roof'."
+                ' words. May hold conditions: "exact phrases", -excluded, OR, parentheses, and fields from: to: cc:'
+                " with: subject: label: in: is: list: filename: has:attachment before: after: on: newer_than: larger:"
+                " type: source: id: thread:, as in 'from:anna after:2019-06 leaking roof'."
             ),
         ),
     ]
