@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import typer
 
+from vaultembed.service.display import escaped_json, one_line, visible
 from vaultembed.service.result import CoverageView
-from vaultembed.text.display import escaped_json, one_line, visible
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
