@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultembed.text.display import Fence, escaped_json, one_line, visible
+from vaultembed.service.display import Fence, escaped_json, one_line, visible
 
 INVISIBLE = [
     "\x1b[31m",

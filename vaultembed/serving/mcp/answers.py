@@ -8,9 +8,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from vaultembed.search.ranking import Signal
+from vaultembed.service.display import Fence, one_line
 from vaultembed.service.listing import Listed, MessagePage
 from vaultembed.service.searching import Found
-from vaultembed.text.display import Fence, one_line
 
 SUBJECT: Final = 300
 NAME: Final = 200

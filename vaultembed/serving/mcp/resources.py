@@ -10,11 +10,11 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from vaultembed.errors import MessageMissingError, VaultembedError
+from vaultembed.service.display import Fence, one_line
 from vaultembed.service.listing import Listed, MessagePage, read_message, read_thread
 from vaultembed.serving.mcp.answers import NAME, SUBJECT, notice
 from vaultembed.serving.mcp.arguments import LARGEST_ID
 from vaultembed.serving.time_limited import Calls
-from vaultembed.text.display import Fence, one_line
 
 T = TypeVar("T")
 

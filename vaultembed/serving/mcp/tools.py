@@ -12,6 +12,7 @@ from pydantic import Field
 from vaultembed.archive.mail.listing import Position
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.errors import UsageError
+from vaultembed.service.display import Fence, one_line
 from vaultembed.service.listing import count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
 from vaultembed.service.searching import search_archive
@@ -46,7 +47,6 @@ from vaultembed.serving.mcp.cursors import make_cursor, read_cursor
 from vaultembed.serving.mcp.tool_base import ArchiveTool, archive_tool
 from vaultembed.serving.model_pool import KeptEmbedders
 from vaultembed.serving.time_limited import Calls
-from vaultembed.text.display import Fence, one_line
 
 THREAD_CHARACTERS: Final = 40_000
 """Of all messages of one answer."""
