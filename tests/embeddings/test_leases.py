@@ -15,6 +15,7 @@ from vaultembed.archive.generations import coverage_of
 from vaultembed.archive.leases import GIVE_UP_AFTER, Worker, advance, any_alive, claim, held_by, list_workers, release
 from vaultembed.archive.outcomes import list_failures
 from vaultembed.archive.processes import Process, is_gone, this_process
+from vaultembed.archive.transitions import discard
 from vaultembed.archive.work import watermark_of
 from vaultembed.embeddings.worker import new_worker
 
@@ -74,6 +75,12 @@ def test_a_lease_ends_before_that_of_another_which_is_further_on(archive: Archiv
     assert further is not None
     assert before is not None
     assert (before.message_ids, further.message_ids) == (tuple(range(1, 51)), tuple(range(51, 61)))
+
+
+def test_a_generation_that_is_discarded_leaves_no_lease_behind(archive: Archive, generation: int) -> None:
+    assert claim(archive, generation, new_worker(None), after=0) is not None
+    discard(archive, generation)
+    assert list_workers(archive, generation) == []
 
 
 def test_what_a_worker_gives_back_is_claimed_again(archive: Archive, generation: int) -> None:
