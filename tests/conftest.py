@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import pull_model, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
+
+# a run in the background has it ignored, and so would all that it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (each test's folder in it is its own)
 _ROOM = 4 << 30

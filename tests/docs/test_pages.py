@@ -155,6 +155,8 @@ def understood(arguments: list[str]) -> None:
         name, found, arguments = command.resolve_command(context, arguments)
         assert found is not None
         command, context = found, typer.Context(found, info_name=name, parent=context)
+    if arguments == ["--install-completion"]:
+        return  # it would be installed
     if not arguments:
         return  # only named, as in "`vaultembed show` writes them out"
     with contextlib.suppress(typer.Exit):  # --version answers at once

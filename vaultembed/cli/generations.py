@@ -164,7 +164,7 @@ def render_change(data: ChangeView) -> None:
 def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
     lines = [f"  from msgvault: {adopted.fingerprint}, {adopted.origin}"]
     if adopted.median_cosine is None:
-        way_out = ": vaultembed embeddings build --model FILE" if state in ("active", "building") else ""
+        way_out = ": vaultembed embeddings build --model PATH" if state in ("active", "building") else ""
         lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")

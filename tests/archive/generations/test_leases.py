@@ -23,6 +23,7 @@ from vaultembed.archive.generations.leases import (
 )
 from vaultembed.archive.generations.outcomes import list_failures
 from vaultembed.archive.generations.records import coverage_of
+from vaultembed.archive.generations.transitions import discard
 from vaultembed.archive.generations.work import watermark_of
 from vaultembed.embeddings.worker import new_worker
 from vaultembed.processes import Process, is_gone, this_process
@@ -83,6 +84,12 @@ def test_a_lease_ends_before_that_of_another_which_is_further_on(archive: Archiv
     assert further is not None
     assert before is not None
     assert (before.message_ids, further.message_ids) == (tuple(range(1, 51)), tuple(range(51, 61)))
+
+
+def test_a_generation_that_is_discarded_leaves_no_lease_behind(archive: Archive, generation: int) -> None:
+    assert claim(archive, generation, new_worker(None), after=0) is not None
+    discard(archive, generation)
+    assert list_workers(archive, generation) == []
 
 
 def test_what_a_worker_gives_back_is_claimed_again(archive: Archive, generation: int) -> None:

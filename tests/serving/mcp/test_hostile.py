@@ -232,8 +232,6 @@ def test_a_signal_ends_the_server_at_once_and_its_model_with_it(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # a test run in the background has it ignored, and so would the server
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(4)
     process.send_signal(number)
