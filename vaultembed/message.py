@@ -21,7 +21,7 @@ class RawMessage:
     mime: bytes
     """The RFC 5322 bytes, without the mbox "From " line, one level of ">From " quoting undone."""
     content_hash: bytes
-    """16 bytes that name its content for good; see `text.identity`."""
+    """16 bytes that name its content for good; see `text.mime.identity`."""
     folder: str = ""
     """Path of the folder below the imported path, "/"-separated; "" at its top."""
     flags: frozenset[Flag] = frozenset()

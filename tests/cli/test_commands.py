@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import typer
 
 from tests.kit.archives import add
 from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed, vaultembed_json
 from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.cli.embeddings_app import embeddings_app
+from vaultembed.embeddings.build import Options
 from vaultembed.errors import UsageError
 from vaultembed.failpoints import action_at
 from vaultembed.models.model_file import ModelFile
@@ -304,6 +307,15 @@ def test_a_discard_abandons_the_generation_that_was_asked_about(tmp_path: Path) 
     os.close(terminal)
     with open_archive_readonly(archive) as opened:
         assert opened.rows("SELECT state FROM generations ORDER BY id") == [("retired",), ("building",)]
+
+
+def test_the_defaults_of_options_are_those_of_a_build() -> None:
+    """They are written twice, as `--help` would have to load all that a build needs to know them."""
+    group = typer.main.get_command(embeddings_app)
+    for name in ("build", "activate"):
+        options = {option.name: option.default for option in group.commands[name].params}  # type: ignore[attr-defined]
+        assert options["max_failed"] == Options().max_failed
+        assert options.get("backstop_hours", Options().backstop_hours) == Options().backstop_hours
 
 
 def test_ctrl_c_at_a_question_ends_with_130_and_changes_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import misread
 from tests.kit.scale import scaled
 from tests.kit.truth import check_surfaced
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations import transitions
 from vaultembed.archive.generations.records import coverage_of, list_generations
@@ -565,7 +565,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     def check(self) -> None:
         check_invariants(self.archive.path)
-        wrong = [finding for finding in inspect_archive(self.archive) if finding.severity != "leftover"]
+        # On a connection of its own, as the command has: one that was open while another wrote remembers an older
+        # structure of the text index, and `integrity_check` then misses blobs of it that are gone, until it searches.
+        with open_archive_readonly(self.archive.path, mmap_bytes=0) as archive:
+            wrong = [finding for finding in inspect_archive(archive) if finding.severity != "leftover"]
         assert wrong == [], "doctor finds what the test's own recount does not"
         states = {g.id: g.state for g in list_generations(self.archive)}
         assert states == {i: gen.state for i, gen in self.gens.items()}
