@@ -16,7 +16,7 @@ from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.mail.deletion import delete_softly, matching_ids
 from vaultembed.archive.mail.messages import add_message
-from vaultembed.errors import QueryError
+from vaultembed.errors import QueryError, UsageError
 from vaultembed.message import Attachment, Person, Recipient
 from vaultembed.search.query import describe, parse_query
 from vaultembed.service.deletion import select_messages
@@ -163,6 +163,12 @@ def test_every_message_is_on_one_side_of_a_field_and_none_on_both(path: Path, tr
     assert inside | outside == (every - stale if tree[0] in ("word", "prefix", "phrase", "subject") else every)
 
 
+@pytest.mark.parametrize("query", ["from:anna not boiler", "a or b", "boiler - x", "", "   "])
+def test_a_command_that_deletes_asks_where_a_search_would_only_rank(path: Path, query: str) -> None:
+    with pytest.raises(UsageError):
+        select_messages(path, [query])
+
+
 def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     copy.write_bytes(path.read_bytes())
@@ -188,6 +194,10 @@ def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path:
         ('date:"June 2019"', "after:2019-06-01 AND before:2019-07-01"),
         ("larger:5M", "larger:5242880"),
         ("is:unread", "NOT is:seen"),
+        ("shop –invoice −receipt", '"shop" AND NOT "invoice" AND NOT "receipt"'),
+        ("filename:*.pdf from:<a@b.example>", "filename:.pdf AND from:a@b.example"),
+        ("a - b -- c", '"a" AND "-" AND "b" AND "--" AND "c"'),
+        ("from：anna （a OR b）", 'from:anna AND ("a" OR "b")'),
         ("not an or and", '"not" AND "an" AND "or" AND "and"'),
     ],
 )
@@ -215,6 +225,9 @@ def test_a_query_is_read_as(query: str, reading: str) -> None:
         ("shop --invoice", "--", "-word"),
         ("()", "(", "quotes"),
         ("from:(to:x)", "to:", "by itself"),
+        ("anna !boiler", "!", "-word"),
+        ("anna —boiler", "—", "-word"),
+        ("to:me", "me", "ADDRESS"),
     ],
 )
 def test_what_cannot_be_read_is_shown_with_its_place_and_the_way_out(query: str, place: str, hint: str) -> None:

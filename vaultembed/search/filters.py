@@ -84,7 +84,14 @@ def condition_of(field: str, value: str, now: datetime) -> Condition:
 
 
 def _text(field: str, value: str, _: datetime) -> Condition:
-    return Has(cast(Field, field), value)
+    """What is to be contained, so `*.pdf` and `<anna@example.org>` are what is in them."""
+    return Has(cast(Field, field), value.strip("*<>").strip() or value)
+
+
+def _person(field: str, value: str, now: datetime) -> Condition:
+    if value.lower() == "me":
+        raise QueryError(f"{field}:me: the archive does not know which address is yours", f"Write it: {field}:ADDRESS")
+    return _text(field, value, now)
 
 
 def _subject(_field: str, value: str, _: datetime) -> Condition:
@@ -95,7 +102,7 @@ def _subject(_field: str, value: str, _: datetime) -> Condition:
 
 
 def _folder(_field: str, value: str, _: datetime) -> Condition:
-    return All() if value.lower() in ("anywhere", "all") else Has("in", value)
+    return All() if value.lower() == "anywhere" else Has("in", value)
 
 
 def _state(_field: str, value: str, _: datetime) -> Condition:
@@ -175,7 +182,8 @@ def _age(field: str, value: str, now: datetime) -> Condition:
 
 
 _READ: Final[dict[str, Callable[[str, str, datetime], Condition]]] = {
-    **dict.fromkeys(("from", "to", "cc", "bcc", "with", "label", "list", "filename", "type", "source"), _text),
+    **dict.fromkeys(("from", "to", "cc", "bcc", "with"), _person),
+    **dict.fromkeys(("label", "list", "filename", "type", "source"), _text),
     "subject": _subject,
     "in": _folder,
     "is": _state,

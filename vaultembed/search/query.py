@@ -37,7 +37,10 @@ from vaultembed.search.filters import FIELDS, condition_of, likely_field
 _MOST_WORDS: Final = 120
 _MOST_PARTS: Final = 200
 _DEEPEST: Final = 40
-_QUOTES: Final = str.maketrans("“”„‟", '""""')
+_PLAIN: Final = str.maketrans("“”„‟«»＂‐‑–−－：（）", '"""""""-----:()')
+"""What phones, word processors and keyboards of other scripts write instead: taken for a letter, a dash would include
+what it was to exclude. Each stands for one character, so that places in an error are right."""
+_NO_MINUS: Final = re.compile(r"(?:--+|[!—])(?=[\w\"(])")
 _FIELD: Final = re.compile(r"([A-Za-z_]+):(?!//)")
 _SPACE: Final = re.compile(r"\s+")
 
@@ -211,9 +214,9 @@ class _Lexer:
         if self._text[at] == ")" and self._opened:
             self._opened.pop()
             return _Token(")", ")", at, at + 1)
-        if self._text[at] == "-" and following:
-            if following == "-":
-                raise _error(self._text, at, at + 2, "two dashes mean nothing here", f"To exclude: -word. {_SAME}")
+        if found := _NO_MINUS.match(self._text, at):
+            raise _error(self._text, at, found.end(), "this excludes nothing", f"To exclude: -word. {_SAME}")
+        if self._text[at] == "-" and following not in ("", "-"):
             return _Token("not", "-", at, at + 1)
         if found := _FIELD.match(self._text, at):
             name = found[1].lower()
@@ -251,7 +254,7 @@ class _Lexer:
 
 class _Parser:
     def __init__(self, text: str, now: datetime) -> None:
-        self._text = text.translate(_QUOTES)
+        self._text = text.translate(_PLAIN)
         self._now = now
         self._tokens = list(_Lexer(self._text).tokens())
         self._at = 0

@@ -152,6 +152,11 @@ def _parsed(text: str) -> Query:
             "For example: vaultembed delete 17 18, vaultembed delete from:shop sale",
         )
     for words in query.words:
+        if not words.quoted and words.text in ("not", "and", "or"):
+            raise UsageError(
+                f"{words.text!r} in small letters is a word to look for",
+                f'Write {words.text.upper()}, or "{words.text}" if it is a word.',
+            )
         if match_of(words) is None:  # left out, it would make the query match more than was asked for
             raise UsageError(f"there is no word in {words.text!r} to look for")
     return query
