@@ -91,7 +91,8 @@ CREATE TABLE message_sources(
 ) WITHOUT ROWID;
 CREATE INDEX message_sources_by_message ON message_sources(message_id);
 
--- One row is one Message-ID that was seen, in whatever header, also of a message that is not here: its conversation.
+-- One row is one Message-ID that was seen in whatever header, also of a message that is not here, or the name that a chat has in
+-- msgvault: its conversation.
 CREATE TABLE thread_ids(
     id                INTEGER PRIMARY KEY,
     rfc822_message_id TEXT NOT NULL UNIQUE,

@@ -94,7 +94,11 @@ def typed(line: str, home: Path, script: Path, model: ModelFile) -> subprocess.C
     models.parent.mkdir(parents=True, exist_ok=True)
     if not models.exists():
         models.symlink_to(model.path.parent)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VAULTEMBED_", "XDG_", "CLAUDE"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("VAULTEMBED_", "XDG_", "CLAUDE", "COLUMNS"))
+    }
     env = {
         **kept,
         "HOME": str(home),

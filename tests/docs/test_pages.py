@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import re
 import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from tests.kit.pages import DOCS, vaultembed_commands
+from vaultembed.archive.doctor.fixes import _REPAIRS
 from vaultembed.cli.app import app
+from vaultembed.cli.help import EXIT_CODES
+from vaultembed.errors import VaultembedError
 
 ROOT = DOCS.parent
 PACKAGE = ROOT / "vaultembed"
@@ -167,3 +172,31 @@ def understood(arguments: list[str]) -> None:
 def test_a_command_that_there_is_not_would_be_seen(line: str) -> None:
     with pytest.raises(Exception, match=r"No such (option|command)|is not one of|unexpected extra argument"):
         understood(shlex.split(line))
+
+
+def table_below(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading."""
+    text = (DOCS / page).read_text("utf-8").partition(f"\n## {heading}\n")[2]
+    lines = itertools.takewhile(lambda line: line.startswith("|"), text[text.index("\n|") + 1 :].splitlines())
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines][2:]
+
+
+def kinds_of_errors(kind: type[VaultembedError] = VaultembedError) -> Iterator[type[VaultembedError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from kinds_of_errors(below)
+
+
+def test_every_code_of_an_error_is_told_of() -> None:
+    kinds = [kind for kind in kinds_of_errors() if kind.__module__ == "vaultembed.errors"]
+    codes = {code for row in table_below("json.md", "Error codes") for code in re.findall(r"`(\w+)`", row[0])}
+    assert codes == {kind.code for kind in kinds}
+    exits = {int(row[0]) for row in table_below("json.md", "Exit codes")}
+    assert {kind.exit_code for kind in kinds} <= exits
+    assert set(map(int, re.findall(r"(?<!\w)(\d+) [a-z]", EXIT_CODES))) == exits
+
+
+def test_what_doctor_repairs_is_what_its_page_says() -> None:
+    rows = table_below("doctor.md", "What it looks at, and what `--fix` does")
+    told = {kind for row in rows if not row[-1].startswith("–") for kind in re.findall(r"`(\w+)`", row[0])}
+    assert told == {kind for kinds, _ in _REPAIRS for kind in kinds}

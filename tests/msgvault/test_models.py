@@ -47,7 +47,7 @@ def test_before_its_model_is_found_search_goes_by_words(unknown: Path) -> None:
         search_archive(unknown, "lentil soup", mode="vector")
     assert vaultembed("doctor", archive=unknown).returncode == 4, "its model is missing"
     shown = vaultembed("embeddings", archive=unknown)
-    assert "has not been found here: vaultembed embeddings build --model FILE" in shown.stdout
+    assert "has not been found here: vaultembed embeddings build --model PATH" in shown.stdout
 
 
 def test_a_build_without_a_model_says_which_is_needed_and_how_to_get_it(unknown: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.kit.archives import check_invariants
-from tests.kit.embedded import at_version, embedded_archive
+from tests.kit.embedded import embedded_archive
 from tests.kit.faulty_vfs import run_faulty
+from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
 from tests.kit.scale import scaled
@@ -143,8 +144,11 @@ def test_search_answers_on_a_disk_that_something_else_has_filled(imported: Path,
     check_invariants(small_disk.archive)
 
 
-def test_without_room_for_the_backup_an_archive_is_not_migrated(small_disk: SmallDisk) -> None:
-    path = at_version(embedded_archive(small_disk.archive, 5), 3)
+def test_without_room_for_the_backup_an_archive_is_not_migrated(
+    small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = embedded_archive(small_disk.archive, 5)
+    upgrade(tmp_path, monkeypatch)
     before = path.read_bytes()
     small_disk.resize(free=600_000)
     with pytest.raises(DiskFullError) as caught, open_archive(path):

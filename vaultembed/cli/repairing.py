@@ -120,7 +120,7 @@ def render_runs(data: RunsView) -> None:
 def fields_of(names: list[str]) -> tuple[Field, ...]:
     for name in names:
         if name not in FIELDS:
-            raise typer.BadParameter(f"{name!r} is nott a field; fields are {', '.join(FIELDS)}", param_hint="--only")
+            raise typer.BadParameter(f"{name!r} is not a field; fields are {', '.join(FIELDS)}", param_hint="--only")
     return tuple(name for name in FIELDS if name in names)
 
 

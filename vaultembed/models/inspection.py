@@ -14,7 +14,7 @@ from vaultembed.models.gguf_header import Header, MalformedError, Tensor, read_h
 from vaultembed.models.protocol import ModelFacts
 
 LONGEST_TEXT: Final = 2048
-"""Tokens. Models that can take more are used up to here: memory grows with it, and chunks never come near."""
+"""Tokens. Models that can take more are used up to here: memory grows with it, and chunks are far shorter."""
 
 SOURCE_KEY: Final = "vaultembed.source.sha256"
 CONVERTER_KEY: Final = "vaultembed.converter"

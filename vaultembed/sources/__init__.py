@@ -25,4 +25,10 @@ __all__ = [
 
 def read_one(file: SourceFile) -> RawMessage | Unreadable:
     """The message in a file that holds one: of a Maildir, or by itself."""
-    return read_maildir_file(file) if file.kind == "maildir" else read_eml_file(file)
+    match file.kind:
+        case "maildir":
+            return read_maildir_file(file)
+        case "eml":
+            return read_eml_file(file)
+        case "mbox":
+            raise ValueError(f"{file.path} holds many messages")
