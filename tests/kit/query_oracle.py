@@ -149,10 +149,7 @@ def _has(field: str, value: str, mail: Mail) -> bool:
         case "with":
             return _has("from", value, mail) or any(wanted in plain(p) for some in people.values() for p in some)
         case "label" | "in":
-            kinds = ("folder",) if field == "in" else ("folder", "label")
-            return any(
-                _is_run(wanted.split("/"), plain(name).split("/")) for kind, name in mail.labels if kind in kinds
-            )
+            return any(_is_run(wanted.split("/"), plain(name).split("/")) for _, name in mail.labels)
         case "is":
             flag = {"unread": "seen", "read": "seen", "starred": "flagged", "replied": "answered"}[value]
             return (flag in mail.flags) is not (value == "unread")

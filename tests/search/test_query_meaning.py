@@ -21,6 +21,7 @@ from vaultembed.message import Attachment, Person, Recipient
 from vaultembed.search.query import describe, parse_query
 from vaultembed.service.deletion import select_messages
 from vaultembed.service.searching import search_archive
+from vaultembed.text.folding import folded
 
 PEOPLE = [
     Person("anna@shop.example", "Anna Müller"),
@@ -163,10 +164,25 @@ def test_every_message_is_on_one_side_of_a_field_and_none_on_both(path: Path, tr
     assert inside | outside == (every - stale if tree[0] in ("word", "prefix", "phrase", "subject") else every)
 
 
-@pytest.mark.parametrize("query", ["from:anna not boiler", "a or b", "boiler - x", "", "   "])
-def test_a_command_that_deletes_asks_where_a_search_would_only_rank(path: Path, query: str) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["from:anna not boiler"],
+        ["a or b"],
+        ["boiler - x"],
+        [""],
+        ["from:anna", "NOT", "gift card"],
+        ["17,18"],
+        ["17 18"],
+        ["boiler -from:nobody"],
+        ["boiler -body:kettle"],
+        ["boiler -(kettle, garden)"],
+        ["w " * 300],
+    ],
+)
+def test_a_command_that_deletes_asks_where_it_may_mean_the_opposite(path: Path, arguments: list[str]) -> None:
     with pytest.raises(UsageError):
-        select_messages(path, [query])
+        select_messages(path, arguments)
 
 
 def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path: Path) -> None:
@@ -198,6 +214,11 @@ def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path:
         ("filename:*.pdf from:<a@b.example>", "filename:.pdf AND from:a@b.example"),
         ("a - b -- c", '"a" AND "-" AND "b" AND "--" AND "c"'),
         ("from：anna （a OR b）", 'from:anna AND ("a" OR "b")'),
+        ("from:shop NOT(invoice OR receipt)", 'from:shop AND NOT ("invoice" OR "receipt")'),
+        ("shop \u200b-invoice -from:\u200banna\u200e", '"shop" AND NOT "invoice" AND NOT from:anna\u200e'),
+        ('from:"Anna Müller <anna@x.example>"', "from:anna@x.example"),
+        ("on:2019-06-30T10", "after:2019-06-30T10:00:00 AND before:2019-06-30T11:00:00"),
+        ("-in:anywhere", "NOT in:anywhere"),
         ("not an or and", '"not" AND "an" AND "or" AND "and"'),
     ],
 )
@@ -228,6 +249,22 @@ def test_a_query_is_read_as(query: str, reading: str) -> None:
         ("anna !boiler", "!", "-word"),
         ("anna —boiler", "—", "-word"),
         ("to:me", "me", "ADDRESS"),
+        ("from:anna or from:bob", "or", "OR"),
+        ("a -(b Or c)", "Or", "OR"),
+        ("from:(anna or bob)", "or", "OR"),
+        ("from:anna or bob", "or", "OR"),
+        ("a -{b c}", "-{", "(a OR b)"),
+        ("a -'b c'", "-'", "two words"),
+        ("a NOT ‘b c’", "‘", "two words"),
+        ("subject:-invoice", "-invoice", "-field:value"),
+        ("a NOT:b", "NOT:", "space"),
+        ("- from:anna b", "-", "space"),
+        ("rfc822msgid:m1@x.example", "rfc822msgid:", "id:"),
+        ("label:trav*", "trav*", "without *"),
+        ("from:a*b", "a*b", "without *"),
+        ("date:2020..2019", "2020..2019", "2019..2020"),
+        ("on:9999-12-31", "9999-12-31", "2019"),
+        ("before:2019111", "2019111", "2019"),
     ],
 )
 def test_what_cannot_be_read_is_shown_with_its_place_and_the_way_out(query: str, place: str, hint: str) -> None:
@@ -253,6 +290,26 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
     describe(query.everything)
     compile_condition(query.everything)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("MÜLLER", "muller", True),
+        ("Ångström", "angstrom", True),
+        ("Straße", "STRASSE", True),
+        ("Łódź", "lodz", True),
+        ("Jørgen", "JORGEN", True),
+        ("ΣΊΣΥΦΟΣ", "σισυφος", True),
+        ("İstanbul", "istanbul", True),
+        ("ｆｕｌｌ", "full", True),
+        ("an\u200ena", "anna", True),
+        ("ハス", "バス", False),
+        ("박", "바", False),
+    ],
+)
+def test_fields_mind_neither_case_nor_accents_and_tell_letters_apart(one: str, other: str, same: bool) -> None:
+    assert (folded(other) in folded(one)) is same
 
 
 def test_what_is_excluded_is_not_embedded_and_or_is_no_word() -> None:

@@ -156,14 +156,13 @@ def _people(*sql: str) -> Callable[[str], Filter]:
     return lambda value: Filter(" OR ".join(sql), (folded(value),) * len(sql))
 
 
-def _label(*kinds: str) -> Callable[[str], Filter]:
+def _label(value: str) -> Filter:
     """A label or folder is found by its last part or any run of its parts, with what is below it."""
-    listed = ", ".join(f"'{kind}'" for kind in kinds)
-    sql = (
+    return Filter(
         "m.id IN (SELECT x.message_id FROM message_labels x JOIN labels l ON l.id = x.label_id"
-        f" WHERE l.kind IN ({listed}) AND instr('/' || folded(CAST(l.name AS BLOB)) || '/', ?))"
+        " WHERE instr('/' || folded(CAST(l.name AS BLOB)) || '/', ?))",
+        (f"/{folded(value).strip('/')}/",),
     )
-    return lambda value: Filter(sql, (f"/{folded(value).strip('/')}/",))
 
 
 def _contains(sql: str) -> Callable[[str], Filter]:
@@ -186,10 +185,11 @@ _FIELDS: Final[dict[str, Callable[[str], Filter]]] = {
     "cc": _people(_recipient("cc")),
     "bcc": _people(_recipient("bcc")),
     "with": _people(_SENDER, _recipient("to", "cc", "bcc", "mention")),
-    "label": _label("label", "folder"),
-    "in": _label("folder"),
+    "label": _label,
+    "in": _label,
     "is": _flag,
-    "list": _contains("instr(folded(CAST(m.list_id AS BLOB)), ?)"),
+    # a list's address and its id differ in the "@"
+    "list": lambda value: Filter("instr(folded(CAST(m.list_id AS BLOB)), ?)", (folded(value).replace("@", "."),)),
     "filename": _contains(
         "m.id IN (SELECT a.message_id FROM attachments a WHERE instr(folded(CAST(a.filename AS BLOB)), ?))"
     ),

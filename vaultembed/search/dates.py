@@ -37,6 +37,8 @@ def period(text: str, now: datetime) -> Period:
         return _days(now - timedelta(days=text.lower() == "yesterday"), 1)
     for formats, months in ((_YEARS, 12), (_MONTHS, 1), (_DAYS, 0)):
         for form in formats:
+            if form == "%Y%m%d" and len(text) != 8:
+                continue  # it would take 201912 for the 2nd of January
             try:
                 start = datetime.strptime(text, form)
             except ValueError:
@@ -45,7 +47,8 @@ def period(text: str, now: datetime) -> Period:
     if not re.match(r"\d{4}-?\d\d-?\d\d[Tt ]\d", text):  # a week, or a time alone
         raise ValueError(text)
     moment = datetime.fromisoformat(text.upper())
-    length = 60 if text.count(":") == 1 else 1
+    time = re.sub(r"([+-]\d\d:?\d\d|Z)$", "", text[10:], flags=re.IGNORECASE)
+    length = (3_600, 60, 1)[min(time.count(":"), 2)]
     start_at = int(moment.timestamp()) if moment.tzinfo else _seconds(moment)
     return Period(start_at, start_at + length, absolute=moment.tzinfo is not None)
 

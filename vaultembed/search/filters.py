@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from vaultembed.archive.conditions import All, Condition, Field, Has, Not, Sent, Size, Words
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.errors import QueryError
 from vaultembed.search.dates import Period, ago, period
+from vaultembed.text.folding import folded
 
 _LONGEST: Final = 1_000
 _SIZE: Final = re.compile(r"(\d{1,15})\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
@@ -84,8 +85,15 @@ def condition_of(field: str, value: str, now: datetime) -> Condition:
 
 
 def _text(field: str, value: str, _: datetime) -> Condition:
-    """What is to be contained, so `*.pdf` and `<anna@example.org>` are what is in them."""
-    return Has(cast(Field, field), value.strip("*<>").strip() or value)
+    """What is to be contained, so `*.pdf` and `Anna <anna@example.org>` are what is in them."""
+    if found := re.fullmatch(r"[^<>]*<([^<>\s]+)>", value):
+        value = found[1]
+    wanted = value if field in ("label", "in", "type") else value.strip("*")
+    if "*" in wanted:
+        raise QueryError(f"{field}:{value}: * stands for nothing there", "Write a part of it, without *.")
+    if not folded(wanted).strip(" /"):
+        raise QueryError(f"{field}:{value} says nothing to look for", None)
+    return Has(cast(Field, field), wanted)
 
 
 def _person(field: str, value: str, now: datetime) -> Condition:
@@ -101,8 +109,8 @@ def _subject(_field: str, value: str, _: datetime) -> Condition:
     return Words(bare, prefix=bare != value, in_subject=True)
 
 
-def _folder(_field: str, value: str, _: datetime) -> Condition:
-    return All() if value.lower() == "anywhere" else Has("in", value)
+def _folder(field: str, value: str, now: datetime) -> Condition:
+    return All() if value.lower() == "anywhere" else _text(field, value, now)
 
 
 def _state(_field: str, value: str, _: datetime) -> Condition:
@@ -123,7 +131,9 @@ def _has(_field: str, value: str, _: datetime) -> Condition:
 
 
 def _message_id(_field: str, value: str, _: datetime) -> Condition:
-    return Has("id", _number("id", value) if value.isdigit() else value.removeprefix("<").removesuffix(">"))
+    return Has(
+        "id", _number("id", value) if value.isascii() and value.isdigit() else value.removeprefix("<").removesuffix(">")
+    )
 
 
 def _thread(_field: str, value: str, _: datetime) -> Condition:
@@ -133,7 +143,7 @@ def _thread(_field: str, value: str, _: datetime) -> Condition:
 
 
 def _number(field: str, value: str) -> str:
-    if not value.isascii() or int(value) >= 2**63:
+    if int(value) >= 2**63:
         raise QueryError(f"{field}:{value} is too large a number", None)
     return str(int(value))
 
@@ -155,6 +165,8 @@ def _date(field: str, value: str, now: datetime) -> Condition:
         parts += [_sent(_period(field, last, now), end=True)] if last else []
         if not parts:
             raise QueryError("date:.. has neither end", "Write date:2019..2020, date:2019.. or date:..2020")
+        if len(parts) == 2 and (parts[0].start or 0) >= (parts[1].end or 0):
+            raise QueryError(f"date:{value} ends before it begins", f"Write date:{last}..{first}")
         return parts[0] if len(parts) == 1 else All(tuple(parts))
     when = _period(field, value, now)
     if field == "before":
@@ -168,7 +180,10 @@ def _sent(when: Period, *, start: bool = False, end: bool = False) -> Sent:
 
 def _period(field: str, value: str, now: datetime) -> Period:
     try:
-        return period(value, now)
+        found = period(value, now)
+        for end in (found.start, found.end):
+            datetime.fromtimestamp(end, UTC)  # the last year there is has no end
+        return found
     except (ValueError, OverflowError):
         raise QueryError(f"{field}:{value} is no date", f"Write {_DATES} after {field}:") from None
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 
 from vaultembed.archive.conditions import (
     All,
@@ -29,20 +29,17 @@ from vaultembed.archive.conditions import (
 )
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.mail.fulltext import match_expression, phrase
+from vaultembed.archive.mail.fulltext import match_expression
 from vaultembed.archive.mail.lexical import distinctive_words
 from vaultembed.errors import QueryError
-from vaultembed.search.filters import FIELDS, condition_of, likely_field
+from vaultembed.search.filters import condition_of
+from vaultembed.search.tokens import Lexer, Token, error_at
 
 _MOST_WORDS: Final = 120
-_MOST_PARTS: Final = 200
+MOST_LEAVES: Final = 200
 _DEEPEST: Final = 40
-_PLAIN: Final = str.maketrans("“”„‟«»＂‐‑–−－：（）", '"""""""-----:()')
-"""What phones, word processors and keyboards of other scripts write instead: taken for a letter, a dash would include
-what it was to exclude. Each stands for one character, so that places in an error are right."""
-_NO_MINUS: Final = re.compile(r"(?:--+|[!—])(?=[\w\"(])")
-_FIELD: Final = re.compile(r"([A-Za-z_]+):(?!//)")
-_SPACE: Final = re.compile(r"\s+")
+_SAME: Final = "To search for it, put it in quotes."
+_PREFIX: Final = re.compile(r"\w[\w.@'’-]*\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +87,19 @@ def parse_query(text: str, now: datetime | None = None) -> Query:
         QueryError: it cannot be read, or a field has no such value; says where, and what was likely meant.
     """
     tree = _Parser(text, now or datetime.now()).parse()
-    bare = [part for part in tree.parts if isinstance(part, Words) and not part.quoted and not part.in_subject]
-    for words in _words_of(tree):
-        if match_of(words) is None and not any(words is word for word in bare):
-            raise QueryError(f"there is no word in {words.text!r} to look for", None)
+    bare = {id(part) for part in tree.parts if isinstance(part, Words) and not part.quoted and not part.in_subject}
+    condition = All(tuple(part for part in tree.parts if id(part) not in bare))
+    demanded = list(leaves(condition))
+    if len(demanded) > MOST_LEAVES:
+        raise QueryError(f"a query of {len(demanded):,} conditions is too much", f"Use at most {MOST_LEAVES}.")
+    for leaf in demanded:
+        if isinstance(leaf, Words) and match_of(leaf) is None:
+            raise QueryError(f"there is no word in {leaf.text!r} to look for", None)
     wanted = tuple(_wanted(tree))
     return Query(
         text=" ".join(words.text for words in wanted).strip(),
         words=wanted,
-        condition=All(tuple(part for part in tree.parts if not any(part is word for word in bare))),
+        condition=condition,
         everything=tree,
     )
 
@@ -118,15 +119,17 @@ def _wanted(condition: Condition) -> Iterator[Words]:
                 yield from _wanted(part)
 
 
-def _words_of(condition: Condition) -> Iterator[Words]:
+def leaves(condition: Condition, *, negated_only: bool = False) -> Iterator[Words | Has | Sent | Size]:
+    """What a condition is made of; `negated_only`: of what it excludes."""
     match condition:
-        case Words():
-            yield condition
         case Not(part):
-            yield from _words_of(part)
+            yield from leaves(part)
         case All(parts) | Either(parts):
             for part in parts:
-                yield from _words_of(part)
+                yield from leaves(part, negated_only=negated_only)
+        case _:
+            if not negated_only:
+                yield condition
 
 
 def describe(condition: Condition) -> str:
@@ -135,7 +138,7 @@ def describe(condition: Condition) -> str:
         case Not(part):
             return f"NOT {_in_brackets(part)}"
         case All(parts):
-            return " AND ".join(_in_brackets(part) for part in parts) or "every message"
+            return " AND ".join(_in_brackets(part) for part in parts) or "in:anywhere"
         case Either(parts):
             return " OR ".join(_in_brackets(part) for part in parts)
         case Words(words, prefix, in_subject):
@@ -170,105 +173,27 @@ def _describe_sent(sent: Sent) -> str:
 def _moment(seconds: int, absolute: bool) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
     if absolute:
-        return moment.isoformat()
-    return f"{moment:%Y-%m-%d}" if seconds % 86_400 == 0 else f"{moment:%Y-%m-%dT%H:%M:%S}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: Literal["word", "phrase", "field", "not", "and", "or", "(", ")", "end"]
-    text: str
-    start: int
-    end: int
-
-
-_OPERATORS: Final[dict[str, Literal["not", "and", "or"]]] = {"NOT": "not", "AND": "and", "OR": "or"}
-_SAME: Final = "To search for it, put it in quotes."
-
-
-class _Lexer:
-    """Cuts a query into tokens. A parenthesis counts where a word could begin, and the one that closes it; elsewhere it
-    belongs to the word: "f(x)", ":-)"."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._opened: list[int] = []
-
-    def tokens(self) -> Iterator[_Token]:
-        at, after_field = 0, False
-        while at < len(self._text):
-            if self._text[at].isspace():
-                at += 1
-                continue
-            token = self._value(at) if after_field else self._token(at)
-            after_field = token.kind == "field"
-            at = token.end
-            yield token
-        if self._opened:
-            at = self._opened[-1]
-            raise _error(self._text, at, at + 1, "this parenthesis is never closed", _SAME)
-        yield _Token("end", "", len(self._text), len(self._text))
-
-    def _token(self, at: int) -> _Token:
-        following = self._text[at + 1 : at + 2].strip()
-        if self._text[at] == ")" and self._opened:
-            self._opened.pop()
-            return _Token(")", ")", at, at + 1)
-        if found := _NO_MINUS.match(self._text, at):
-            raise _error(self._text, at, found.end(), "this excludes nothing", f"To exclude: -word. {_SAME}")
-        if self._text[at] == "-" and following not in ("", "-"):
-            return _Token("not", "-", at, at + 1)
-        if found := _FIELD.match(self._text, at):
-            name = found[1].lower()
-            follows = self._text[found.end() : found.end() + 1].strip()
-            if name in FIELDS:
-                if not follows:
-                    hint = f"Write it without a space: {name}:something"
-                    raise _error(self._text, at, found.end(), f"nothing follows {name}:", hint)
-                return _Token("field", name, at, found.end())
-            if follows and (likely := likely_field(name)):
-                raise _error(self._text, at, found.end(), f"there is no {name}:", f"Is {likely}: meant? {_SAME}")
-        token = self._value(at)
-        return _Token(_OPERATORS.get(token.text, "word"), token.text, at, token.end) if token.kind == "word" else token
-
-    def _value(self, at: int) -> _Token:
-        """What may stand after a field as well: a phrase, a parenthesis, or a word, whatever it looks like."""
-        if self._text[at] == "(":
-            self._opened.append(at)
-            return _Token("(", "(", at, at + 1)
-        if self._text[at] == '"':
-            end = self._text.find('"', at + 1)
-            if end < 0:
-                raise _error(self._text, at, at + 1, "this quotation mark is never closed", 'A phrase: "two words"')
-            return _Token("phrase", self._text[at + 1 : end], at, end + 1)
-        end, inner = at, 0
-        while end < len(self._text) and not self._text[end].isspace() and self._text[end] != '"':
-            inner += {"(": 1, ")": -1}.get(self._text[end], 0)
-            if inner < 0:
-                if self._opened:
-                    break
-                inner = 0
-            end += 1
-        return _Token("word", self._text[at:end], at, end)
+        return moment.isoformat().rjust(25, "0")
+    return f"{moment.year:04}-{moment:%m-%d}" if seconds % 86_400 == 0 else f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}"
 
 
 class _Parser:
     def __init__(self, text: str, now: datetime) -> None:
-        self._text = text.translate(_PLAIN)
+        lexer = Lexer(text)
         self._now = now
-        self._tokens = list(_Lexer(self._text).tokens())
+        self._tokens = lexer.tokens()
+        self._text = lexer.text
         self._at = 0
         self._depth = 0
-        self._leaves = 0
 
     def parse(self) -> All:
         return self._query(None)
 
     @property
-    def _token(self) -> _Token:
+    def _token(self) -> Token:
         return self._tokens[self._at]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -298,7 +223,7 @@ class _Parser:
             case "not":
                 if self._token.kind == "not" and self._token.text == "-":
                     raise self._error(token, "two negations in a row", _SAME)
-                return Not(self._one(field))
+                return self._negation(token, field)
             case "(":
                 return self._group(token, field)
             case "field":
@@ -315,7 +240,17 @@ class _Parser:
             raise self._error(before, "nothing to exclude follows", _SAME)
         raise self._error(before, needs.get(before.kind, "something is missing here"), _SAME)
 
-    def _group(self, opened: _Token, field: str | None) -> Condition:
+    def _negation(self, token: Token, field: str | None) -> Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(token, f"more than {_DEEPEST} negations within each other", None)
+        if self._token.kind == "word" and self._token.text[0] in "'‘`´「‹":
+            raise self._error(self._token, "this quotes nothing", f'A phrase: "two words". {_SAME}')
+        part = self._one(field)
+        self._depth -= 1
+        return Not(part)
+
+    def _group(self, opened: Token, field: str | None) -> Condition:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise self._error(opened, f"more than {_DEEPEST} parentheses within each other", None)
@@ -326,32 +261,19 @@ class _Parser:
         self._take()
         return inner
 
-    def _leaf(self, token: _Token, field: str | None) -> Condition:
-        self._leaves += 1
-        if self._leaves > _MOST_PARTS and (field is not None or token.kind == "phrase"):
-            raise self._error(token, f"more than {_MOST_PARTS} parts", "Ask for less at once.")
-        if field is not None:
-            try:
-                return condition_of(field, token.text, self._now)
-            except QueryError as error:
-                raise self._error(token, error.message, error.hint) from None
-        quoted = token.kind == "phrase"
-        prefix = not quoted and token.text.endswith("*") and phrase(token.text) is not None
-        return Words(token.text.rstrip("*") if prefix else token.text, prefix=prefix, quoted=quoted)
+    def _leaf(self, token: Token, field: str | None) -> Condition:
+        is_quoted = token.kind == "phrase"
+        if self._depth and not is_quoted and re.search(r"[,|;](?!\d)", token.text):
+            raise self._error(token, "a comma joins nothing", f"Write (a OR b). {_SAME}")
+        if field is None:
+            prefix = not is_quoted and _PREFIX.fullmatch(token.text) is not None
+            return Words(token.text.rstrip("*") if prefix else token.text, prefix=prefix, quoted=is_quoted)
+        try:
+            if is_quoted and field == "subject" and token.text.strip():
+                return Words(token.text, in_subject=True, quoted=True)
+            return condition_of(field, token.text, self._now)
+        except QueryError as error:
+            raise self._error(token, error.message, error.hint) from None
 
-    def _error(self, token: _Token, message: str, hint: str | None) -> QueryError:
-        return _error(self._text, token.start, max(token.end, token.start + 1), message, hint)
-
-
-_SHOWN: Final = 60
-
-
-def _error(text: str, start: int, end: int, message: str, hint: str | None) -> QueryError:
-    """With the place, marked below the query."""
-    line = _SPACE.sub(" ", text) if "\n" in text or "\t" in text else text
-    from_ = max(0, min(start, len(line)) - _SHOWN // 2)
-    shown = line[from_ : from_ + _SHOWN]
-    dots = "…" if from_ else ""
-    marks = "^" * max(1, min(end, from_ + _SHOWN) - start)
-    pointer = f"  {dots}{shown}\n  {' ' * (len(dots) + start - from_)}{marks}"
-    return QueryError(f"{message}\n{pointer}", hint)
+    def _error(self, token: Token, message: str, hint: str | None) -> QueryError:
+        return error_at(self._text, token.start, max(token.end, token.start + 1), message, hint)

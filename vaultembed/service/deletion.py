@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vaultembed.archive.conditions import compile_condition, match_of
+from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
@@ -15,6 +16,7 @@ from vaultembed.archive.mail.deletion import (
     count_deleted,
     delete_softly,
     ids_of_deleted,
+    is_any_matching,
     list_deleted,
     matching_ids,
     read_doomed,
@@ -23,7 +25,8 @@ from vaultembed.archive.mail.deletion import (
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
-from vaultembed.search.query import Query, describe, parse_query
+from vaultembed.search.query import MOST_LEAVES, Query, describe, leaves, parse_query
+from vaultembed.search.tokens import is_small_operator
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result, iso
 
@@ -103,6 +106,10 @@ def select_messages(
     """
     digits = [argument.isascii() and argument.isdigit() for argument in arguments]
     require_archive(archive_path)
+    if len(arguments) > 1 and any(re.search(r"\s", argument) for argument in arguments):
+        raise UsageError("the shell has taken quotes out of this query", "Put all of it in one pair of single quotes.")
+    if not as_query and not all(digits) and re.fullmatch(r"[\d\s,;#-]+", " ".join(arguments)):
+        raise UsageError("is this a query or a list of ids?", "Ids: vaultembed delete 17 18. A query: --query")
     if not as_query and any(digits):
         if not all(digits):
             odd = next(argument for argument, is_id in zip(arguments, digits, strict=True) if not is_id)
@@ -123,6 +130,7 @@ def select_messages(
         if not arguments and among_deleted:
             return _selection(archive, ids_of_deleted(archive), shown)
         query = _parsed(" ".join(arguments))
+        _check_exclusions(archive, query)
         matching = matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
         return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
 
@@ -151,15 +159,27 @@ def _parsed(text: str) -> Query:
             "nothing to delete: give ids or a query",
             "For example: vaultembed delete 17 18, vaultembed delete from:shop sale",
         )
-    for words in query.words:
-        if not words.quoted and words.text in ("not", "and", "or"):
+    demanded = list(leaves(query.everything))
+    if len(demanded) > MOST_LEAVES:
+        raise UsageError(f"a query of {len(demanded):,} words is too much", f"Use at most {MOST_LEAVES}.")
+    for leaf in demanded:
+        if isinstance(leaf, Words) and match_of(leaf) is None:
+            # left out, it would make the query match more than was asked for
+            raise UsageError(f"there is no word in {leaf.text!r} to look for")
+        if isinstance(leaf, Words) and not leaf.quoted and is_small_operator(leaf.text):
             raise UsageError(
-                f"{words.text!r} in small letters is a word to look for",
-                f'Write {words.text.upper()}, or "{words.text}" if it is a word.',
+                f"{leaf.text!r} is a word to look for", f'Write {leaf.text.upper()}, or "{leaf.text}" for the word.'
             )
-        if match_of(words) is None:  # left out, it would make the query match more than was asked for
-            raise UsageError(f"there is no word in {words.text!r} to look for")
     return query
+
+
+def _check_exclusions(archive: Archive, query: Query) -> None:
+    """What excludes no message was meant otherwise (`-body:x`, `-label:travel-2019`), and all would be deleted."""
+    for leaf in leaves(query.everything, negated_only=True):
+        may_be_none = isinstance(leaf, Sent | Size) or (isinstance(leaf, Has) and leaf.field in ("is", "has"))
+        if not may_be_none and not is_any_matching(archive, compile_condition(leaf)):
+            what = f"no message has {describe(leaf)}, so this excludes nothing"
+            raise UsageError(what, "Leave it out if that is right.")
 
 
 def _selection(archive: Archive, ids: Sequence[int], shown: int) -> Selection:
