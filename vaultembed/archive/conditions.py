@@ -159,7 +159,7 @@ def _people(*sql: str) -> Callable[[str], Filter]:
 def _label(value: str) -> Filter:
     """A label or folder is found by its last part or any run of its parts, with what is below it."""
     return Filter(
-        "m.id IN (SELECT x.message_id FROM message_labels x JOIN labels l ON l.id = x.label_id"
+        "m.id IN (SELECT x.message_id FROM labels l CROSS JOIN message_labels x ON x.label_id = l.id"
         " WHERE instr('/' || folded(CAST(l.name AS BLOB)) || '/', ?))",
         (f"/{folded(value).strip('/')}/",),
     )
