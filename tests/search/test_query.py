@@ -8,7 +8,7 @@ import pytest
 from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
-from vaultembed.search.query import parse_query, plain_query
+from vaultembed.search.query import describe, parse_query, plain_query
 from vaultembed.search.query_vector import embed_query
 from vaultembed.search.ranking import by_distinctive_words, by_words
 
@@ -24,7 +24,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 def test_filters_are_taken_out_of_what_is_embedded() -> None:
     query = parse_query('from:anna "the red house" before:2010 garden re: https://example.org')
     assert query.text == "the red house garden re: https://example.org"
-    assert query.phrases == ("the red house",)
+    assert describe(query.condition) == 'from:anna AND "the red house" AND before:2010-01-01'
 
 
 def test_a_plain_query_takes_filters_for_words() -> None:

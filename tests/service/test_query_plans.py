@@ -109,7 +109,7 @@ REQUESTS: Final[dict[str, Callable[[Path], object]]] = {
 
 _BY_PART: Final = {
     "p USING COVERING INDEX sqlite_autoindex_participants_1": "people are found by any part of their name or address",
-    "l": "labels are found in capitals and small letters alike; a row a label",
+    "l": "labels are found by any run of their parts; a row a label",
     "x USING COVERING INDEX message_sources_by_message": "sources are found by any part of their path, and hold many",
 }
 _NEAREST: Final = {"vec_2 VIRTUAL TABLE INDEX 0:3{___}___*d__": "one pass over the bits is how the nearest are found"}

@@ -201,7 +201,7 @@ def test_the_command_prints_the_object_of_the_service(tmp_path: Path) -> None:
     ("arguments", "code"),
     [
         (("search", "zoo", "--mode", "vector"), "no_active_generation"),
-        (("search", "before:yesterday"), "invalid_query"),
+        (("search", "before:someday"), "invalid_query"),
         (("show", "99"), "message_not_found"),
         (("embeddings", "activate", "9"), "invalid_request"),
     ],

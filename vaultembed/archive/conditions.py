@@ -2,144 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import phrase
+from vaultembed.text.folding import folded
+
+Field = Literal[
+    "from", "to", "cc", "bcc", "with", "label", "in", "is", "list", "filename", "has", "type", "source", "id", "thread"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Every one of these, in the text, in the subject, or in the name of a person or a file; of several words in one,
-    one after the other."""
-
-    every: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectWords:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Address or name contains it."""
+    """Words that follow each other, anywhere or in the subject."""
 
     text: str
+    prefix: bool = False
+    """The last word may go on."""
+    in_subject: bool = False
+    quoted: bool = False
+    """As a person wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
-    text: str
+class Has:
+    """A field that has a value, in the field's own sense of it."""
+
+    field: Field
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
-    """Bears it, whatever its case; a folder is one, too."""
+class Sent:
+    """When a message was sent: from `start` on, before `end`.
 
-    name: str
+    A day is the day that is displayed, in the sender's zone: seconds since 1970 as if every clock showed UTC. Only
+    `absolute` bounds are seconds in UTC.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Came from one whose path contains it."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    name: str
+    start: int | None = None
+    end: int | None = None
+    absolute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class HasAttachment:
-    pass
+class Size:
+    """Bytes as sent: more than `above`, fewer than `below`."""
+
+    above: int | None = None
+    below: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SentFrom:
-    """Then or later, in unix seconds."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class SentBefore:
-    at: int
+class Not:
+    part: Condition
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Every part must hold; without parts, every message is meant."""
+    """Every part holds; without parts, always."""
 
     parts: tuple[Condition, ...] = ()
 
 
-Condition = (
-    Words | SubjectWords | Sender | Recipient | Label | Source | Type | HasAttachment | SentFrom | SentBefore | All
-)
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one part holds."""
 
-_PEOPLE: Final = (
-    "SELECT p.id FROM participants p, (SELECT ? AS pattern) WHERE p.address LIKE pattern ESCAPE '\\'"
-    " OR p.name LIKE pattern ESCAPE '\\'"
-)
-_RECIPIENTS: Final = f"SELECT r.message_id FROM message_recipients r WHERE r.participant_id IN ({_PEOPLE})"
-_LABELS: Final = (
-    "SELECT x.message_id FROM message_labels x JOIN labels l ON l.id = x.label_id WHERE l.name = ? COLLATE NOCASE"
-)
-_SOURCES: Final = (
-    "SELECT x.message_id FROM message_sources x JOIN sources s ON s.id = x.source_id"
-    " WHERE s.identifier LIKE ? ESCAPE '\\'"
-)
+    parts: tuple[Condition, ...]
 
 
-def compile_condition(condition: Condition) -> Filter:
+Condition = Words | Has | Sent | Size | Not | All | Either
+
+
+def compile_condition(condition: Condition, *, negated: bool = False) -> Filter:
+    """Negations are carried down to the leaves. There NOT is `IS NOT TRUE`: a message without a sender is outside
+    `from:x` and inside `-from:x`. Words differ: a message whose index entry is out of date matches neither a word nor
+    its negation."""
     match condition:
-        case Words(every):
-            return _matching([phrase(words) for words in every])
-        case SubjectWords(text):
-            return _matching([phrase(text)], "subject:")
-        case Sender(text):
-            return Filter(f"m.sender_id IN ({_PEOPLE})", (_containing(text),))
-        case Recipient(text):
-            return Filter(f"m.id IN ({_RECIPIENTS})", (_containing(text),))
-        case Label(name):
-            return Filter(f"m.id IN ({_LABELS})", (name,))
-        case Source(text):
-            return Filter(f"m.id IN ({_SOURCES})", (_containing(text),))
-        case Type(name):
-            return Filter("m.message_type = ?", (name,))
-        case HasAttachment():
-            return Filter("m.has_attachments = 1")
-        case SentFrom(at):
-            return Filter("m.sent_at >= ?", (at,))
-        case SentBefore(at):
-            return Filter("m.sent_at < ?", (at,))
-        case All(parts):
-            return _all(tuple(compile_condition(part) for part in parts))
+        case Not(part):
+            return compile_condition(part, negated=not negated)
+        case All(parts) | Either(parts):
+            every = isinstance(condition, All) is not negated
+            return _joined([compile_condition(part, negated=negated) for part in parts], every)
+        case Words():
+            return _words(condition, negated)
+    leaf = _leaf(condition)
+    return Filter(f"({leaf.sql}) IS NOT TRUE", leaf.bindings) if negated else leaf
 
 
-def _matching(phrases: Sequence[str | None], column: str = "") -> Filter:
-    """Of FTS5 phrases; where one has nothing to look for, there is nothing to find."""
-    match = " AND ".join(f"{column}{found}" for found in phrases if found is not None)
-    if None in phrases or not match:
+def _joined(parts: Sequence[Filter], every: bool) -> Filter:
+    neutral, deciding = ("1", "0") if every else ("0", "1")
+    some = [part for part in parts if part.sql != neutral]
+    if not some or any(part.sql == deciding for part in some):
+        return Filter(deciding if some else neutral)
+    joined = (" AND " if every else " OR ").join(f"({part.sql})" for part in some)
+    return Filter(joined, tuple(binding for part in some for binding in part.bindings))
+
+
+def _words(words: Words, negated: bool) -> Filter:
+    match = match_of(words)
+    if match is None:
         return Filter("0")
-    ids = "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?"
-    return Filter(f"m.id IN ({ids}) AND m.id NOT IN (SELECT message_id FROM fulltext_stale)", (match,))
+    found = f"m.id {'NOT ' if negated else ''}IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
+    return Filter(f"{found} AND m.id NOT IN (SELECT message_id FROM fulltext_stale)", (match,))
 
 
-def _containing(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+def match_of(words: Words) -> str | None:
+    """An FTS5 expression; None where nothing in it can be searched for."""
+    match = phrase(words.text)
+    if match is None:
+        return None
+    return f"{'subject:' if words.in_subject else ''}{match}{' *' if words.prefix else ''}"
 
 
-def _all(parts: tuple[Filter, ...]) -> Filter:
-    some = [part for part in parts if not part.is_empty]
-    if not some:
-        return Filter()
-    return Filter(
-        " AND ".join(f"({part.sql})" for part in some), tuple(binding for part in some for binding in part.bindings)
+def _leaf(condition: Has | Sent | Size) -> Filter:
+    match condition:
+        case Sent(start, end, absolute):
+            at = "m.sent_at" if absolute else "m.sent_at + 60 * coalesce(m.zone_minutes, 0)"
+            return _between(at, (">=", start), ("<", end))
+        case Size(above, below):
+            return _between("m.size_bytes", (">", above), ("<", below))
+        case Has(field, value):
+            return _FIELDS[field](value)
+
+
+def _between(what: str, *bounds: tuple[str, int | None]) -> Filter:
+    given = [(operator, bound) for operator, bound in bounds if bound is not None]
+    sql = " AND ".join(f"{what} {operator} ?" for operator, _ in given)
+    return Filter(sql or "1", tuple(bound for _, bound in given))
+
+
+# What another program wrote may be no UTF-8, hence the CASTs: `folded` is given bytes.
+_PEOPLE: Final = (
+    "SELECT p.id FROM participants p, (SELECT ? AS part) WHERE instr(folded(CAST(p.address AS BLOB)), part)"
+    " OR instr(folded(CAST(p.name AS BLOB)), part)"
+)
+_SENDER: Final = f"m.sender_id IN ({_PEOPLE})"
+
+
+def _recipient(*kinds: str) -> str:
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    return (
+        f"m.id IN (SELECT r.message_id FROM message_recipients r WHERE r.kind IN ({listed})"
+        f" AND r.participant_id IN ({_PEOPLE}))"
     )
+
+
+def _people(*sql: str) -> Callable[[str], Filter]:
+    return lambda value: Filter(" OR ".join(sql), (folded(value),) * len(sql))
+
+
+def _label(value: str) -> Filter:
+    """A label or folder is found by its last part or any run of its parts, with what is below it."""
+    return Filter(
+        "m.id IN (SELECT x.message_id FROM labels l CROSS JOIN message_labels x ON x.label_id = l.id"
+        " WHERE instr('/' || folded(CAST(l.name AS BLOB)) || '/', ?))",
+        (f"/{folded(value).strip('/')}/",),
+    )
+
+
+def _contains(sql: str) -> Callable[[str], Filter]:
+    return lambda value: Filter(sql, (folded(value),))
+
+
+def _flag(value: str) -> Filter:
+    return Filter(
+        "m.id IN (SELECT x.message_id FROM message_sources x WHERE instr(' ' || x.flags || ' ', ?))", (f" {value} ",)
+    )
+
+
+def _id(value: str) -> Filter:
+    return Filter("m.id = ?", (int(value),)) if value.isdigit() else Filter("m.rfc822_message_id = ?", (value,))
+
+
+_FIELDS: Final[dict[str, Callable[[str], Filter]]] = {
+    "from": _people(_SENDER),
+    "to": _people(_recipient("to", "cc", "bcc")),
+    "cc": _people(_recipient("cc")),
+    "bcc": _people(_recipient("bcc")),
+    "with": _people(_SENDER, _recipient("to", "cc", "bcc", "mention")),
+    "label": _label,
+    "in": _label,
+    "is": _flag,
+    # a list's address and its id differ in the "@"
+    "list": lambda value: Filter("instr(folded(CAST(m.list_id AS BLOB)), ?)", (folded(value).replace("@", "."),)),
+    "filename": _contains(
+        "m.id IN (SELECT a.message_id FROM attachments a WHERE instr(folded(CAST(a.filename AS BLOB)), ?))"
+    ),
+    "has": lambda _: Filter("m.has_attachments = 1"),
+    "type": _contains("folded(CAST(m.message_type AS BLOB)) = ?"),
+    "source": _contains(
+        "m.id IN (SELECT x.message_id FROM message_sources x JOIN sources s ON s.id = x.source_id"
+        " WHERE instr(folded(CAST(s.identifier AS BLOB)), ?))"
+    ),
+    "id": _id,
+    "thread": lambda value: Filter("m.conversation_id = ?", (int(value),)),
+}

@@ -108,8 +108,8 @@ def search(
         list[str],
         typer.Argument(
             metavar="QUERY...",
-            help='Words, "phrases", and filters: from: to: subject: label: source: type: has:attachment before: after:'
-            " (2019-06-30)",
+            help='Words, "phrases", -excluded, OR, ( ), and fields: from: to: subject: in: label: has: filename:'
+            " before: after: and more (docs/searching.md).",
         ),
     ],
     archive: ArchiveOption = None,
@@ -189,14 +189,14 @@ def help_command(
     app,
     "delete",
     "vaultembed delete 17 18",
-    "vaultembed delete --dry-run from:shop@example.com before:2010",
+    "vaultembed delete --dry-run 'from:shop before:2010 -invoice'",
     "vaultembed delete --forever --deleted",
     group=MESSAGES,
 )
 def delete(
     what: Annotated[
         Texts,
-        typer.Argument(metavar="QUERY|ID...", help="Ids, or a query: messages in which all of its words occur."),
+        typer.Argument(metavar="QUERY|ID...", help="Ids, or a query as for search, of which every word must occur."),
     ] = None,
     archive: ArchiveOption = None,
     query: Annotated[bool, typer.Option("--query", help="It is a query, even if it looks like ids.")] = False,
@@ -205,6 +205,9 @@ def delete(
         bool, typer.Option("--deleted", help="Among messages deleted before; without a query all. With --forever.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    number: Annotated[
+        int, typer.Option("--number", "-n", metavar="N", parser=whole(1), help="How many to list before asking.")
+    ] = 5,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -212,7 +215,13 @@ def delete(
     from vaultembed.cli import deletion
 
     request = deletion.DeleteRequest(
-        arguments=what or [], as_query=query, forever=forever, among_deleted=deleted, dry_run=dry_run, yes=yes
+        arguments=what or [],
+        as_query=query,
+        forever=forever,
+        among_deleted=deleted,
+        dry_run=dry_run,
+        shown=number,
+        yes=yes,
     )
     deletion.run_delete(archive, request, as_json=json)
 

@@ -34,6 +34,7 @@ class DeleteRequest:
     forever: bool
     among_deleted: bool
     dry_run: bool
+    shown: int
     yes: bool
 
 
@@ -46,7 +47,11 @@ def run_delete(archive: Path | None, request: DeleteRequest, *, as_json: bool) -
             )
         path = archive_path(archive)
         selection = select_messages(
-            path, request.arguments, as_query=request.as_query, among_deleted=request.among_deleted
+            path,
+            request.arguments,
+            as_query=request.as_query,
+            among_deleted=request.among_deleted,
+            shown=request.shown,
         )
         if selection.ids and not request.dry_run:
             _ask(selection, forever=request.forever, yes=request.yes)
@@ -73,7 +78,7 @@ def run_delete(archive: Path | None, request: DeleteRequest, *, as_json: bool) -
 def _ask(selection: Selection, *, forever: bool, yes: bool) -> None:
     number = count(len(selection.ids), "message")
     if not yes:
-        for line in _lines(selection.first, len(selection.ids)):
+        for line in (*_reading(selection.read_as), *_lines(selection.first, len(selection.ids))):
             say(line, err=True)
     confirmed(f"Delete {number}?", yes=yes)
     if forever:
@@ -99,7 +104,7 @@ def run_undelete(ids: list[int], archive: Path | None, number: int, *, everythin
 def render_delete(data: DeletionView) -> None:
     if data.dry_run:
         say(f"{count(data.selected, 'message')} would be deleted{' for ever' if data.forever else ''}.")
-        for line in _lines(data.first, data.selected):
+        for line in (*_reading(data.read_as), *_lines(data.first, data.selected)):
             say(line)
     else:
         say(f"{count(data.deleted, 'message')} deleted{' for ever' if data.forever else ''}.")
@@ -112,6 +117,10 @@ def render_deleted(data: DeletedView) -> None:
 
 def render_undelete(data: UndeletionView) -> None:
     say(f"{count(data.undeleted, 'message')} brought back.")
+
+
+def _reading(query: str | None) -> list[str]:
+    return [] if query is None else [f"Read as: {safe_line(query)}"]
 
 
 def _lines(messages: tuple[MessageLine, ...], total: int) -> list[str]:

@@ -1,34 +1,57 @@
-"""The query language: words, "phrases" and filters (`from: to: subject: label: source: type: has: before:
-after:`)."""
+"""The query language: words, "phrases", fields (`from:anna`), `-`, NOT, AND, OR and parentheses.
+
+query  = part*                      all must hold; bare words among them only rank, in a search
+part   = both (OR both)*            as in a mail program: `a b OR c` is `a (b OR c)`
+both   = one (AND one)*
+one    = (NOT | "-") one | "(" query ")" | field ":" value | phrase | word | word"*"
+value  = word | phrase | "(" query ")"
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from vaultembed.archive.conditions import All, Condition, compile_condition
+from vaultembed.archive.conditions import (
+    All,
+    Condition,
+    Either,
+    Has,
+    Not,
+    Sent,
+    Size,
+    Words,
+    compile_condition,
+    match_of,
+)
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.mail.fulltext import match_expression, phrase
+from vaultembed.archive.mail.fulltext import match_expression
 from vaultembed.archive.mail.lexical import distinctive_words
 from vaultembed.errors import QueryError
-from vaultembed.search.filters import FIELDS, condition
+from vaultembed.search.filters import condition_of
+from vaultembed.search.tokens import Lexer, Token, error_at
 
-_TOKEN: Final = re.compile(r'(?:(?P<field>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 _MOST_WORDS: Final = 120
-_MOST_FILTERS: Final = 50
+MOST_LEAVES: Final = 200
+_DEEPEST: Final = 40
+_SAME: Final = "To search for it, put it in quotes."
+_PREFIX: Final = re.compile(r"\w[\w.@'’-]*\*")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     text: str
-    """What is left without filters: what the model embeds."""
-    words: tuple[str, ...]
-    phrases: tuple[str, ...]
-    """Each must occur in a text result."""
+    """What the model embeds: words and phrases in their order, without what is excluded."""
+    words: tuple[Words, ...]
+    """Any of them ranks a message by words; without what is excluded."""
     condition: Condition
-    """What the filters say."""
+    """What a search demands: everything but bare words."""
+    everything: All
+    """What a command demands that changes messages, or counts them: every word, too."""
 
     @property
     def only(self) -> Filter:
@@ -36,50 +59,221 @@ class Query:
 
     def match_distinctive(self, archive: Archive) -> str | None:
         """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""
-        return self._match(distinctive_words(archive, self._searchable()))
+        bare, others = self._searchable()
+        return match_expression([], [*others, *distinctive_words(archive, bare)])
 
     def match_any(self) -> str | None:
-        """FTS5 expression for every phrase and any word; None where there is nothing to match."""
-        return self._match(self._searchable())
+        """FTS5 expression for any phrase and any word; None where there is nothing to match."""
+        bare, others = self._searchable()
+        return match_expression([], [*others, *bare])
 
-    def _searchable(self) -> list[str]:
-        return list(dict.fromkeys(found for word in self.words if (found := phrase(word))))[:_MOST_WORDS]
-
-    def _match(self, words: list[str]) -> str | None:
-        return match_expression([found for quoted in self.phrases if (found := phrase(quoted))], words)
+    def _searchable(self) -> tuple[list[str], list[str]]:
+        """Bare words, and those that are quoted or go on: these tell messages apart whatever they are."""
+        found = dict.fromkeys((match_of(words), words.quoted or words.prefix) for words in self.words)
+        some = [(match, special) for match, special in found if match is not None][:_MOST_WORDS]
+        return [match for match, special in some if not special], [match for match, special in some if special]
 
 
 def plain_query(text: str) -> Query:
     """A query of words alone, whatever they look like: for text that nobody wrote as a query."""
-    return Query(text, tuple(text.split()), (), All())
+    words = tuple(Words(word) for word in text.split())
+    return Query(text, words, All(), All(words))
 
 
-def parse_query(query: str) -> Query:
-    """Split a query into words, phrases and filters.
+def parse_query(text: str, now: datetime | None = None) -> Query:
+    """`now`: local, for "today", "yesterday" and `newer_than:7d`.
 
     Raises:
-        QueryError: a filter makes no sense, e.g. a date that is none.
+        QueryError: it cannot be read, or a field has no such value; says where, and what was likely meant.
     """
-    words: list[str] = []
-    phrases: list[str] = []
-    text: list[str] = []
-    conditions: list[Condition] = []
-    for token in _TOKEN.finditer(query):
-        field = (token["field"] or "").lower()
-        value = token["quoted"] if token["quoted"] is not None else token["bare"]
-        if field in FIELDS:
-            conditions.append(condition(field, value))
-        elif token["bare"] and token["bare"].removesuffix(":").lower() in FIELDS and token["bare"].endswith(":"):
-            raise QueryError(f"nothing follows {token['bare']}", f"Write it without a space: {token['bare']}something")
-        elif field:  # "re:" or "https://…": no filter of ours, so words
-            words.append(token[0])
-            text.append(token[0])
-        elif token["quoted"] is not None:
-            phrases.append(value)
-            text.append(value)
-        else:
-            words.append(value)
-            text.append(value)
-    if len(conditions) > _MOST_FILTERS:
-        raise QueryError(f"{len(conditions)} filters are too many", f"Use at most {_MOST_FILTERS}.")
-    return Query(" ".join(text).strip(), tuple(words), tuple(phrases), All(tuple(conditions)))
+    tree = _Parser(text, now or datetime.now()).parse()
+    bare = {id(part) for part in tree.parts if isinstance(part, Words) and not part.quoted and not part.in_subject}
+    condition = All(tuple(part for part in tree.parts if id(part) not in bare))
+    demanded = list(leaves(condition))
+    if len(demanded) > MOST_LEAVES:
+        raise QueryError(f"a query of {len(demanded):,} conditions is too much", f"Use at most {MOST_LEAVES}.")
+    for leaf in demanded:
+        if isinstance(leaf, Words) and match_of(leaf) is None:
+            raise QueryError(f"there is no word in {leaf.text!r} to look for", None)
+    wanted = tuple(_wanted(tree))
+    return Query(
+        text=" ".join(words.text for words in wanted).strip(),
+        words=wanted,
+        condition=condition,
+        everything=tree,
+    )
+
+
+def _all(parts: Sequence[Condition]) -> Condition:
+    return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+
+def _wanted(condition: Condition) -> Iterator[Words]:
+    """Words that a message is to have, in their order."""
+    match condition:
+        case Words():
+            if not condition.in_subject:
+                yield condition
+        case All(parts) | Either(parts):
+            for part in parts:
+                yield from _wanted(part)
+
+
+def leaves(condition: Condition, *, negated_only: bool = False) -> Iterator[Words | Has | Sent | Size]:
+    """What a condition is made of; `negated_only`: of what it excludes."""
+    match condition:
+        case Not(part):
+            yield from leaves(part)
+        case All(parts) | Either(parts):
+            for part in parts:
+                yield from leaves(part, negated_only=negated_only)
+        case _:
+            if not negated_only:
+                yield condition
+
+
+def describe(condition: Condition) -> str:
+    """How a query was read, in words that would be read so again."""
+    match _unwrapped(condition):
+        case Not(part):
+            return f"NOT {_in_brackets(part)}"
+        case All(parts):
+            return " AND ".join(_in_brackets(part) for part in parts) or "in:anywhere"
+        case Either(parts):
+            return " OR ".join(_in_brackets(part) for part in parts)
+        case Words(words, prefix, in_subject):
+            shown = f"{words}*" if prefix else f'"{words}"'
+            return f"subject:{shown}" if in_subject else shown
+        case Has(field, value):
+            return f'{field}:"{value}"' if re.search(r"[\s()]", value) else f"{field}:{value}"
+        case Size(above, below):
+            return f"larger:{above}" if above is not None else f"smaller:{below}"
+        case Sent() as sent:
+            return _describe_sent(sent)
+
+
+def _unwrapped(condition: Condition) -> Condition:
+    while isinstance(condition, All | Either) and len(condition.parts) == 1:
+        condition = condition.parts[0]
+    return condition
+
+
+def _in_brackets(part: Condition) -> str:
+    part = _unwrapped(part)
+    is_joined = isinstance(part, All | Either) and part.parts
+    is_period = isinstance(part, Sent) and part.start is not None and part.end is not None
+    return f"({describe(part)})" if is_joined or is_period else describe(part)
+
+
+def _describe_sent(sent: Sent) -> str:
+    ends = [("after", sent.start), ("before", sent.end)]
+    return " AND ".join(f"{name}:{_moment(at, sent.absolute)}" for name, at in ends if at is not None)
+
+
+def _moment(seconds: int, absolute: bool) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    if absolute:
+        return moment.isoformat().rjust(25, "0")
+    return f"{moment.year:04}-{moment:%m-%d}" if seconds % 86_400 == 0 else f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}"
+
+
+class _Parser:
+    def __init__(self, text: str, now: datetime) -> None:
+        lexer = Lexer(text)
+        self._now = now
+        self._tokens = lexer.tokens()
+        self._text = lexer.text
+        self._at = 0
+        self._depth = 0
+
+    def parse(self) -> All:
+        return self._query(None)
+
+    @property
+    def _token(self) -> Token:
+        return self._tokens[self._at]
+
+    def _take(self) -> Token:
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _query(self, field: str | None) -> All:
+        parts = []
+        while self._token.kind not in (")", "end"):
+            parts.append(self._either(field))
+        return All(tuple(parts))
+
+    def _either(self, field: str | None) -> Condition:
+        parts = [self._both(field)]
+        while self._token.kind == "or":
+            self._take()
+            parts.append(self._both(field))
+        return parts[0] if len(parts) == 1 else Either(tuple(parts))
+
+    def _both(self, field: str | None) -> Condition:
+        parts = [self._one(field)]
+        while self._token.kind == "and":
+            self._take()
+            parts.append(self._one(field))
+        return _all(parts)
+
+    def _one(self, field: str | None) -> Condition:
+        token = self._take()
+        match token.kind:
+            case "not":
+                if self._token.kind == "not" and self._token.text == "-":
+                    raise self._error(token, "two negations in a row", _SAME)
+                return self._negation(token, field)
+            case "(":
+                return self._group(token, field)
+            case "field":
+                if field is not None:
+                    raise self._error(token, f"{token.text}: inside {field}:(…)", "Write each field by itself.")
+                return self._one(token.text)
+            case "word" | "phrase":
+                return self._leaf(token, field)
+        needs = {"and": "AND needs something on both sides", "or": "OR needs something on both sides"}
+        before = self._tokens[self._at - 2] if self._at > 1 else token
+        if token.kind in needs:
+            raise self._error(token, needs[token.kind], _SAME)
+        if before.kind == "not":
+            raise self._error(before, "nothing to exclude follows", _SAME)
+        raise self._error(before, needs.get(before.kind, "something is missing here"), _SAME)
+
+    def _negation(self, token: Token, field: str | None) -> Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(token, f"more than {_DEEPEST} negations within each other", None)
+        if self._token.kind == "word" and self._token.text[0] in "'‘`´「‹":
+            raise self._error(self._token, "this quotes nothing", f'A phrase: "two words". {_SAME}')
+        part = self._one(field)
+        self._depth -= 1
+        return Not(part)
+
+    def _group(self, opened: Token, field: str | None) -> Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(opened, f"more than {_DEEPEST} parentheses within each other", None)
+        inner = self._query(field)
+        self._depth -= 1
+        if not inner.parts:
+            raise self._error(opened, "nothing is in these parentheses", _SAME)
+        self._take()
+        return inner
+
+    def _leaf(self, token: Token, field: str | None) -> Condition:
+        is_quoted = token.kind == "phrase"
+        if self._depth and not is_quoted and re.search(r"[,|;](?!\d)", token.text):
+            raise self._error(token, "a comma joins nothing", f"Write (a OR b). {_SAME}")
+        if field is None:
+            prefix = not is_quoted and _PREFIX.fullmatch(token.text) is not None
+            return Words(token.text.rstrip("*") if prefix else token.text, prefix=prefix, quoted=is_quoted)
+        try:
+            if is_quoted and field == "subject" and token.text.strip():
+                return Words(token.text, in_subject=True, quoted=True)
+            return condition_of(field, token.text, self._now)
+        except QueryError as error:
+            raise self._error(token, error.message, error.hint) from None
+
+    def _error(self, token: Token, message: str, hint: str | None) -> QueryError:
+        return error_at(self._text, token.start, max(token.end, token.start + 1), message, hint)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vaultembed.archive.conditions import All, Words, compile_condition
+from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
@@ -15,15 +16,17 @@ from vaultembed.archive.mail.deletion import (
     count_deleted,
     delete_softly,
     ids_of_deleted,
+    is_any_matching,
     list_deleted,
     matching_ids,
     read_doomed,
     undelete,
 )
-from vaultembed.archive.mail.fulltext import count_stale, phrase, refresh_stale
+from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
-from vaultembed.search.query import parse_query
+from vaultembed.search.query import MOST_LEAVES, Query, describe, leaves, parse_query
+from vaultembed.search.tokens import is_small_operator
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result, iso
 
@@ -51,6 +54,8 @@ class Selection:
     first: tuple[MessageLine, ...]
     live: int
     """Of them not deleted yet."""
+    read_as: str | None = None
+    """How the query was read; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class DeletionView:
     archive: Path
     selected: int
     first: tuple[MessageLine, ...]
+    read_as: str | None
     deleted: int
     """Now; 0 in a dry run."""
     forever: bool
@@ -83,9 +89,15 @@ class UndeletionView:
 
 
 def select_messages(
-    archive_path: Path, arguments: Sequence[str], *, as_query: bool = False, among_deleted: bool = False
+    archive_path: Path,
+    arguments: Sequence[str],
+    *,
+    as_query: bool = False,
+    among_deleted: bool = False,
+    shown: int = SHOWN,
 ) -> Selection:
-    """The messages that arguments mean: ids where all are digits, else a query, of which every word must occur.
+    """The messages that arguments mean: ids where all are digits, else a query, of which every word must occur. The
+    first `shown` are described.
 
     Unlike a search, which ranks whatever is near: nobody wants the ten next best deleted as well.
 
@@ -94,6 +106,10 @@ def select_messages(
     """
     digits = [argument.isascii() and argument.isdigit() for argument in arguments]
     require_archive(archive_path)
+    if len(arguments) > 1 and any(re.search(r"\s", argument) for argument in arguments):
+        raise UsageError("the shell has taken quotes out of this query", "Put all of it in one pair of single quotes.")
+    if not as_query and not all(digits) and re.fullmatch(r"[\d\s,;#-]+", " ".join(arguments)):
+        raise UsageError("is this a query or a list of ids?", "Ids: vaultembed delete 17 18. A query: --query")
     if not as_query and any(digits):
         if not all(digits):
             odd = next(argument for argument, is_id in zip(arguments, digits, strict=True) if not is_id)
@@ -103,7 +119,8 @@ def select_messages(
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
             ids = list(dict.fromkeys(int(argument) for argument in arguments))
-            return _select_ids(archive, ids, among_deleted=among_deleted)
+            _check_ids(archive, ids, among_deleted=among_deleted)
+            return _selection(archive, ids, shown)
     with open_archive_readonly(archive_path) as archive:
         stale = count_stale(archive)
     if stale:
@@ -111,11 +128,14 @@ def select_messages(
             refresh_stale(archive)
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         if not arguments and among_deleted:
-            return _selection(archive, ids_of_deleted(archive))
-        return _selection(archive, _matching(archive, " ".join(arguments), among_deleted=among_deleted))
+            return _selection(archive, ids_of_deleted(archive), shown)
+        query = _parsed(" ".join(arguments))
+        _check_exclusions(archive, query)
+        matching = matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
+        return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
 
 
-def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Selection:
+def _check_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> None:
     found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
     unknown = [i for i in ids if i not in found]
     if unknown:
@@ -130,26 +150,40 @@ def _select_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> Sel
                 f"message {', '.join(map(str, live[:5]))} is not deleted yet; nothing was deleted",
                 "Leave out --deleted to delete it all the same.",
             )
-    return _selection(archive, ids)
 
 
-def _matching(archive: Archive, text: str, *, among_deleted: bool) -> list[int]:
+def _parsed(text: str) -> Query:
     query = parse_query(text)
-    every = (*query.words, *query.phrases)
-    for words in every:
-        if phrase(words) is None:
-            raise UsageError(f"there is no word in {words!r} to look for")
-    if not every and query.only.is_empty:
+    if not query.everything.parts:
         raise UsageError(
             "nothing to delete: give ids or a query",
             "For example: vaultembed delete 17 18, vaultembed delete from:shop sale",
         )
-    only = All((Words(every), query.condition)) if every else query.condition
-    return matching_ids(archive, compile_condition(only), deleted=among_deleted)
+    demanded = list(leaves(query.everything))
+    if len(demanded) > MOST_LEAVES:
+        raise UsageError(f"a query of {len(demanded):,} words is too much", f"Use at most {MOST_LEAVES}.")
+    for leaf in demanded:
+        if isinstance(leaf, Words) and match_of(leaf) is None:
+            # left out, it would make the query match more than was asked for
+            raise UsageError(f"there is no word in {leaf.text!r} to look for")
+        if isinstance(leaf, Words) and not leaf.quoted and is_small_operator(leaf.text):
+            raise UsageError(
+                f"{leaf.text!r} is a word to look for", f'Write {leaf.text.upper()}, or "{leaf.text}" for the word.'
+            )
+    return query
 
 
-def _selection(archive: Archive, ids: Sequence[int]) -> Selection:
-    first = tuple(_line(row) for row in read_doomed(archive, ids[:SHOWN]))
+def _check_exclusions(archive: Archive, query: Query) -> None:
+    """What excludes no message was meant otherwise (`-body:x`, `-label:travel-2019`), and all would be deleted."""
+    for leaf in leaves(query.everything, negated_only=True):
+        may_be_none = isinstance(leaf, Sent | Size) or (isinstance(leaf, Has) and leaf.field in ("is", "has"))
+        if not may_be_none and not is_any_matching(archive, compile_condition(leaf)):
+            what = f"no message has {describe(leaf)}, so this excludes nothing"
+            raise UsageError(what, "Leave it out if that is right.")
+
+
+def _selection(archive: Archive, ids: Sequence[int], shown: int) -> Selection:
+    first = tuple(_line(row) for row in read_doomed(archive, ids[:shown]))
     live = sum(row.deleted_at is None for row in read_doomed(archive, ids))
     return Selection(tuple(ids), first, live)
 
@@ -178,6 +212,7 @@ def delete_messages(
         archive=archive_path,
         selected=len(selection.ids),
         first=selection.first,
+        read_as=selection.read_as,
         deleted=deleted,
         forever=forever,
         dry_run=dry_run,

@@ -249,7 +249,7 @@ def found_view(archive: Archive, query: Query, hit: Hit) -> Found:
 
 
 def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> FoundPassage:
-    words = [word for phrase in (*query.words, *query.phrases) for word in re.findall(r"\w+", phrase)]
+    words = [word for wanted in query.words for word in re.findall(r"\w+", wanted.text)]
     span = hit.span
     chunk = _still_there(archive, span.chunk_id) if span else None
     if span is not None and chunk is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaultembed.archive.conditions import All
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.outcomes import outcome_of
 from vaultembed.archive.generations.records import Generation
@@ -48,7 +49,7 @@ def similar_messages(
         NotEmbeddedError: it has no vectors: it is blank, failed, or outside the scope.
         QueryError: a filter makes no sense.
     """
-    query = Query("", (), (), filters.condition())
+    query = Query("", (), filters.condition(), All())
     notes: list[str] = []
     with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:

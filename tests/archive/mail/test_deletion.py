@@ -5,7 +5,7 @@ import pytest
 from tests.kit.archives import add, check_invariants
 from tests.kit.builds import fill, run, search
 from tests.kit.embedder import WordHashEmbedder
-from vaultembed.archive.conditions import Words, compile_condition
+from vaultembed.archive.conditions import All, Words, compile_condition
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import coverage_of
@@ -129,7 +129,7 @@ def test_what_others_share_with_a_message_deleted_for_ever_stays(archive: Archiv
 def test_a_query_means_the_messages_in_which_every_word_occurs(archive: Archive) -> None:
     both = add(archive, "sale", "shoes and hats", message_id="1")
     add(archive, "sale", "only shoes", message_id="2")
-    both_words = compile_condition(Words(("shoes", "hats")))
+    both_words = compile_condition(All((Words("shoes"), Words("hats"))))
     assert matching_ids(archive, both_words, deleted=False) == [both]
     delete_softly(archive, [both])
     assert matching_ids(archive, both_words, deleted=False) == []

@@ -73,7 +73,7 @@ def test_filters_narrow_and_combine(archive: Archive) -> None:
     assert found(archive, "has:attachment") == []
 
 
-@pytest.mark.parametrize("query", ["before:yesterday", "after:2020-13", "after:2021-02-30", "has:wings", "subject:!!"])
+@pytest.mark.parametrize("query", ["before:someday", "after:2020-13", "after:2021-02-30", "has:wings", "subject:!!"])
 def test_a_filter_that_makes_no_sense_is_a_usage_error(query: str) -> None:
     with pytest.raises(UsageError):
         parse_query(query)

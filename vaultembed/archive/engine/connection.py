@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import apsw
 from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
 from vaultembed.deadline import current_deadline
+from vaultembed.text.folding import folded
 
 
 class Archive:
@@ -30,6 +32,7 @@ class Archive:
         self._deadline = current_deadline()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
+        db.create_scalar_function("folded", _folded, 1, deterministic=True)
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.check_limit()
@@ -120,3 +123,9 @@ class Archive:
 def _lenient(stored: bytes | None) -> str | None:
     """For SQL: `lenient(CAST(text AS BLOB))`, with U+FFFD for what is no text."""
     return None if stored is None else bytes(stored).decode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _folded(stored: bytes | None) -> str | None:
+    """For SQL: `folded(CAST(text AS BLOB))`, as `text.folding` has it."""
+    return None if stored is None else folded(bytes(stored).decode("utf-8", "replace"))

@@ -68,6 +68,11 @@ def matching_ids(archive: Archive, only: Filter, *, deleted: bool) -> list[int]:
     ]
 
 
+def is_any_matching(archive: Archive, only: Filter) -> bool:
+    """Whether a message passes a filter, deleted or not."""
+    return archive.row(f"SELECT 1 FROM messages m WHERE {only.sql} LIMIT 1", only.bindings) is not None
+
+
 def delete_softly(archive: Archive, message_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False) -> int:
     """Mark messages as deleted; returns how many were live. Their text, vectors and places stay for now: until
     the vectors are collected, an undelete costs nothing."""

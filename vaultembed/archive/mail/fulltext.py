@@ -29,7 +29,7 @@ def phrase(words: str) -> str | None:
     """`words` as an FTS5 phrase in quotes; None where nothing in it can be searched for."""
     letters = (c if c.isalnum() or unicodedata.category(c) in _MARKS else " " for c in fulltext(words))
     folded = " ".join("".join(letters).split())
-    return f'"{folded}"' if folded else None
+    return f'"{folded}"' if any(c.isalnum() for c in folded) else None
 
 
 def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:

@@ -48,17 +48,15 @@ class Filtered(Paged):
         _Part, Field(description="Only to (to, cc, bcc) people whose address or name contains this.")
     ] = ""
     label: Annotated[
-        _Part, Field(description="Only with this label or in this folder: the whole name, in any case.")
+        _Part, Field(description="Only with this label or in this folder: its name, or the last parts of its path.")
     ] = ""
     source: Annotated[_Part, Field(description="Only from sources whose path contains this; get_stats lists them.")] = (
         ""
     )
     message_type: Annotated[_Part, Field(description="Only of this type, as email; get_stats lists them.")] = ""
-    after: Annotated[
-        str, Field(pattern=_DAY, description="Only sent then or later (UTC): 2019, 2019-06 or 2019-06-30.")
-    ] = ""
+    after: Annotated[str, Field(pattern=_DAY, description="Only sent then or later: 2019, 2019-06 or 2019-06-30.")] = ""
     before: Annotated[
-        str, Field(pattern=_DAY, description="Only sent before that began (UTC): 2019, 2019-06 or 2019-06-30.")
+        str, Field(pattern=_DAY, description="Only sent before that began: 2019, 2019-06 or 2019-06-30.")
     ] = ""
     has_attachment: Annotated[bool, Field(description="Only with an attachment.")] = False
 
@@ -89,8 +87,9 @@ class SearchArguments(Explained):
             max_length=4_000,
             description=(
                 "What to look for, in plain words: a question or a description finds by meaning, names and numbers by"
-                ' words. May hold "exact phrases" and filters from: to: subject: label: source: type: has:attachment'
-                " before: after:, as in 'from:anna after:2019-06 leaking roof'."
+                ' words. May hold conditions: "exact phrases", -excluded, OR, parentheses, and fields from: to: cc:'
+                " with: subject: label: in: is: list: filename: has:attachment before: after: on: newer_than: larger:"
+                " type: source: id: thread:, as in 'from:anna after:2019-06 leaking roof'."
             ),
         ),
     ]
