@@ -1,11 +1,7 @@
 -- loses: SELECT 'the index for search by words (the next import makes it again)'
 DROP TRIGGER fulltext_stale_person;
-DROP TRIGGER fulltext_stale_recipient_insert;
-DROP TRIGGER fulltext_stale_recipient_update;
-DROP TRIGGER fulltext_stale_recipient_delete;
-DROP TRIGGER fulltext_stale_file_insert;
-DROP TRIGGER fulltext_stale_file_update;
-DROP TRIGGER fulltext_stale_file_delete;
+DROP TRIGGER fulltext_stale_recipient;
+DROP TRIGGER fulltext_stale_file;
 DROP TRIGGER fulltext_stale_body_delete;
 DROP TRIGGER fulltext_stale_body_update;
 DROP TRIGGER fulltext_stale_body_insert;

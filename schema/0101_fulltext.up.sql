@@ -55,32 +55,12 @@ BEGIN
     UNION SELECT message_id FROM message_recipients WHERE participant_id = new.id ON CONFLICT DO NOTHING;
 END;
 
-CREATE TRIGGER fulltext_stale_recipient_insert AFTER INSERT ON message_recipients
-BEGIN
-    INSERT INTO fulltext_stale(message_id) VALUES (new.message_id) ON CONFLICT DO NOTHING;
-END;
-
-CREATE TRIGGER fulltext_stale_recipient_update AFTER UPDATE ON message_recipients
+CREATE TRIGGER fulltext_stale_recipient AFTER UPDATE ON message_recipients
 BEGIN
     INSERT INTO fulltext_stale(message_id) VALUES (old.message_id), (new.message_id) ON CONFLICT DO NOTHING;
 END;
 
-CREATE TRIGGER fulltext_stale_recipient_delete AFTER DELETE ON message_recipients
-BEGIN
-    INSERT INTO fulltext_stale(message_id) VALUES (old.message_id) ON CONFLICT DO NOTHING;
-END;
-
-CREATE TRIGGER fulltext_stale_file_insert AFTER INSERT ON attachments
-BEGIN
-    INSERT INTO fulltext_stale(message_id) VALUES (new.message_id) ON CONFLICT DO NOTHING;
-END;
-
-CREATE TRIGGER fulltext_stale_file_update AFTER UPDATE ON attachments
+CREATE TRIGGER fulltext_stale_file AFTER UPDATE ON attachments
 BEGIN
     INSERT INTO fulltext_stale(message_id) VALUES (old.message_id), (new.message_id) ON CONFLICT DO NOTHING;
-END;
-
-CREATE TRIGGER fulltext_stale_file_delete AFTER DELETE ON attachments
-BEGIN
-    INSERT INTO fulltext_stale(message_id) VALUES (old.message_id) ON CONFLICT DO NOTHING;
 END;

@@ -250,7 +250,11 @@ def test_a_message_that_comes_back_by_its_id_has_no_revision_that_was(path: Path
     [
         ("UPDATE participants SET name = 'Grace' WHERE address = 'bob@example.org'", "grace", "bob"),
         ("UPDATE messages SET sender_id = (SELECT sender_id FROM messages WHERE id = 8) WHERE id = 7", "eve", "ada"),
-        ("DELETE FROM message_recipients WHERE message_id = 7", "ada", "bob"),
+        (
+            "UPDATE message_recipients SET participant_id = (SELECT sender_id FROM messages WHERE id = 8)",
+            "eve",
+            "bob",
+        ),
         ("UPDATE attachments SET filename = 'map.pdf' WHERE message_id = 7", "map", "plan"),
     ],
 )
