@@ -11,6 +11,7 @@ DROP TABLE message_sources;
 DROP TABLE message_raw;
 DROP TABLE message_bodies;
 DROP TABLE messages;
+DROP TABLE messages_in_the_way;
 DROP TABLE participants;
 DROP TABLE conversations;
 DROP TABLE source_files;

@@ -166,3 +166,109 @@ CREATE TABLE applied_steps(
     applied_at INTEGER NOT NULL,
     detail     TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- What foreign keys do, for writers that have them off, as the sqlite3 shell does ---------------------------------------
+
+-- After, as foreign keys do: no trigger of these tables finds the message any more. With foreign keys on, nothing is left here.
+CREATE TRIGGER message_deleted AFTER DELETE ON messages
+BEGIN
+    DELETE FROM message_bodies WHERE message_id = old.id;
+    DELETE FROM message_raw WHERE message_id = old.id;
+    DELETE FROM message_sources WHERE message_id = old.id;
+    DELETE FROM message_references WHERE message_id = old.id;
+    DELETE FROM message_recipients WHERE message_id = old.id;
+    DELETE FROM message_labels WHERE message_id = old.id;
+    DELETE FROM attachments WHERE message_id = old.id;
+    DELETE FROM problems WHERE message_id = old.id;
+END;
+
+CREATE TRIGGER source_deleted AFTER DELETE ON sources
+BEGIN
+    DELETE FROM source_files WHERE source_id = old.id;
+    DELETE FROM message_sources WHERE source_id = old.id;
+    DELETE FROM problems WHERE source_id = old.id;
+END;
+
+CREATE TRIGGER conversation_in_use BEFORE DELETE ON conversations
+WHEN EXISTS (SELECT 1 FROM messages WHERE conversation_id = old.id)
+  OR EXISTS (SELECT 1 FROM thread_ids WHERE conversation_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'messages name this conversation');
+END;
+
+CREATE TRIGGER participant_in_use BEFORE DELETE ON participants
+WHEN EXISTS (SELECT 1 FROM messages WHERE sender_id = old.id)
+  OR EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'messages name this address');
+END;
+
+CREATE TRIGGER thread_id_in_use BEFORE DELETE ON thread_ids
+WHEN EXISTS (SELECT 1 FROM message_references WHERE thread_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'messages refer to this Message-ID');
+END;
+
+CREATE TRIGGER label_in_use BEFORE DELETE ON labels
+WHEN EXISTS (SELECT 1 FROM message_labels WHERE label_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'messages bear this label');
+END;
+
+-- What names an id would name another row, or none. Not "UPDATE OF id": that does not see "SET rowid = ".
+CREATE TRIGGER message_keeps_id BEFORE UPDATE ON messages WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER source_keeps_id BEFORE UPDATE ON sources WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER conversation_keeps_id BEFORE UPDATE ON conversations WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER participant_keeps_id BEFORE UPDATE ON participants WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER thread_id_keeps_id BEFORE UPDATE ON thread_ids WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER label_keeps_id BEFORE UPDATE ON labels WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+-- One row is a message that was in the way of the last INSERT into messages. REPLACE deletes it, and no trigger hears of that:
+-- its rows would be the new message's, and an old content_rev would come back. Of INSERTs that find something in their way,
+-- only REPLACE has an "after", so that an upsert passes.
+CREATE TABLE messages_in_the_way(
+    message_id INTEGER PRIMARY KEY
+);
+
+CREATE TRIGGER replace_is_noticed BEFORE INSERT ON messages
+WHEN EXISTS (SELECT 1 FROM messages WHERE id = new.id) OR EXISTS (SELECT 1 FROM messages WHERE content_hash = new.content_hash)
+  OR EXISTS (SELECT 1 FROM messages_in_the_way)
+BEGIN
+    DELETE FROM messages_in_the_way;
+    INSERT INTO messages_in_the_way SELECT id FROM messages WHERE id = new.id OR content_hash = new.content_hash;
+END;
+
+CREATE TRIGGER replace_is_refused AFTER INSERT ON messages WHEN EXISTS (SELECT 1 FROM messages_in_the_way)
+BEGIN
+    SELECT RAISE(ABORT, 'a message is never replaced: UPDATE it, or INSERT with ON CONFLICT DO UPDATE');
+END;
+
+CREATE TRIGGER replace_by_update_is_refused BEFORE UPDATE OF content_hash ON messages
+WHEN new.content_hash IS NOT old.content_hash
+ AND EXISTS (SELECT 1 FROM messages m WHERE m.content_hash = new.content_hash AND m.id <> old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'another message has this content_hash');
+END;

@@ -19,12 +19,18 @@ DROP TRIGGER scope_source_insert;
 DROP TRIGGER scope_source_update;
 DROP TRIGGER scope_source_delete;
 DROP TRIGGER remains_of_deleted;
+DROP TRIGGER source_in_scope;
+DROP TRIGGER source_deleted_scopes;
+DROP TRIGGER message_deleted_embeddings;
+DROP TRIGGER gone_message_remembered;
+DROP TRIGGER content_rev_of_message_that_comes_back;
 DROP INDEX messages_by_embed_gen;
 DROP INDEX messages_deleted;
 -- Only now, that no trigger counts and remembers each of them.
 UPDATE messages SET embed_gen = NULL WHERE embed_gen IS NOT NULL;
 DROP VIEW stale_vectors;
 DROP VIEW messages_in_scope;
+DROP TABLE gone_messages;
 DROP TABLE embed_coverage;
 DROP TABLE live_count;
 DROP TABLE embed_leases;

@@ -336,10 +336,31 @@ BEGIN
 END;
 
 -- What a vector is attributed to never changes under it.
-CREATE TRIGGER chunk_stays_in_generation BEFORE UPDATE OF id, generation_id, message_id ON chunks
+CREATE TRIGGER chunk_stays_in_generation BEFORE UPDATE ON chunks   -- not "OF id": that does not see "SET rowid = "
 WHEN (new.id, new.generation_id, new.message_id) IS NOT (old.id, old.generation_id, old.message_id)
 BEGIN
     SELECT RAISE(ABORT, 'a chunk belongs to its generation and its message for good');
+END;
+
+CREATE TRIGGER chunk_is_not_replaced BEFORE INSERT ON chunks
+WHEN EXISTS (SELECT 1 FROM chunks WHERE id = new.id)
+  OR EXISTS (SELECT 1 FROM chunks c WHERE c.generation_id = new.generation_id AND c.message_id = new.message_id
+             AND c.chunk_index = new.chunk_index)
+BEGIN
+    SELECT RAISE(ABORT, 'there is such a chunk: its vector would be the new one''s');
+END;
+
+CREATE TRIGGER chunk_is_not_replaced_by_update BEFORE UPDATE OF chunk_index ON chunks
+WHEN new.chunk_index <> old.chunk_index AND EXISTS (
+    SELECT 1 FROM chunks c WHERE c.generation_id = new.generation_id AND c.message_id = new.message_id
+      AND c.chunk_index = new.chunk_index)
+BEGIN
+    SELECT RAISE(ABORT, 'there is such a chunk: its vector would be the new one''s');
+END;
+
+CREATE TRIGGER vector_stays_with_chunk BEFORE UPDATE ON vectors WHEN new.chunk_id <> old.chunk_id
+BEGIN
+    SELECT RAISE(ABORT, 'a vector belongs to its chunk for good');
 END;
 
 -- Vectors of two spaces in one generation could not be told apart. The one exception is an adopted generation whose model is
@@ -365,6 +386,7 @@ BEGIN
     WHERE EXISTS (SELECT 1 FROM embed_coverage WHERE generation_id = old.generation_id) ON CONFLICT DO NOTHING;
     DELETE FROM embed_outcomes
     WHERE generation_id = old.generation_id AND message_id = old.message_id AND outcome = 'embedded';
+    DELETE FROM vectors WHERE chunk_id = old.id;   -- gone already, unless foreign keys are off
 END;
 
 CREATE TRIGGER vector_deleted AFTER DELETE ON vectors
@@ -376,6 +398,108 @@ END;
 CREATE TRIGGER retirement_has_order AFTER UPDATE OF state ON generations WHEN new.state = 'retired' AND old.state = 'active'
 BEGIN
     UPDATE generations SET retired_order = (SELECT coalesce(max(retired_order), 0) + 1 FROM generations) WHERE id = new.id;
+END;
+
+-- What is never deleted or replaced ----------------------------------------------------------------------------------
+
+CREATE TRIGGER generation_is_not_deleted BEFORE DELETE ON generations
+BEGIN
+    SELECT RAISE(ABORT, 'a generation is never deleted: vaultembed embeddings prune');
+END;
+
+-- By REPLACE the generation that is active, or being built, would go.
+CREATE TRIGGER generation_is_not_replaced BEFORE INSERT ON generations WHEN EXISTS (
+    SELECT 1 FROM generations g WHERE g.id = new.id OR (g.state = new.state AND new.state IN ('building', 'active')))
+BEGIN
+    SELECT RAISE(ABORT, 'there is such a generation');
+END;
+
+CREATE TRIGGER generation_is_not_replaced_by_update BEFORE UPDATE OF state ON generations
+WHEN new.state <> old.state AND new.state IN ('building', 'active') AND EXISTS (
+    SELECT 1 FROM generations g WHERE g.state = new.state AND g.id <> old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'another generation is in that state');
+END;
+
+CREATE TRIGGER generation_keeps_id BEFORE UPDATE ON generations WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER model_keeps_id BEFORE UPDATE ON models WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;
+
+CREATE TRIGGER model_in_use BEFORE DELETE ON models WHEN EXISTS (SELECT 1 FROM generations WHERE model_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'a generation was made with this model');
+END;
+
+CREATE TRIGGER model_is_not_replaced AFTER INSERT ON models
+WHEN EXISTS (SELECT 1 FROM generations WHERE model_id NOT IN (SELECT id FROM models))
+BEGIN
+    SELECT RAISE(ABORT, 'a generation was made with the model that this would replace');
+END;
+
+CREATE TRIGGER model_is_not_replaced_by_update AFTER UPDATE ON models
+WHEN EXISTS (SELECT 1 FROM generations WHERE model_id NOT IN (SELECT id FROM models))
+BEGIN
+    SELECT RAISE(ABORT, 'a generation was made with the model that this would replace');
+END;
+
+-- Without it, the scope would be every source.
+CREATE TRIGGER source_in_scope BEFORE DELETE ON sources WHEN EXISTS (
+    SELECT 1 FROM generation_sources s JOIN generations g ON g.id = s.generation_id
+    WHERE s.source_id = old.id AND g.pruned_at IS NULL)
+BEGIN
+    SELECT RAISE(ABORT, 'a generation is limited to this source');
+END;
+
+-- What foreign keys do, for writers that have them off. The message is gone by now, so that nothing here is counted twice.
+CREATE TRIGGER message_deleted_embeddings AFTER DELETE ON messages
+BEGIN
+    DELETE FROM chunks WHERE message_id = old.id;
+    DELETE FROM embed_outcomes WHERE message_id = old.id;
+    DELETE FROM message_texts WHERE message_id = old.id;
+    DELETE FROM scope_members WHERE message_id = old.id;
+    DELETE FROM deleted_with_remains WHERE message_id = old.id;
+END;
+
+CREATE TRIGGER source_deleted_scopes AFTER DELETE ON sources
+BEGIN
+    DELETE FROM generation_sources WHERE source_id = old.id;
+END;
+
+-- One row in all: the highest id, and the highest revision, of a message that is gone. A message that comes back by its id
+-- begins above it: a build that has read the old one would stamp the new one.
+CREATE TABLE gone_messages(
+    id                  INTEGER PRIMARY KEY CHECK(id = 1),
+    highest_id          INTEGER NOT NULL,
+    highest_content_rev INTEGER NOT NULL
+);
+INSERT INTO gone_messages VALUES (1, 0, 0);
+
+CREATE TRIGGER gone_message_remembered AFTER DELETE ON messages
+BEGIN
+    UPDATE gone_messages SET highest_id = max(highest_id, old.id), highest_content_rev = max(highest_content_rev, old.content_rev);
+END;
+
+CREATE TRIGGER content_rev_of_message_that_comes_back AFTER INSERT ON messages
+WHEN EXISTS (SELECT 1 FROM gone_messages WHERE new.id <= highest_id AND new.content_rev <= highest_content_rev)
+BEGIN
+    UPDATE messages SET content_rev = (SELECT highest_content_rev + 1 FROM gone_messages) WHERE id = new.id;
+END;
+
+CREATE TRIGGER gone_messages_stay BEFORE DELETE ON gone_messages
+BEGIN
+    SELECT RAISE(ABORT, 'an old content_rev could come back');
+END;
+
+CREATE TRIGGER gone_messages_only_grow BEFORE UPDATE ON gone_messages
+WHEN new.id <> old.id OR new.highest_id < old.highest_id OR new.highest_content_rev < old.highest_content_rev
+BEGIN
+    SELECT RAISE(ABORT, 'an old content_rev could come back');
 END;
 
 -- Counters -----------------------------------------------------------------------------------------------------------

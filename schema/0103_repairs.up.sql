@@ -23,3 +23,19 @@ CREATE TABLE repairs(
 );
 CREATE INDEX repairs_by_run ON repairs(run_id);
 CREATE INDEX repairs_by_message ON repairs(message_id, field, place);
+
+-- What foreign keys do, for writers that have them off.
+CREATE TRIGGER message_deleted_repairs AFTER DELETE ON messages
+BEGIN
+    DELETE FROM repairs WHERE message_id = old.id;
+END;
+
+CREATE TRIGGER repair_run_in_use BEFORE DELETE ON repair_runs WHEN EXISTS (SELECT 1 FROM repairs WHERE run_id = old.id)
+BEGIN
+    SELECT RAISE(ABORT, 'there are repairs of this run');
+END;
+
+CREATE TRIGGER repair_run_keeps_id BEFORE UPDATE ON repair_runs WHEN new.id <> old.id
+BEGIN
+    SELECT RAISE(ABORT, 'an id is for good');
+END;

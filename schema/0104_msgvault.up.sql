@@ -25,3 +25,9 @@ CREATE TABLE adopted_generations(
     sampled           INTEGER,
     UNIQUE(fingerprint, started_at, origin_generation)
 );
+
+-- What foreign keys do, for writers that have them off.
+CREATE TRIGGER source_deleted_msgvault AFTER DELETE ON sources
+BEGIN
+    DELETE FROM msgvault_messages WHERE source_id = old.id;
+END;

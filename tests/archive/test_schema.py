@@ -186,7 +186,7 @@ def test_a_backup_that_is_there_is_never_overwritten(older: Path) -> None:
 
 def test_a_damaged_archive_is_not_migrated(older: Path) -> None:
     with open_older(older) as archive:
-        archive.db.execute("PRAGMA foreign_keys = OFF; DELETE FROM messages WHERE id = 3")
+        archive.db.execute("PRAGMA foreign_keys = OFF; INSERT INTO message_raw VALUES (999, 'zlib', x'')")
     with pytest.raises(DamageError, match=r"a\.db is damaged"), open_archive(older):
         pass
     assert list(older.parent.glob("*.bak*")) == []

@@ -217,4 +217,6 @@ def _check_leases(archive: Archive) -> None:
 def _check_text_index(archive: Archive) -> None:
     indexed = _ids(archive, "SELECT rowid FROM messages_fts")
     waiting = _ids(archive, "SELECT message_id FROM fulltext_stale")
-    assert _ids(archive, "SELECT id FROM messages") <= indexed | waiting, "a message that no search by words can find"
+    messages = _ids(archive, "SELECT id FROM messages")
+    assert messages <= indexed | waiting, "a message that no search by words can find"
+    assert indexed <= messages | waiting, "an entry of a message that is gone, and nobody knows of it"

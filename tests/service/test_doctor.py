@@ -94,7 +94,7 @@ def test_mail_that_cannot_be_repaired_is_told_with_what_can_be_done(archive: Pat
     assert done.returncode == 5
     assert "message 4" in done.stdout
     assert "vaultembed repair-encoding" in done.stderr
-    write(archive, "INSERT INTO message_sources VALUES (9, 'k', 5, 'l', 'f', '', NULL)")
+    write(archive, "INSERT OR REPLACE INTO message_raw VALUES (5, 'zlib', x'0011')")
     assert "vaultembed restore" in vaultembed("doctor", "--fix", archive=archive).stderr
 
 

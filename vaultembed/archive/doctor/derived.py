@@ -44,7 +44,7 @@ STRAYS: Final = (
     ("embed_coverage", "generation_id", "generations", "id", "generation"),
     ("embed_watermark", "generation_id", "generations", "id", "generation"),
     ("embed_leases", "generation_id", "generations", "id", "generation"),
-    ("fulltext_stale", "message_id", "messages", "id", "message"),
+    ("deleted_with_remains", "message_id", "messages", "id", "message"),
     ("vec_orphans", "generation_id", "embed_coverage", "generation_id", "generation"),
 )
 """(table, column, table of what it must belong to, its column, in words): derived rows that may be deleted alone."""
@@ -53,7 +53,7 @@ STRAYS: Final = (
 def check_strays(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """Derived rows whose message, generation or chunk is gone."""
     for table, column, parent, key, words in STRAYS:
-        severity: Severity = "leftover" if table in ("vec_orphans", "fulltext_stale") else "wrong"
+        severity: Severity = "leftover" if table == "vec_orphans" else "wrong"
         yield from from_rows(
             archive.stream(
                 f"SELECT t.{column} FROM {table} t"
@@ -348,7 +348,7 @@ def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         Finding(
             "text_stale",
             "leftover",
-            "messages wait to be indexed for search by words; the next import or build does it",
+            "messages wait to be indexed for search by words, or taken out of it; the next import or build does it",
             fix="index them",
         ),
     )
@@ -369,6 +369,7 @@ TEXT_MISSING: Final = (
 )
 TEXT_GONE: Final = (
     "SELECT d.id FROM messages_fts_docsize d WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = d.id)"
+    " AND NOT EXISTS (SELECT 1 FROM fulltext_stale s WHERE s.message_id = d.id)"
 )
 
 

@@ -1,10 +1,12 @@
-"""Repairs what is derived, each kind in transactions of its own, and never deletes a message.
+"""Repairs what is derived and takes out rows that belong to nothing, each kind in transactions of its own, and never
+deletes a message.
 
 What is wrong is looked up again under the transaction: others may have written since it was found.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -25,7 +27,7 @@ from vaultembed.archive.doctor.derived import (
     whole_generations,
 )
 from vaultembed.archive.doctor.findings import Finding, OnStep
-from vaultembed.archive.doctor.stored import altered_objects
+from vaultembed.archive.doctor.stored import altered_objects, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import refresh_stale
@@ -122,6 +124,24 @@ def _strays(archive: Archive, _found: list[Finding]) -> list[str]:
         if removed:
             done.append(f"Deleted {removed:,} rows of {table} whose {parent} were gone")
     return done
+
+
+def _references(archive: Archive, _found: list[Finding]) -> list[str]:
+    done: Counter[tuple[str, str]] = Counter()
+    with archive.transaction():
+        archive.execute("PRAGMA defer_foreign_keys = ON")  # one that goes may itself be referred to
+        changed = True
+        while changed:
+            changed = False
+            for table, parent, statement in mended_references(archive):
+                mended = archive.execute(statement)
+                done[table, parent] += mended
+                changed = changed or bool(mended)
+    return [
+        f"Mended {mended:,} references of {table} to {parent} that were gone"
+        for (table, parent), mended in done.items()
+        if mended
+    ]
 
 
 def _vectors(archive: Archive, found: list[Finding]) -> list[str]:
@@ -336,6 +356,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("states",), _states),
     (("schema",), _schema),
     (("stray_rows",), _strays),
+    (("references",), _references),
     (("coarse_index_unknown",), _unknown_tables),
     (("vector_altered", "vector_malformed"), _vectors),
     (("embedded_without_chunks", "chunks_without_outcome", "chunks_without_vector"), _outcomes),

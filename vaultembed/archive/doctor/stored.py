@@ -40,6 +40,9 @@ _DERIVED_TABLES: Final = (
     "vec_orphans",
     "live_count",
     "fulltext_stale",
+    "deleted_with_remains",
+    "gone_messages",
+    "messages_in_the_way",
 )
 
 
@@ -120,7 +123,27 @@ def check_references(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         found[table, parent] = (count + 1, examples)
     for (table, parent), (count, examples) in sorted(found.items()):
         what = f"rows of {table} belong to {parent} that are not there"
-        yield Finding("references", "damage", what, count, tuple(examples), way_out=_MAIL_WAY_OUT)
+        if (table, parent) == ("generations", "models"):
+            yield Finding("references", "damage", what, count, tuple(examples), way_out=_MAIL_WAY_OUT)
+        else:
+            fix = "make empty conversations for them" if parent == "conversations" else "take them out"
+            yield Finding("references", "damage", what, count, tuple(examples), fix=fix)
+
+
+def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
+    """(table, table it refers to, statement that leaves no reference to a row that is not there) of each foreign key.
+    Messages go on being one conversation; what else can be without is kept; generations are never deleted."""
+    columns = archive.rows(
+        'SELECT t.name, f."from", f."table", NOT c."notnull" AND NOT c.pk AND f.on_delete <> \'CASCADE\''
+        " FROM sqlite_schema t, pragma_foreign_key_list(t.name) f, pragma_table_info(t.name) c"
+        " WHERE t.type = 'table' AND c.name = f.\"from\" AND t.name <> 'generations' ORDER BY t.name, f.id"
+    )
+    for table, column, parent, can_be_without in columns:
+        gone = f"{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.id = {table}.{column})"
+        change = f"UPDATE {table} SET {column} = NULL" if can_be_without else f"DELETE FROM {table}"
+        if parent == "conversations":
+            change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
+        yield str(table), str(parent), f"{change} WHERE {gone}"
 
 
 def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:

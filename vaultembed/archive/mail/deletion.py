@@ -9,6 +9,7 @@ from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.filters import Filter
+from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.failpoints import failpoint
 
 _SOFT_BATCH: Final = 2_000
@@ -113,9 +114,9 @@ def remove_message(archive: Archive, message_id: int) -> bool:
             for row in archive.rows("SELECT participant_id FROM message_recipients WHERE message_id = ?", (message_id,))
         ),
     } - {None}
-    archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
     # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
     archive.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    index_messages(archive, [message_id])  # which deletes its entry
     for person in people:
         remove_unused_participant(archive, person)
     if conversation_id is not None:

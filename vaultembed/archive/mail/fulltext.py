@@ -38,7 +38,7 @@ def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:
 
 
 def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
-    """(Re-)index messages as they now stand, in the caller's transaction."""
+    """(Re-)index messages as they now stand, in the caller's transaction. Of one that is gone the entry goes."""
     for message_id in message_ids:
         archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
         archive.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
@@ -76,7 +76,7 @@ def _lenient(stored: bytes) -> str:
 
 
 def refresh_stale(archive: Archive, batch: int = 500) -> int:
-    """Index what was changed behind the archive layer; returns how many messages."""
+    """Index what was changed behind the archive layer, or deleted there; returns how many messages."""
     done = 0
     while stale := archive.rows("SELECT message_id FROM fulltext_stale LIMIT ?", (batch,)):
         with archive.transaction():
@@ -87,4 +87,5 @@ def refresh_stale(archive: Archive, batch: int = 500) -> int:
 
 def count_stale(archive: Archive) -> int:
     """Messages that text search leaves out until the next writable open."""
-    return int(archive.scalar("SELECT count(*) FROM fulltext_stale"))
+    present = "EXISTS (SELECT 1 FROM messages m WHERE m.id = message_id)"
+    return int(archive.scalar(f"SELECT count(*) FROM fulltext_stale WHERE {present}"))
