@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -14,6 +14,9 @@ from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
 from vaultembed.deadline import current_deadline
 from vaultembed.text.folding import folded
+
+_LONGEST_KEPT: Final = 200
+"""Bytes of a name whose folded form is kept."""
 
 
 class Archive:
@@ -32,7 +35,7 @@ class Archive:
         self._deadline = current_deadline()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
-        db.create_scalar_function("folded", _folded, 1, deterministic=True)
+        db.create_scalar_function("folded", _folded, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.check_limit()
@@ -125,7 +128,14 @@ def _lenient(stored: bytes | None) -> str | None:
     return None if stored is None else bytes(stored).decode("utf-8", "replace")
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def _folded(stored: bytes | None) -> str | None:
     """For SQL: `folded(CAST(text AS BLOB))`, as `text.folding` has it."""
-    return None if stored is None else folded(bytes(stored).decode("utf-8", "replace"))
+    if stored is None or len(stored) > _LONGEST_KEPT:
+        return None if stored is None else folded(stored.decode("utf-8", "replace"))
+    return _folded_before(stored)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _folded_before(stored: bytes) -> str:
+    """Of a query, each condition on people looks at all of them."""
+    return folded(stored.decode("utf-8", "replace"))
