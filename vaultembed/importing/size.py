@@ -51,6 +51,6 @@ def _size(path: Path, should_stop: Callable[[], bool] = lambda: False) -> int | 
             if isinstance(found, SourceFile):
                 with contextlib.suppress(OSError):
                     total += os.stat(found.path).st_size
-    except VaultembedError:
+    except (OSError, VaultembedError):  # also of what goes away meanwhile
         return None  # the reading itself reports it
     return total
