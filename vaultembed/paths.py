@@ -14,8 +14,12 @@ def full_path(path: Path) -> Path:
     """With the home of whoever "~" or "~name" stands for.
 
     Raises:
-        UsageError: that has no home here.
+        UsageError: that has no home here, or it is a URL.
     """
+    begin = path.parts[0] if path.parts else ""
+    if len(begin) > 2 and begin.endswith(":") and len(path.parts) > 1 and not Path(begin).exists():
+        # else it would be a folder of that name; and a URL may hold a password, so it is not repeated
+        raise UsageError(f"{begin}//… is a URL, and a path is asked for", "Name a file on this machine.")
     try:
         return path.expanduser()
     except RuntimeError as error:

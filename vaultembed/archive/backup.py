@@ -24,6 +24,7 @@ from vaultembed.archive.migrations import APPLICATION_ID, check_version, migrate
 from vaultembed.archive.schema_files import Migration, read_migrations, up_to
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
 
 Stopped = apsw.InterruptError
 """Raised where `should_stop` said so."""
@@ -60,8 +61,10 @@ def read_contents(db: apsw.Connection) -> Contents:
     if "messages" in tables:
         messages, deleted, first, last, added = _row(
             db,
-            "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), min(sent_at), max(sent_at),"
-            " max(added_at) FROM messages",
+            # a flipped bit in a date passes the check
+            "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), min(sent_at) FILTER (WHERE dated),"
+            " max(sent_at) FILTER (WHERE dated), max(added_at) FILTER (WHERE typeof(added_at) = 'integer') FROM"
+            f" (SELECT *, sent_at BETWEEN {FIRST_SECOND} AND {LAST_SECOND} AS dated FROM messages)",
         )
     if "vectors" in tables:
         generations, vectors = _row(db, "SELECT (SELECT count(*) FROM generations), (SELECT count(*) FROM vectors)")

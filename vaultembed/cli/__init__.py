@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -20,6 +21,9 @@ def main() -> None:
         report(command, error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # cp1252 has no arrow, and mail has everything: written out, as stderr does
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         failpoint("command.begins")
         app(prog_name="vaultembed")  # else, however it was started
@@ -28,7 +32,9 @@ def main() -> None:
     except VaultembedError as error:  # before the command itself began
         end(error)
     except BrokenPipeError:  # `vaultembed search … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from vaultembed.cli.output import let_go_of
+
+        let_go_of(sys.stdout)
         sys.exit(0)
     except OSError as error:
         if os.environ.get("VAULTEMBED_DEBUG"):

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from vaultembed.service.display import valid
+
 EVERYDAY: Final = "Everyday"
 MEANING: Final = "Search by meaning"
 MESSAGES: Final = "Messages"
@@ -62,6 +64,18 @@ class _Page:
 
 class Command(_Page, TyperCommand):
     """A command whose epilog are its examples."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Paths stay as they are; nothing else that was typed can be looked for unless it is Unicode."""
+        texts = {parameter.name for parameter in self.params if parameter.type.name == "str"}
+        ctx.params = {name: _valid(value) if name in texts else value for name, value in ctx.params.items()}
+        return super().invoke(ctx)
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_valid(one) for one in value)
+    return valid(value) if isinstance(value, str) else value
 
 
 class Group(_Page, TyperGroup):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import typer
 
 from vaultembed.cli.wording import safe, safe_json, say
-from vaultembed.errors import UsageError, VaultembedError
+from vaultembed.errors import StorageError, UsageError, VaultembedError
 from vaultembed.service.result import Result, envelope, error_envelope
 
 T = TypeVar("T")
@@ -23,19 +24,47 @@ class CancelledError(VaultembedError):
     """The person was asked, and said no."""
 
 
+class OutputFailedError(StorageError):
+    """Stdout takes no more, so nothing can be said there."""
+
+
 def finish(command: str, call: Callable[[], Result[T]], render: Callable[[T], None], *, as_json: bool) -> NoReturn:
     """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document."""
     with reported_errors(command, as_json=as_json):
         result = call()
     if as_json:
-        print_json(envelope(result))
+        with written():
+            print_json(envelope(result))
     else:
-        render(result.data)
-        if sys.stdout is not None:  # closed by the caller: >&-
-            sys.stdout.flush()
+        with written():
+            render(result.data)
+            if sys.stdout is not None:  # closed by the caller: >&-
+                sys.stdout.flush()
         for note in result.notes:
             say(safe(note), err=True)
     raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """For what prints: a full disk under stdout is told as any other.
+
+    Raises:
+        OutputFailedError: stdout takes no more.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # who reads has seen enough
+    except OSError as error:
+        let_go_of(sys.stdout)
+        raise OutputFailedError(f"the output could not be written: {error.strerror}") from error
+
+
+def let_go_of(stream: TextIO) -> None:
+    """What it still holds is not written: Python would fail at it once more when it ends, with another exit code."""
+    with suppress(OSError):  # a stream of no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -55,17 +84,23 @@ def reported_errors(command: str, *, as_json: bool) -> Iterator[None]:
 
 
 def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
-    if as_json:
-        print_json(error_envelope(command, error))
-        return
+    if as_json and not isinstance(error, OutputFailedError):
+        with suppress(OutputFailedError), written():
+            print_json(error_envelope(command, error))
+            return
     kind = "" if isinstance(error, CancelledError) else "Error: "
-    say(f"{kind}{safe(error.message)}", err=True)
-    if error.hint:
-        say(safe(error.hint), err=True)
+    try:
+        say(f"{kind}{safe(error.message)}", err=True)
+        if error.hint:
+            say(safe(error.hint), err=True)
+    except OSError:  # the exit code is left
+        let_go_of(sys.stderr)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    typer.echo(safe_json(json.dumps(document, ensure_ascii=False, indent=2)))
+    # JSON is UTF-8, and another encoding lacks characters
+    is_utf8 = sys.stdout is not None and sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    typer.echo(safe_json(json.dumps(document, ensure_ascii=not is_utf8, indent=2)))
 
 
 class Stop:

@@ -8,9 +8,8 @@ from typing import NoReturn
 
 import typer
 
-from vaultembed.cli.output import finish
+from vaultembed.cli.output import finish, reported_errors, written
 from vaultembed.cli.wording import count, safe, safe_line, say, size, style
-from vaultembed.errors import VaultembedError
 from vaultembed.paths import archive_path
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
 
@@ -20,11 +19,12 @@ def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
 
 
 def run_raw(message_id: int, archive: Path | None) -> None:
-    try:
-        sys.stdout.buffer.write(raw_message(archive_path(archive), message_id))
-    except VaultembedError as error:
-        say(f"Error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    with reported_errors("show", as_json=False):
+        raw = raw_message(archive_path(archive), message_id)
+    if sys.stdout is not None:  # closed by the caller: >&-
+        with written():
+            sys.stdout.buffer.write(raw)
+            sys.stdout.buffer.flush()
 
 
 def run_problems(archive: Path | None, kind: str | None, number: int, *, as_json: bool) -> NoReturn:

@@ -6,14 +6,14 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
+
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?(?:\s.*)?\Z", re.DOTALL
 )
 """RFC 3339, SQLite's own form, and that of Go: "2024-05-01 10:00:00 +0200 CEST"."""
 _MILLISECONDS: Final = 100_000_000_000
 """A number this large is no time in seconds: it would be the year 5138."""
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999, which are all that a date can show."""
 _LARGEST: Final = 2**62
 """Of a number that is counted with: SQLite holds up to 2^63, and one more would be an error."""
 
@@ -43,7 +43,7 @@ def as_seconds(value: Any) -> int | None:
     number = as_integer(value)
     if number is not None:
         seconds = number // 1000 if abs(number) > _MILLISECONDS else number
-        return seconds if _FIRST <= seconds <= _LAST else None
+        return seconds if FIRST_SECOND <= seconds <= LAST_SECOND else None
     found = _TIME.match(as_text(value).strip())
     if found is None:
         return None
@@ -64,4 +64,4 @@ def zone_of(value: Any) -> int | None:
     sign = -1 if found[3][0] == "-" else 1
     digits = found[3][1:].replace(":", "")
     minutes = int(digits[:2]) * 60 + int(digits[2:])
-    return sign * minutes if minutes <= 24 * 60 else None
+    return sign * minutes if minutes < MINUTES_A_DAY else None

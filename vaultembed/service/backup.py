@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from vaultembed.archive.database import Archive, open_older_readonly
 from vaultembed.archive.schema_files import latest_version
 from vaultembed.archive.upkeep.copying import copy_archive
 from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
-from vaultembed.errors import UsageError
+from vaultembed.errors import StorageError, UsageError
 from vaultembed.service.result import Result, iso
 
 
@@ -176,8 +177,12 @@ def _check_destination(archive_path: Path, destination: Path, *, overwrite: bool
         str(destination).encode()  # or SQLite cannot open it
         _require_elsewhere(archive_path, destination)
         check_place(destination, overwrite=overwrite)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{destination!r} cannot be the name of a backup: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{str(destination)!r} cannot be the name of a backup: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{destination} cannot be the name of a backup: {error.strerror}") from error
+        raise StorageError(f"cannot write {destination}: {error.strerror}") from error
 
 
 def _require_elsewhere(archive_path: Path, destination: Path) -> None:
@@ -201,18 +206,11 @@ def _view(contents: Contents) -> ContentsView:
         deleted=contents.deleted,
         generations=contents.generations,
         vectors=contents.vectors,
-        first_sent_at=_date(contents.first_sent_at),
-        last_sent_at=_date(contents.last_sent_at),
-        last_added_at=_date(contents.last_added_at),
+        first_sent_at=iso(contents.first_sent_at),
+        last_sent_at=iso(contents.last_sent_at),
+        last_added_at=iso(contents.last_added_at),
         bytes=contents.data_bytes,
     )
-
-
-def _date(seconds: int | None) -> str | None:
-    try:
-        return iso(seconds)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None  # a flipped bit in a date passes the check
 
 
 class _Telling:

@@ -20,6 +20,7 @@ _SUSPECT: Final = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_LONE: Final = re.compile("[\ud800-\udfff]")
 # scripts in which a joiner changes how a word is written, and pictures that are made of several
 _JOINING: Final = re.compile("[\u0600-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc]")
 _PICTURE: Final = re.compile(
@@ -45,11 +46,22 @@ def _shown(text: str, at: int) -> str:
         return character
     if character in _VARIATIONS and _HAS_STYLES.fullmatch(before):
         return character
-    return f"\\u{{{ord(character):x}}}"
+    return _written_out(ord(character))
 
 
 def _may_be_joined(character: str) -> bool:
     return bool(_JOINING.fullmatch(character) or _PICTURE.fullmatch(character))
+
+
+def valid(text: str) -> str:
+    r"""`text` without lone surrogates, which neither JSON nor SQLite takes. One that stands for a byte of an argument
+    or a path that is no UTF-8 becomes `\xff`, as where the archive names a place."""
+    return _LONE.sub(lambda match: _written_out(ord(match[0])), text)
+
+
+def _written_out(number: int) -> str:
+    is_byte = 0xDC80 <= number <= 0xDCFF
+    return f"\\x{number - 0xDC00:02x}" if is_byte else f"\\u{{{number:x}}}"
 
 
 def one_line(text: str, most: int | None = None) -> str:

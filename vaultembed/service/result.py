@@ -11,6 +11,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from vaultembed.archive.generations.records import Coverage
 from vaultembed.errors import DiskFullError, VaultembedError
+from vaultembed.service.display import valid
+from vaultembed.text.mime.dates import MINUTES_A_DAY
 
 ENVELOPE_VERSION: Final = 1
 """Grows when a field changes its meaning or goes; new fields do not change it."""
@@ -35,7 +37,7 @@ def envelope(result: Result[Any]) -> dict[str, Any]:
         "command": result.command,
         "exit_code": result.exit_code,
         "data": plain(result.data),
-        "notes": list(result.notes),
+        "notes": plain(result.notes),
         "error": None,
     }
 
@@ -43,15 +45,15 @@ def envelope(result: Result[Any]) -> dict[str, Any]:
 def error_envelope(command: str, error: VaultembedError) -> dict[str, Any]:
     return {
         "vaultembed": ENVELOPE_VERSION,
-        "command": command,
+        "command": plain(command),
         "exit_code": error.exit_code,
         "data": None,
         "notes": [],
         "error": {
             "code": error.code,
             "kind": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
+            "message": plain(error.message),
+            "hint": plain(error.hint),
             **_facts(error),
         },
     }
@@ -64,17 +66,19 @@ def _facts(error: VaultembedError) -> dict[str, int | None]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: frozen results become objects, tuples lists, bytes hex."""
+    """A value as JSON knows it: frozen results become objects, tuples lists, bytes hex, texts valid."""
+    if isinstance(value, str):
+        return valid(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {valid(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Path):
-        return str(value)
+        return valid(str(value))
     return value
 
 
@@ -94,8 +98,13 @@ def coverage_view(coverage: Coverage) -> CoverageView:
 
 
 def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:
-    """Unix seconds as ISO 8601 with the given offset from UTC; None stays None."""
+    """Unix seconds as ISO 8601 with the given offset from UTC, if it can be one. None stays None, and so becomes what
+    no calendar has: milliseconds, say, that another program wrote."""
     if seconds is None:
         return None
-    zone = timezone(timedelta(minutes=zone_minutes)) if zone_minutes else UTC
-    return datetime.fromtimestamp(seconds, zone).isoformat()
+    in_range = zone_minutes is not None and abs(zone_minutes) < MINUTES_A_DAY
+    zone = timezone(timedelta(minutes=zone_minutes or 0)) if in_range else UTC
+    try:
+        return datetime.fromtimestamp(seconds, zone).isoformat()
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None

@@ -27,7 +27,7 @@ from vaultembed.archive.doctor.derived import (
     whole_generations,
 )
 from vaultembed.archive.doctor.findings import Finding, OnStep
-from vaultembed.archive.doctor.stored import altered_objects, mended_references
+from vaultembed.archive.doctor.stored import altered_objects, mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import refresh_stale
@@ -111,6 +111,21 @@ def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
         with archive.transaction():
             archive.execute(f'REINDEX "{name}"')
         done.append(f"Made the index {name} again from its table")
+    return done
+
+
+def _odd_values(archive: Archive, _found: list[Finding]) -> list[str]:
+    done = []
+    for column in mail_columns(archive):
+        if column.right is None:
+            continue
+        with archive.transaction():
+            # OR IGNORE: the text may be there already, as a text
+            changed = archive.execute(
+                f"UPDATE OR IGNORE {column.table} SET {column.name} = {column.right} WHERE {column.repairable}"
+            )
+        if changed:
+            done.append(f"Put {changed:,} values of {column.table}.{column.name} right")
     return done
 
 
@@ -356,6 +371,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("states",), _states),
     (("schema",), _schema),
     (("stray_rows",), _strays),
+    (("odd_values",), _odd_values),
     (("references",), _references),
     (("coarse_index_unknown",), _unknown_tables),
     (("vector_altered", "vector_malformed"), _vectors),

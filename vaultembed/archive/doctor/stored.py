@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
@@ -12,8 +14,10 @@ import apsw
 from vaultembed.archive.doctor.derived import STRAYS
 from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.migrations import migrate_up
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""
@@ -26,6 +30,19 @@ _DERIVED_WAY_OUT: Final = (
 )
 _MAIL_WAY_OUT: Final = RESTORE + (
     " Without one: keep this file, and import the mail again into a new archive: vaultembed import PATH --archive NEW"
+)
+_ODD_WAY_OUT: Final = "Another program wrote them, and nobody can tell what it meant. " + RESTORE
+_MAIL_TABLES: Final = (
+    "sources",
+    "conversations",
+    "participants",
+    "messages",
+    "message_bodies",
+    "message_sources",
+    "message_recipients",
+    "labels",
+    "attachments",
+    "problems",
 )
 _DERIVED_TABLES: Final = (
     "chunks",
@@ -169,12 +186,90 @@ def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OddColumn:
+    """A column of imported mail, and what it should not hold."""
+
+    table: str
+    name: str
+    odd: str
+    """SQL: whether a row has something there that no import writes."""
+    right: str | None
+    """SQL for what is meant by it; None where nobody can tell."""
+    repairable: str
+    """SQL: whether `right` is known of a row."""
+
+
+def mail_columns(archive: Archive) -> list[OddColumn]:
+    return [
+        _column(table, str(name), str(type_))
+        for table in _MAIL_TABLES
+        for name, type_ in archive.rows("SELECT name, type FROM pragma_table_info(?)", (table,))
+    ]
+
+
+def _column(table: str, name: str, type_: str) -> OddColumn:
+    odd = f"typeof({name}) NOT IN ('{type_.lower()}', 'null')"
+    if name == "zone_minutes":
+        odd = f"({odd} OR {name} NOT BETWEEN {1 - MINUTES_A_DAY} AND {MINUTES_A_DAY - 1})"
+        return OddColumn(table, name, odd, "NULL", odd)
+    if name.endswith("_at"):
+        outside = f"{name} NOT BETWEEN {FIRST_SECOND} AND {LAST_SECOND}"
+        odd = f"({odd} OR {outside})"
+        seconds = (
+            f"CASE typeof({name}) WHEN 'text' THEN iif({name} GLOB '[0-9][0-9][0-9][0-9]-*', unixepoch({name}), NULL)"
+            f" WHEN 'blob' THEN NULL ELSE CAST(iif({outside}, {name} / 1000, {name}) AS INTEGER) END"
+        )
+        return OddColumn(table, name, odd, seconds, f"{odd} AND {seconds} BETWEEN 0 AND unixepoch() + 172800")
+    if type_ == "TEXT":
+        return OddColumn(table, name, odd, f"CAST({name} AS TEXT)", f"typeof({name}) = 'blob'")
+    return OddColumn(table, name, odd, None, "0")
+
+
+def check_odd_values(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """Values that no import writes: a date in milliseconds, a text where a number belongs."""
+    columns = mail_columns(archive)
+    for table in _MAIL_TABLES:
+        of_table = [column for column in columns if column.table == table]
+        names = {column.name for column in of_table}
+        key, word = ("id", "message" if table == "messages" else "row") if "id" in names else ("message_id", "message")
+        found: dict[int, list[str]] = {}
+        counts: Counter[int] = Counter()
+        # all columns in one walk; numbers are told, texts may be private
+        told = ", ".join(
+            f"iif({c.odd}, CASE typeof({c.name}) WHEN 'integer' THEN {c.name} ELSE typeof({c.name}) END, NULL)"
+            for c in of_table
+        )
+        any_odd = " OR ".join(c.odd for c in of_table)
+        for row_key, *values in archive.stream(f"SELECT {text_of(key)}, {told} FROM {table} WHERE {any_odd}"):
+            for index, value in enumerate(values):
+                if value is not None:
+                    counts[index] += 1
+                    if counts[index] <= EXAMPLES:
+                        found.setdefault(index, []).append(f"{word} {row_key}: {value}")
+        for index, count in sorted(counts.items()):
+            column = of_table[index]
+            is_repairable = archive.row(f"SELECT 1 FROM {table} WHERE {column.repairable} LIMIT 1") is not None
+            what = f"{table}.{column.name} holds values that no import writes; they are read as none"
+            yield Finding(
+                "odd_values",
+                "wrong",
+                what,
+                count,
+                tuple(found[index]),
+                fix="put right what can be told" if is_repairable else None,
+                way_out=None if is_repairable else _ODD_WAY_OUT,
+            )
+
+
 def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
     """Messages as they were sent can be read; zlib has a checksum."""
     total = int(archive.scalar("SELECT count(*) FROM message_raw"))
 
     def unreadable() -> Iterator[tuple[Any, ...]]:
-        for done, row in enumerate(archive.stream("SELECT message_id, mime FROM message_raw ORDER BY message_id")):
+        for done, row in enumerate(
+            archive.stream("SELECT message_id, CAST(mime AS BLOB) FROM message_raw ORDER BY message_id")
+        ):
             if done % TELL_EVERY == 0:
                 on_step("messages as they were sent", done, total)
             try:
@@ -191,5 +286,6 @@ STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the structure of the file", check_integrity),
     ("references", check_references),
     ("texts of messages", check_texts),
+    ("odd values", check_odd_values),
     ("messages as they were sent", check_raw),
 )

@@ -137,7 +137,12 @@ def require_archive(path: Path) -> None:
 
 
 def _check_path(path: Path) -> bool:
-    """Whether there is a file. Raises UsageError for a path that cannot be one."""
+    """Whether there is a file.
+
+    Raises:
+        UsageError: the path cannot be one.
+        StorageError: it cannot be looked at.
+    """
     try:
         str(path).encode()
         if not path.exists():
@@ -148,8 +153,14 @@ def _check_path(path: Path) -> bool:
             )
         if not path.is_file():
             raise UsageError(f"{path} is no regular file and cannot be an archive")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path!r} cannot be the name of an archive: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} cannot be the name of an archive: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{path} cannot be the name of an archive: {error.strerror}") from error
+        raise StorageError(
+            f"cannot read {path}: {error.strerror}", "Check the permissions of the file and its folders."
+        ) from error
     return True
 
 

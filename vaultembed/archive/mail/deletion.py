@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.failpoints import failpoint
@@ -27,9 +28,10 @@ class Doomed:
     deleted_at: int | None
 
 
-_SELECT: Final = """
-SELECT m.id, m.sent_at, m.zone_minutes, coalesce(nullif(lenient(CAST(p.name AS BLOB)), ''), p.address, ''),
-       lenient(CAST(m.subject AS BLOB)), m.deleted_at
+_SELECT: Final = f"""
+SELECT m.id, {number_of("m.sent_at")}, {number_of("m.zone_minutes")},
+       coalesce(nullif({text_of("p.name")}, ''), {text_of("p.address")}, ''), {text_of("m.subject")},
+       {number_of("m.deleted_at")}
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
 

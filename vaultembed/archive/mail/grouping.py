@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.filters import Filter
 
 Grouping = Literal["sender", "domain", "recipient", "year", "month", "label", "source", "type"]
@@ -21,7 +22,7 @@ _GROUPS: Final[dict[Grouping, tuple[str, str]]] = {
     "year": ("strftime('%Y', m.sent_at, 'unixepoch')", "messages m"),
     "month": ("strftime('%Y-%m', m.sent_at, 'unixepoch')", "messages m"),
     "label": (
-        "lenient(CAST(l.name AS BLOB))",
+        "l.name",
         "messages m JOIN message_labels x ON x.message_id = m.id JOIN labels l ON l.id = x.label_id",
     ),
     "source": (
@@ -46,9 +47,10 @@ def count_groups(archive: Archive, by: Grouping, only: Filter, offset: int, limi
     return [
         Group(*row)
         for row in archive.rows(
-            f"SELECT {key}, count(DISTINCT m.id) FROM {source}"
+            f"SELECT {text_of('key')}, messages FROM"
+            f" (SELECT {key} AS key, count(DISTINCT m.id) AS messages FROM {source}"
             f" WHERE m.deleted_at IS NULL AND {key} IS NOT NULL AND ({only.sql})"
-            f" GROUP BY 1 ORDER BY {order} LIMIT ? OFFSET ?",
+            f" GROUP BY 1 ORDER BY {order} LIMIT ? OFFSET ?)",
             (*only.bindings, limit, offset),
         )
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.filters import Filter
 
 Order = Literal["newest", "oldest"]
@@ -15,7 +16,8 @@ Order = Literal["newest", "oldest"]
 class Position:
     """The last message of a page: the next one goes on after it, whatever was added meanwhile."""
 
-    sent_at: int | None
+    sent_at: float | None
+    """As it is stored. A text there is no date, and comes with those that have none."""
     message_id: int
 
 
@@ -46,10 +48,12 @@ def _dated(archive: Archive, only: Filter, order: Order, after: Position | None,
     direction, sign = ("DESC", "<") if order == "newest" else ("ASC", ">")
     beyond = "" if after is None else f" AND (m.sent_at, m.id) {sign} (?, ?)"
     bindings = () if after is None else (after.sent_at, after.message_id)
+    # numbers come before texts; said beside a position that says it, too, it would keep SQLite from seeking that
+    dated = "m.sent_at IS NOT NULL" if after is not None and order == "newest" else "m.sent_at < ''"
     return [
         Position(*row)
         for row in archive.rows(
-            f"SELECT m.sent_at, m.id FROM messages m WHERE m.deleted_at IS NULL AND m.sent_at IS NOT NULL{beyond}"
+            f"SELECT m.sent_at, m.id FROM messages m WHERE m.deleted_at IS NULL AND {dated}{beyond}"
             f" AND ({only.sql}) ORDER BY m.sent_at {direction}, m.id {direction} LIMIT ?",
             (*bindings, *only.bindings, limit),
         )
@@ -63,7 +67,9 @@ def _undated(archive: Archive, only: Filter, order: Order, after: Position | Non
     return [
         Position(None, row[0])
         for row in archive.rows(
-            f"SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND m.sent_at IS NULL{beyond}"
+            # two seeks: with an OR, SQLite reads the whole table in the order of id
+            "SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND m.id IN (SELECT id FROM messages"
+            f" WHERE sent_at IS NULL UNION ALL SELECT id FROM messages WHERE sent_at >= ''){beyond}"
             f" AND ({only.sql}) ORDER BY m.id {direction} LIMIT ?",
             (*bindings, *only.bindings, limit),
         )
@@ -94,10 +100,10 @@ def count_conversation(archive: Archive, conversation_id: int) -> int:
 def read_facts(archive: Archive, message_id: int) -> MessageFacts | None:
     """None where there is no such message, or it is deleted."""
     row = archive.row(
-        "SELECT m.conversation_id, m.message_type, m.list_id,"
+        f"SELECT {number_of('m.conversation_id')}, {text_of('m.message_type')}, {text_of('m.list_id')},"
         " (SELECT count(*) FROM message_recipients r WHERE r.message_id = m.id),"
         " (SELECT count(*) FROM attachments a WHERE a.message_id = m.id),"
-        " coalesce((SELECT length(lenient(CAST(b.body_text AS BLOB))) FROM message_bodies b"
+        f" coalesce((SELECT length({text_of('b.body_text')}) FROM message_bodies b"
         " WHERE b.message_id = m.id), 0)"
         " FROM messages m WHERE m.id = ? AND m.deleted_at IS NULL",
         (message_id,),
@@ -109,7 +115,7 @@ def read_body_part(archive: Archive, message_id: int, start: int, characters: in
     """`characters` code points of the visible text, from `start`."""
     return str(
         archive.scalar(
-            "SELECT substr(lenient(CAST(body_text AS BLOB)), ?, ?) FROM message_bodies WHERE message_id = ?",
+            f"SELECT substr({text_of('body_text')}, ?, ?) FROM message_bodies WHERE message_id = ?",
             (start + 1, characters, message_id),
         )
         or ""

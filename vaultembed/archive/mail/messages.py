@@ -12,6 +12,7 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, write_references
 from vaultembed.message import ParsedMessage, Person, Problem
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +163,19 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,
-        parsed.sent_at,
-        parsed.zone_minutes,
+        _if_within(parsed.sent_at, FIRST_SECOND, LAST_SECOND),
+        _if_within(parsed.zone_minutes, 1 - MINUTES_A_DAY, MINUTES_A_DAY - 1),
         parsed.subject,
         new.snippet,
         parsed.list_id,
         parsed.size_bytes,
         int(any(not a.inline for a in parsed.attachments)),
     )
+
+
+def _if_within(number: int | None, least: int, most: int) -> int | None:
+    """None for what no calendar has: it is not to stand here, whichever reader gave it."""
+    return number if number is not None and least <= number <= most else None
 
 
 def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,13 @@ class Details:
     """All live messages of its conversation, this one included, oldest first."""
 
 
-_SUMMARY = """
-SELECT m.id, m.rfc822_message_id, m.sent_at, m.zone_minutes, coalesce(lenient(CAST(p.name AS BLOB)), ''),
-       coalesce(p.address, ''), lenient(CAST(m.subject AS BLOB)), lenient(CAST(m.snippet AS BLOB)), m.has_attachments
+_SUMMARY = f"""
+SELECT m.id, {text_of("m.rfc822_message_id")}, {number_of("m.sent_at")}, {number_of("m.zone_minutes")},
+       coalesce({text_of("p.name")}, ''), coalesce({text_of("p.address")}, ''), {text_of("m.subject")},
+       {text_of("m.snippet")}, {number_of("m.has_attachments")}
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
+_PROBLEM = ", ".join(text_of(column) for column in ("locator", "kind", "detail"))
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
@@ -99,7 +102,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
     return Details(
         summary=summary,
         recipients=tuple(read_recipients(archive, message_id)),
-        list_id=archive.scalar("SELECT list_id FROM messages WHERE id = ?", key),
+        list_id=archive.scalar(f"SELECT {text_of('list_id')} FROM messages WHERE id = ?", key),
         labels=tuple(read_labels(archive, message_id)),
         body_text=read_body(archive, message_id),
         attachments=tuple(read_attachments(archive, message_id)),
@@ -107,7 +110,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         problems=tuple(
             ProblemRow(*row)
             for row in archive.rows(
-                "SELECT message_id, locator, kind, detail FROM problems WHERE message_id = ? ORDER BY id", key
+                f"SELECT message_id, {_PROBLEM} FROM problems WHERE message_id = ? ORDER BY id", key
             )
         ),
         conversation=tuple(
@@ -126,7 +129,7 @@ def read_recipients(archive: Archive, message_id: int, limit: int = -1) -> list[
     return [
         RecipientRow(*row)
         for row in archive.rows(
-            "SELECT r.kind, lenient(CAST(p.name AS BLOB)), p.address FROM message_recipients r"
+            f"SELECT {text_of('r.kind')}, {text_of('p.name')}, {text_of('p.address')} FROM message_recipients r"
             " JOIN participants p ON p.id = r.participant_id WHERE r.message_id = ?"
             " ORDER BY r.kind DESC, r.position LIMIT ?",
             (message_id, limit),
@@ -138,7 +141,7 @@ def read_labels(archive: Archive, message_id: int, limit: int = -1) -> list[str]
     return [
         row[0]
         for row in archive.rows(
-            "SELECT lenient(CAST(l.name AS BLOB)) FROM message_labels x JOIN labels l ON l.id = x.label_id"
+            f"SELECT {text_of('l.name')} FROM message_labels x JOIN labels l ON l.id = x.label_id"
             " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1 LIMIT ?",
             (message_id, limit),
         )
@@ -149,7 +152,8 @@ def read_attachments(archive: Archive, message_id: int, limit: int = -1) -> list
     return [
         AttachmentRow(filename, mime_type, size, bool(inline))
         for filename, mime_type, size, inline in archive.rows(
-            "SELECT lenient(CAST(filename AS BLOB)), mime_type, size, inline FROM attachments"
+            f"SELECT {text_of('filename')}, {text_of('mime_type')}, coalesce({number_of('size')}, 0),"
+            f" {number_of('inline')} FROM attachments"
             " WHERE message_id = ? ORDER BY position LIMIT ?",
             (message_id, limit),
         )
@@ -159,9 +163,10 @@ def read_attachments(archive: Archive, message_id: int, limit: int = -1) -> list
 def read_places(archive: Archive, message_id: int, limit: int = -1) -> list[PlaceRow]:
     """Where it stands in its sources."""
     return [
-        PlaceRow(row[0], row[1], row[2], tuple(row[3].split()), gone=row[4] is not None)
+        PlaceRow(row[0], row[1], row[2], tuple(row[3].split()), gone=bool(row[4]))
         for row in archive.rows(
-            "SELECT s.identifier, x.locator, x.folder, x.flags, x.gone_at FROM message_sources x"
+            f"SELECT {text_of('s.identifier')}, {text_of('x.locator')}, {text_of('x.folder')}, {text_of('x.flags')},"
+            " x.gone_at IS NOT NULL FROM message_sources x"
             " JOIN sources s ON s.id = x.source_id WHERE x.message_id = ? ORDER BY s.id, x.source_key LIMIT ?",
             (message_id, limit),
         )
@@ -169,13 +174,15 @@ def read_places(archive: Archive, message_id: int, limit: int = -1) -> list[Plac
 
 
 def read_body(archive: Archive, message_id: int) -> str:
-    sql = "SELECT lenient(CAST(body_text AS BLOB)) FROM message_bodies WHERE message_id = ?"
+    sql = f"SELECT {text_of('body_text')} FROM message_bodies WHERE message_id = ?"
     return str(archive.scalar(sql, (message_id,)) or "")
 
 
 def read_raw(archive: Archive, message_id: int) -> bytes | None:
     """The message as it was sent; None where import left it out."""
-    found: bytes | None = archive.scalar("SELECT mime FROM message_raw WHERE message_id = ?", (message_id,))
+    found: bytes | None = archive.scalar(
+        "SELECT CAST(mime AS BLOB) FROM message_raw WHERE message_id = ?", (message_id,)
+    )
     return None if found is None else zlib.decompress(found)
 
 
@@ -183,7 +190,8 @@ def list_problems(archive: Archive, kind: str | None, limit: int) -> list[Proble
     return [
         ProblemRow(*row)
         for row in archive.rows(
-            "SELECT message_id, locator, kind, detail FROM problems WHERE ?1 IS NULL OR kind = ?1 ORDER BY id LIMIT ?2",
+            f"SELECT {number_of('message_id')}, {_PROBLEM} FROM problems WHERE ?1 IS NULL OR kind = ?1"
+            " ORDER BY id LIMIT ?2",
             (kind, limit),
         )
     ]
@@ -191,4 +199,4 @@ def list_problems(archive: Archive, kind: str | None, limit: int) -> list[Proble
 
 def count_problems(archive: Archive) -> dict[str, int]:
     """How many of each kind, most first."""
-    return dict(archive.rows("SELECT kind, count(*) FROM problems GROUP BY kind ORDER BY 2 DESC, 1"))
+    return dict(archive.rows(f"SELECT {text_of('kind')}, count(*) FROM problems GROUP BY 1 ORDER BY 2 DESC, 1"))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
 
 EMAIL: Final = "email"
 
@@ -51,7 +53,9 @@ class Counts:
 
 def count_archive(archive: Archive) -> Counts:
     deleted = _count_deleted(archive)
-    first, last = archive.rows("SELECT (SELECT min(sent_at) FROM messages), (SELECT max(sent_at) FROM messages)")[0]
+    # one that no calendar has would hide the others
+    dated = f"messages WHERE sent_at BETWEEN {FIRST_SECOND} AND {LAST_SECOND}"
+    first, last = archive.rows(f"SELECT (SELECT min(sent_at) FROM {dated}), (SELECT max(sent_at) FROM {dated})")[0]
     return Counts(
         messages=_count_stored(archive) - deleted,
         deleted=deleted,
@@ -103,7 +107,8 @@ def count_sources(archive: Archive) -> list[SourceCount]:
     standing, deleted = _standing(archive), _standing_deleted(archive)
     found = []
     for source_id, kind, identifier, added_at, last_import_at in archive.rows(
-        "SELECT id, kind, identifier, added_at, last_import_at FROM sources ORDER BY id"
+        f"SELECT id, {text_of('kind')}, {text_of('identifier')}, {number_of('added_at')}, {number_of('last_import_at')}"
+        " FROM sources ORDER BY id"
     ):
         all_of, less = standing.get(source_id, _NONE), deleted.get(source_id, _NONE)
         messages, gone = all_of.messages - less.messages, all_of.gone - less.gone
@@ -116,18 +121,19 @@ def _standing(archive: Archive) -> dict[int, _Standing]:
     what is too many, which takes a fifth of the time that counting messages apart takes."""
     places = archive.rows(
         "SELECT source_id, count(*), count(DISTINCT message_id) FILTER (WHERE gone_at IS NOT NULL)"
-        " FROM message_sources GROUP BY source_id"
+        " FROM message_sources WHERE typeof(source_id) = 'integer' GROUP BY source_id"
     )
     pairs = archive.scalar(
         "SELECT count(*) FROM (SELECT DISTINCT message_id, source_id FROM message_sources"
-        " INDEXED BY message_sources_by_message)"
+        " INDEXED BY message_sources_by_message WHERE typeof(source_id) = 'integer')"
     )
     too_many: dict[int, int] = {}
     if pairs != sum(count for _, count, _ in places):
         too_many = dict(
             archive.rows(
                 "SELECT source_id, sum(places - 1) FROM (SELECT source_id, count(*) AS places FROM message_sources"
-                " INDEXED BY message_sources_by_message GROUP BY message_id, source_id HAVING places > 1) GROUP BY 1"
+                " INDEXED BY message_sources_by_message WHERE typeof(source_id) = 'integer'"
+                " GROUP BY message_id, source_id HAVING places > 1) GROUP BY 1"
             )
         )
     return {source: _Standing(count - too_many.get(source, 0), gone) for source, count, gone in places}
@@ -140,7 +146,7 @@ def _standing_deleted(archive: Archive) -> dict[int, _Standing]:
             "SELECT x.source_id, count(DISTINCT x.message_id),"
             " count(DISTINCT x.message_id) FILTER (WHERE x.gone_at IS NOT NULL)"
             " FROM messages m INDEXED BY messages_deleted CROSS JOIN message_sources x ON x.message_id = m.id"
-            " WHERE m.deleted_at IS NOT NULL GROUP BY 1"
+            " WHERE m.deleted_at IS NOT NULL AND typeof(x.source_id) = 'integer' GROUP BY 1"
         )
     }
 
@@ -148,8 +154,8 @@ def _standing_deleted(archive: Archive) -> dict[int, _Standing]:
 def count_types(archive: Archive) -> list[TypeCount]:
     """Most first. Only what is not mail is sorted by type: in most archives that is nothing."""
     others = archive.rows(
-        "SELECT message_type, count(*) FROM messages NOT INDEXED WHERE message_type <> ? AND deleted_at IS NULL"
-        " GROUP BY 1",
+        f"SELECT {text_of('type')}, messages FROM (SELECT message_type AS type, count(*) AS messages"
+        " FROM messages NOT INDEXED WHERE message_type <> ? AND deleted_at IS NULL GROUP BY 1)",
         (EMAIL,),
     )
     mail = _count_stored(archive) - _count_deleted(archive) - sum(count for _, count in others)

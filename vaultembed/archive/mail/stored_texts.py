@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.deletion import remove_unused_participant
 from vaultembed.errors import UsageError
@@ -106,18 +107,19 @@ def iter_texts(archive: Archive, only: Filter, after: int = 0, batch: int = 500)
 
 def _files(archive: Archive, message_id: int) -> tuple[tuple[str, bytes], ...]:
     return tuple(
-        (str(position), name)
+        (position, name)
         for position, name in archive.rows(
-            "SELECT position, CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''",
+            f"SELECT {text_of('position')}, CAST(filename AS BLOB) FROM attachments"
+            " WHERE message_id = ? AND filename <> ''",
             (message_id,),
         )
     )
 
 
 _SHARED: Final[dict[Field, str]] = {
-    "name": "SELECT id, CAST(name AS BLOB), address FROM participants"
+    "name": f"SELECT id, CAST(name AS BLOB), {text_of('address')} FROM participants"
     " WHERE name <> '' AND id > ? ORDER BY id LIMIT 1000",
-    "label": "SELECT id, CAST(name AS BLOB), kind FROM labels WHERE id > ? ORDER BY id LIMIT 1000",
+    "label": f"SELECT id, CAST(name AS BLOB), {text_of('kind')} FROM labels WHERE id > ? ORDER BY id LIMIT 1000",
     "conversation": "SELECT id, CAST(subject AS BLOB), '' FROM conversations WHERE id > ? ORDER BY id LIMIT 1000",
 }
 
@@ -126,7 +128,7 @@ def iter_shared(archive: Archive, field: Field) -> Iterator[Shared]:
     after = 0
     while rows := archive.rows(_SHARED[field], (after,)):
         for row_id, text, key in rows:
-            yield Shared(field, row_id, text, key if isinstance(key, str) else "")
+            yield Shared(field, row_id, text, key)
         after = rows[-1][0]
 
 
@@ -138,8 +140,8 @@ def uses_of(archive: Archive, shared: Shared, only: Filter) -> list[TextField]:
             TextField(message_id, "name", place)
             for message_id, place in archive.rows(
                 f"SELECT m.id, 'sender' FROM messages m WHERE m.sender_id = ? AND {live} UNION ALL"
-                " SELECT m.id, r.kind || ' ' || r.position FROM message_recipients r JOIN messages m"
-                f" ON m.id = r.message_id WHERE r.participant_id = ? AND {live}",
+                f" SELECT m.id, {text_of('r.kind')} || ' ' || {text_of('r.position')} FROM message_recipients r"
+                f" JOIN messages m ON m.id = r.message_id WHERE r.participant_id = ? AND {live}",
                 (shared.row_id, *only.bindings, shared.row_id, *only.bindings),
             )
         ]

@@ -13,13 +13,13 @@ from vaultembed.errors import UsageError
 _LONGEST: Final = 300
 
 
-def make_cursor(position: list[int | None], asked: Mapping[str, Any]) -> str:
+def make_cursor(position: list[float | None], asked: Mapping[str, Any]) -> str:
     """`asked`: the arguments that the cursor belongs to."""
     content = json.dumps([_digest(asked), *position]).encode()
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, asked: Mapping[str, Any], length: int) -> list[int | None]:
+def read_cursor(cursor: str, asked: Mapping[str, Any], length: int) -> list[float | None]:
     """The position, of `length` numbers, that `make_cursor` was given.
 
     Raises:
@@ -30,7 +30,7 @@ def read_cursor(cursor: str, asked: Mapping[str, Any], length: int) -> list[int 
             raise ValueError
         padded = cursor + "=" * (-len(cursor) % 4)
         digest: object
-        position: list[int | None]
+        position: list[float | None]
         digest, *position = json.loads(base64.b64decode(padded, b"-_", validate=True))
         if len(position) != length or not all(_is_position(number) for number in position):
             raise ValueError
@@ -45,7 +45,10 @@ def read_cursor(cursor: str, asked: Mapping[str, Any], length: int) -> list[int 
 
 
 def _is_position(number: object) -> bool:
-    return number is None or (isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**62)
+    """What SQLite can be asked for: any number that a column may hold."""
+    if isinstance(number, int) and not isinstance(number, bool):
+        return -(2**63) <= number < 2**63
+    return number is None or isinstance(number, float)
 
 
 def _digest(asked: Mapping[str, Any]) -> str:

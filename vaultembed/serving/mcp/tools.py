@@ -156,7 +156,7 @@ class Tools:
         after = None
         if given.cursor:
             sent_at, last_id = read_cursor(given.cursor, asked, 2)
-            after = Position(sent_at, last_id or 0)
+            after = Position(sent_at, last_id if isinstance(last_id, int) else 0)
         page = list_messages(
             self._archive, filters=given.filters(), order=given.order, after=after, limit=given.limit
         ).data
@@ -273,7 +273,7 @@ def _offset(cursor: str, asked: Mapping[str, object], most: int) -> int:
     if not cursor:
         return 0
     (offset,) = read_cursor(cursor, asked, 1)
-    if offset is None or not 0 <= offset <= most:
+    if not isinstance(offset, int) or not 0 <= offset <= most:
         raise UsageError("that is no cursor", "Give back the `next_cursor` of an answer, as it is.")
     return offset
 

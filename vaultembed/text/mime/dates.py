@@ -50,6 +50,12 @@ _COMMENT: Final = re.compile(r"\([^()]*\)?")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 _NUMBERS: Final = re.compile(r"\d+")
 _LONGEST: Final = 200
+FIRST_SECOND: Final = -62_135_596_800
+"""Of the year 1, with which all calendars of computers begin."""
+LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999."""
+MINUTES_A_DAY: Final = 24 * 60
+"""No zone is as far from UTC."""
 
 
 def parse_date(value: str) -> tuple[int, int | None] | None:
@@ -129,7 +135,8 @@ def _zone(text: str) -> int | None:
         return (minutes if offset[1] == "+" else -minutes) if minutes <= 14 * 60 else 0
     short = _SHORT_OFFSET.search(text)
     if short:
-        return int(short[1] + short[2]) * 60
+        hours = int(short[1] + short[2])
+        return hours * 60 if abs(hours) <= 14 else 0
     for word in _WORDS.findall(text):
         if word.lower() in _ZONES:
             return _ZONES[word.lower()]

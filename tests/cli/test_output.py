@@ -1,0 +1,166 @@
+"""What is printed can be printed anywhere, and read by any program; an output that fails is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kit.mail import mail, mbox
+from tests.kit.processes import environment, vaultembed
+
+TEXT = "Größe → 漢字 \U0001f600 Ω ñ"
+LONE = re.compile("[\ud800-\udfff]")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("output")
+    kind = "Content-Type: text/plain; charset=utf-8"
+    box = mbox(folder / "box", [mail(f"barn {TEXT}", f"the barn {TEXT}", headers=[kind])])
+    assert vaultembed("import", box, archive=folder / "a.db").returncode == 0
+    return folder / "a.db"
+
+
+def shell(archive: Path, line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """`vaultembed` in a shell line, which says where the output goes."""
+    command = f"{sys.executable} -m vaultembed {line}"
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={**environment(archive), **variables},
+        capture_output=True,
+        check=False,
+    )
+
+
+def values(document: object) -> list[str]:
+    if isinstance(document, dict):
+        return [text for pair in document.items() for part in pair for text in values(part)]
+    if isinstance(document, list):
+        return [text for part in document for text in values(part)]
+    return [document] if isinstance(document, str) else []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "{folder}/Entw\udcfcrfe"],
+        ["import", "{folder}/not\udcfcthere"],
+        ["search", "--mode", "text", "\udcff barn"],
+        ["search", "--mode", "text", "from:\udcff barn"],
+        ["search", "--mode", "text", "\ud800"],
+        ["delete", "--dry-run", "\udcff barn"],
+        ["delete", "--dry-run", "label:\udcff"],
+        ["problems", "--kind", "\udcff"],
+        ["repair-encoding", "--dry-run", "--source", "\udcff"],
+        ["repair-encoding", "--dry-run", "--only", "\udcff"],
+        ["backup", "{folder}/back\udcff"],
+        ["restore", "--check", "{folder}/back\udcff"],
+        ["stats", "--archive", "{folder}/arch\udcff"],
+        ["models", "info", "\udcff"],
+        ["embeddings", "build", "--model", "\udcff"],
+        ["embeddings", "build", "--source", "\udcff"],
+    ],
+)
+def test_no_lone_surrogate_is_printed(archive: Path, tmp_path: Path, arguments: list[str]) -> None:
+    there = tmp_path / "Entw\udcfcrfe"
+    there.mkdir()
+    (there / "1.eml").write_bytes(mail("draft", "of a letter"))
+    copy = shutil.copy(archive, tmp_path / "a.db")
+    filled = [argument.format(folder=tmp_path) for argument in arguments]
+    for form in ([], ["--json"]):
+        done = vaultembed(*filled, *form, archive=Path(copy))
+        assert "Internal error" not in done.stderr
+        assert not LONE.search(done.stdout + done.stderr)
+        if form and done.stdout:
+            assert not [text for text in values(json.loads(done.stdout)) if LONE.search(text)]
+
+
+def test_a_byte_of_an_argument_is_written_out_as_in_the_archive(archive: Path, tmp_path: Path) -> None:
+    there = tmp_path / "Entw\udcfcrfe"
+    there.mkdir()
+    (there / "1.eml").write_bytes(mail("draft", "of a letter"))
+    done = vaultembed("import", there, "--json", archive=tmp_path / "b.db")
+    assert json.loads(done.stdout)["data"]["paths"] == [f"{tmp_path}/Entw\\xfcrfe"]
+    done = vaultembed("search", "--mode", "text", "--json", "\udcff barn", archive=archive)
+    data = json.loads(done.stdout)["data"]
+    assert data["query"] == "\\xff barn"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "latin-1", "ascii"])
+def test_an_output_that_is_no_utf8_lacks_characters_and_nothing_else(archive: Path, encoding: str) -> None:
+    for line in ("search --mode text barn", "show 1", "stats", "search --help"):
+        done = shell(archive, line, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0
+        assert b"rror" not in done.stderr
+        done.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # ASCII stands for a locale that says nothing
+    done = shell(archive, "show 1 --json", PYTHONIOENCODING=encoding)
+    assert json.loads(done.stdout)["data"]["subject"] == f"barn {TEXT}"
+
+
+@pytest.mark.parametrize("line", ["stats", "stats --json", "search --mode text barn", "show 1 --raw", "problems"])
+def test_a_full_output_is_an_input_output_error(archive: Path, line: str) -> None:
+    done = shell(archive, f"{line} > /dev/full")
+    assert done.returncode == 74
+    assert done.stderr == b"Error: the output could not be written: No space left on device\n"
+    assert shell(archive, f"{line} > /dev/full 2>&1").returncode == 74
+
+
+@pytest.mark.parametrize("line", ["stats", "stats --json", "search --mode text barn", "show 1", "show 1 --raw"])
+def test_a_closed_output_is_no_error(archive: Path, line: str) -> None:
+    for redirection in (">&-", "2>&-", ">&- 2>&-"):
+        done = shell(archive, f"{line} {redirection}")
+        assert done.returncode == 0
+        assert b"rror" not in done.stderr
+
+
+def test_an_archive_that_cannot_be_looked_at_is_an_input_output_error(archive: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    shutil.copy(archive, closed / "a.db")
+    vaultembed("stats", "--json", archive=tmp_path / "none.db")  # loads what that user may not read
+    closed.chmod(0)
+    try:
+        if os.getuid() == 0:  # who may look at everything
+            os.seteuid(65534)
+        done = vaultembed("stats", "--json", archive=closed / "a.db")
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        closed.chmod(0o700)
+    assert done.returncode == 74, done.stderr
+    assert "cannot read" in json.loads(done.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\udcff.db"])
+def test_no_python_reaches_a_person(archive: Path, tmp_path: Path, name: str) -> None:
+    place = f"{tmp_path}/{name}"
+    for arguments in (["stats", "-a", place], ["backup", place, "-a", str(archive)], ["restore", "--check", place]):
+        done = vaultembed(*arguments)
+        assert done.returncode in (2, 74)
+        assert "Path(" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["postgresql://ada:secret@host/mail", "file:///mail.db", "sqlite:///mail.db"])
+def test_a_url_is_no_path(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    box = mbox(tmp_path / "box", [mail("a", "b")])
+    for arguments in (
+        ["import", str(box), "--archive", url],
+        ["stats", "--archive", url],
+        ["backup", url, "--archive", str(archive)],
+        ["restore", url, "--archive", str(archive)],
+    ):
+        done = vaultembed(*arguments)
+        assert done.returncode == 2
+        assert "is a URL" in done.stderr
+        assert "secret" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["box"]
+    (tmp_path / "odd:").mkdir()
+    assert vaultembed("import", str(box), "--archive", "odd:/a.db").returncode == 0  # a folder of that name is there
