@@ -19,6 +19,7 @@ from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.dates import is_plausible
 from vaultembed.text.mime.identity import content_hash
 from vaultembed.text.mime.mime import labels_in_header
+from vaultembed.text.problems import ProblemLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,10 @@ def _parsed(message: TheirMessage, problems: Sequence[Problem]) -> ParsedMessage
 def _body(message: TheirMessage, problems: list[Problem]) -> str:
     if message.body_text:
         return _text(message.body_text, problems, "body")
-    return html_to_text(_text(message.body_html, problems, "body")) if message.body_html else ""
+    log = ProblemLog()
+    text = html_to_text(_text(message.body_html, problems, "body"), log) if message.body_html else ""
+    problems += log.problems()
+    return text
 
 
 def _text(stored: bytes, problems: list[Problem], where: str = "") -> str:
