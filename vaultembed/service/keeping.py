@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import Generation as Generation
+from vaultembed.models.errors import EmbedderCrashedError as EmbedderCrashedError
 from vaultembed.models.protocol import Embedded as Embedded
 from vaultembed.models.protocol import Embedder as Embedder
 from vaultembed.models.protocol import ModelFacts as ModelFacts
