@@ -14,6 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.stdio import stdio_server
 
 from vaultembed import __version__
+from vaultembed.service.keeping import Within
 from vaultembed.serving.mcp.incoming import Lines, explain_parameters
 from vaultembed.serving.mcp.prompts import add_prompts
 from vaultembed.serving.mcp.resources import add_resources
@@ -37,6 +38,11 @@ INSTRUCTIONS: Final = (
 )
 
 
+_LIMITED: Final = (
+    "\n\nThe user has opened a part of the archive to you: what you do not find here may stand in another part. Say so."
+)
+
+
 class MailServer(MCPServer[None]):
     async def run_stdio_async(self) -> None:
         """As the SDK's, with an answer to lines that are no messages."""
@@ -47,7 +53,9 @@ class MailServer(MCPServer[None]):
             await lowlevel.run(messages, answers, lowlevel.create_initialization_options())
 
 
-def make_server(archive: Path, embedders: KeptEmbedders, call_seconds: float = CALL_SECONDS) -> MCPServer[None]:
+def make_server(
+    archive: Path | Within, embedders: KeptEmbedders, call_seconds: float = CALL_SECONDS
+) -> MCPServer[None]:
     """A server that is not running yet; at its end it closes `embedders`. It starts without an archive, too, and tells
     whoever asks it. `call_seconds`: how long one call may take.
     """
@@ -63,7 +71,7 @@ def make_server(archive: Path, embedders: KeptEmbedders, call_seconds: float = C
     server = MailServer(
         "vaultembed",
         title="Mail archive",
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS + _LIMITED * isinstance(archive, Within),
         version=__version__,
         tools=list(make_tools(Tools(archive, embedders), searches, readings)),
         lifespan=lifespan,
