@@ -92,6 +92,9 @@ def test_every_malformed_request_is_answered_once_over_standard_input(answering:
         assert process.stdin is not None
         assert process.stdout is not None
         answers = process.stdout
+        process.stdin.write(as_sent({"jsonrpc": "2.0", "id": -1, "method": "tools/list"}) + b"\n")
+        process.stdin.flush()
+        assert "initialize" in json.loads(answers.readline())["error"]["message"]
         process.stdin.write(json.dumps(HELLO).encode() + b"\n")
         process.stdin.flush()
         assert json.loads(answers.readline())["id"] == 0

@@ -8,7 +8,6 @@ from typing import Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.tokenizer import tokenizer_of
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.horizon import HORIZON
 
 _WEIGHTS: Final = "2.0, 1.0, 1.0, 1.0"  # subject, body, people, files
 
@@ -21,7 +20,7 @@ _NEVER_COMMON: Final = 10
 _HIDDEN: Final = 100
 _WITHIN: Final = (
     "SELECT count(*) FROM (SELECT 1 FROM messages_fts WHERE messages_fts MATCH ?"
-    f" AND {HORIZON.sql.replace('m.id', 'rowid')} LIMIT ? + 1)"
+    " AND +rowid IN (SELECT id FROM temp.horizon) LIMIT ? + 1)"
 )
 """Of a token, in how many messages within the horizon it stands."""
 
