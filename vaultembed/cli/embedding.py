@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +13,7 @@ from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress, StepDisplay
 from vaultembed.cli.wording import count, coverage, duration, say, size
 from vaultembed.paths import archive_path
-from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings
+from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings, period
 from vaultembed.service.result import Result
 
 
@@ -68,23 +67,19 @@ def per_second(text: str | None) -> float | None:
 
 
 def first_second(option: str, text: str | None) -> int | None:
-    """Of a day, month or year (UTC).
+    """Of a day, month or year, or a moment; UTC where it names no zone.
 
     Raises:
         typer.BadParameter: it is none.
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", text)
     try:
-        if found is None:
-            raise ValueError
-        day = datetime(int(found[1]), int(found[2] or 1), int(found[3] or 1), tzinfo=UTC)
-    except ValueError:
+        return period(text, datetime.now()).start
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text} is not a date; write 2019, 2019-06 or 2019-06-30", param_hint=option
         ) from None
-    return calendar.timegm(day.timetuple())
 
 
 class BuildDisplay:

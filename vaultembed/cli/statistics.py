@@ -50,7 +50,7 @@ def render(data: StatsView) -> None:
 
 
 def _render_totals(archive: Path, totals: TotalsView) -> None:
-    say(f"Archive:        {archive} ({size(totals.file_bytes)}, of it {size(totals.raw_bytes)} raw messages)")
+    say(f"Archive:        {archive} ({size(totals.file_bytes or 0)}, of it {size(totals.raw_bytes)} raw messages)")
     first, last = totals.first_date, totals.last_date
     dates = f", {first[:10]} to {last[:10]}" if first and last else ""
     deleted = f", {totals.deleted:,} deleted" if totals.deleted else ""

@@ -23,6 +23,7 @@ from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
 from vaultembed.msgvault.binding import bind_or_refuse, resolve_for
+from vaultembed.search.dates import period as period
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_build, space_needed_hint
 from vaultembed.service.generations import GenerationView, generation_view

@@ -41,7 +41,7 @@ class ArchiveTool(Tool):
         try:
             given = metadata.arg_model.model_validate(metadata.pre_parse_json(arguments))
         except ValidationError as error:
-            return failure("invalid_request", _problems(error), "See the tool's input schema.")
+            return failure("invalid_request", problems(error), "See the tool's input schema.")
         try:
             found = await self._calls.run(partial(self.fn, given))
         except VaultembedError as error:
@@ -115,7 +115,7 @@ def failure(code: str, message: str, hint: str | None = None) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=json.dumps(document))], is_error=True)
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
     """In a line, without the values: which argument, and what is wrong with it."""
     found = [
         f"{'.'.join(str(part) for part in problem['loc'])[:80] or 'arguments'}: {problem['msg']}"
