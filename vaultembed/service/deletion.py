@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from vaultembed.archive.backup import copies_holding
 from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
     Doomed,
+    content_hashes,
     count_deleted,
     delete_softly,
     ids_of_deleted,
@@ -69,6 +71,8 @@ class DeletionView:
     forever: bool
     dry_run: bool
     interrupted: bool
+    copies: tuple[Path, ...]
+    """Archives beside it that hold some of them, and are left alone. Only where it is for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,10 @@ def delete_messages(
     """Delete exactly the messages selected; whatever has come to match the query meanwhile stays."""
     deleted = 0
     held: list[str] = []
+    copies: list[Path] = []
+    if forever and selection.ids:
+        with open_archive_readonly(archive_path) as archive:
+            copies = copies_holding(archive_path, content_hashes(archive, selection.ids))
     if not dry_run and selection.ids:
         with open_archive(archive_path) as archive:
             if forever:
@@ -217,6 +225,7 @@ def delete_messages(
         forever=forever,
         dry_run=dry_run,
         interrupted=interrupted,
+        copies=tuple(copies),
     )
     return Result("delete", view, (*_notes(view, selection), *held), 130 if interrupted else 0)
 
@@ -239,6 +248,11 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
         notes.append(f"To bring them back: vaultembed undelete {few}")
     elif not view.interrupted:
         notes.append("They were deleted already. To remove them for ever: add --forever")
+    if view.copies:
+        names = ", ".join(map(str, view.copies))
+        notes.append(
+            f"Copies beside the archive hold them, too, and are left alone: {names}. Delete those you do not need."
+        )
     return notes
 
 

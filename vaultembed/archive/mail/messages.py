@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.threads import conversation_of, write_references
+from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
 from vaultembed.message import ParsedMessage, Person, Problem
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
@@ -64,6 +64,7 @@ def add_message(archive: Archive, new: NewMessage) -> int:
 
 def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs."""
+    said = headers_of(archive, [message_id])
     archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
         (*_values(archive, new), message_id),
@@ -75,6 +76,7 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     for table in ("message_recipients", "attachments", "message_raw", "problems"):
         archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
+    forget_headers(archive, said)
 
 
 def has_body(archive: Archive, message_id: int) -> bool:
