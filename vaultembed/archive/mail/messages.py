@@ -11,7 +11,7 @@ from typing import Any, Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
-from vaultembed.message import ParsedMessage, Person, Problem
+from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Problem
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 
@@ -35,6 +35,24 @@ class NewMessage:
 def compress(mime: bytes) -> bytes:
     # level 3: two thirds of level 6's time for 4 % more bytes on real mail
     return zlib.compress(mime, 3)
+
+
+def unpack(packed: bytes) -> bytes:
+    """What `compress` was given, or another program.
+
+    Raises:
+        ValueError: says why not. A few bytes can stand for gigabytes: what no import takes is not unpacked.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(packed, MESSAGE_LIMIT + 1)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be decompressed: {error}") from error
+    if len(found) > MESSAGE_LIMIT:
+        raise ValueError(f"it expands beyond {MESSAGE_LIMIT / 1e6:.0f} MB")
+    if not unpacker.eof:
+        raise ValueError("it is cut off")
+    return found
 
 
 def find_by_hash(archive: Archive, content_hash: bytes) -> int | None:
