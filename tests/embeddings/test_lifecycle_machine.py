@@ -8,10 +8,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -21,9 +22,11 @@ from tests.kit.archives import check_invariants, new_message
 from tests.kit.builds import run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import misread
+from tests.kit.query_oracle import Tree, holds, leaves, read_mails, written
 from tests.kit.scale import scaled
 from tests.kit.truth import check_surfaced
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
+from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations import transitions
 from vaultembed.archive.generations.records import coverage_of, list_generations
@@ -36,6 +39,7 @@ from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import ModelError, UsageError, VaultembedError
 from vaultembed.failpoints import VARIABLE
+from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.repair_runs import undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 
@@ -62,6 +66,49 @@ POINTS = st.sampled_from(
         "transition.restamp",
         "prune.step",
     ]
+)
+
+NOT_TAKEN = st.sampled_from(
+    [
+        "INSERT OR REPLACE INTO messages(id, subject) VALUES (:id, 'other')",
+        "REPLACE INTO messages SELECT * FROM messages WHERE id = :id",
+        "UPDATE OR REPLACE messages SET id = :id WHERE id = (SELECT id FROM messages WHERE id <> :id)",
+        "UPDATE messages SET id = 1000 + id WHERE id = :id",
+        "UPDATE messages SET content_rev = content_rev - 1 WHERE id = :id",
+        "UPDATE messages SET embed_gen = 999 WHERE id = :id",
+        "UPDATE generations SET state = 'active' WHERE (SELECT count(*) FROM generations) > 1",
+        "DELETE FROM generations",
+    ]
+)
+"""Refused, where they change anything at all."""
+DAMAGE = st.sampled_from(
+    [
+        "DELETE FROM embed_outcomes WHERE message_id = :id",
+        "DELETE FROM embed_outcomes WHERE message_id >= :id",
+        "DELETE FROM chunks WHERE message_id = :id",
+        "DELETE FROM chunks WHERE message_id = :id AND chunk_index = 0",
+        "DELETE FROM vectors WHERE chunk_id IN (SELECT id FROM chunks WHERE message_id = :id)",
+        "DELETE FROM message_texts WHERE message_id = :id",
+        "DELETE FROM scope_members WHERE message_id = :id",
+        "UPDATE embed_outcomes SET content_rev = content_rev - 1 WHERE message_id = :id",
+        "UPDATE embed_coverage SET embedded = embedded + 1, live = 0",
+        "UPDATE embed_watermark SET watermark_id = 1000",
+        "UPDATE messages SET embed_gen = NULL WHERE id = :id",
+        "UPDATE live_count SET live = live - 1",
+    ]
+)
+"""Taken, and found and mended: what it hits may be work again, nothing else is lost."""
+
+WORDS = st.one_of(
+    st.integers(1, 60).map(lambda n: ("word", f"unique{n}")),
+    st.sampled_from([("word", "more"), ("word", BAD), ("phrase", "more words"), ("prefix", "unique1")]),
+    st.sampled_from([("before", "2010-01-01"), ("after", "2010-01-01")]),
+)
+QUERIES = st.one_of(
+    WORDS.map(lambda part: ("not", part)),
+    st.tuples(st.just("and"), WORDS, WORDS.map(lambda part: ("not", part))),
+    st.tuples(st.just("not"), st.tuples(st.just("or"), WORDS, WORDS)),
+    st.tuples(st.sampled_from(["and", "or"]), WORDS, WORDS),
 )
 
 
@@ -249,6 +296,100 @@ class Lifecycle(RuleBasedStateMachine):
             gen.current.pop(message_id, None)
         self.check()
 
+    # What a query selects
+
+    @precondition(lambda self: len(self.mails) > 3)
+    @rule(tree=QUERIES)
+    def delete_by_query(self, tree: Tree) -> None:
+        """What it says, by brute force over the rows, and nothing else. What is stale is indexed first."""
+        live, deleted = (
+            [replace(mail, is_stale=False) for mail in read_mails(self.archive, deleted=state)]
+            for state in (False, True)
+        )
+        meant = {mail.id for mail in live if holds(tree, mail)}
+        excluded = leaves(tree) if tree[0] == "not" else leaves(tree[2]) if tree[2][0] == "not" else []
+        words = [leaf for leaf in excluded if leaf[0] not in ("before", "after")]
+        if not all(any(holds(leaf, mail) for mail in live + deleted) for leaf in words):
+            with pytest.raises(UsageError, match="excludes nothing"):
+                select_messages(self.archive.path, [written(tree)], as_query=True)
+            return
+        selection = select_messages(self.archive.path, [written(tree)], as_query=True)
+        assert set(selection.ids) == meant
+        if 0 < len(meant) <= 2:
+            delete_messages(self.archive.path, selection)
+            for message_id in meant:
+                self.mails[message_id] = replace(self.mails[message_id], is_deleted=True)
+        self.check()
+
+    # What somebody writes at the sqlite3 shell, with foreign keys off
+
+    def _at_the_shell(self, statement: str, message_id: int) -> None:
+        # of the same library: two of them in a process take each other's locks away
+        with closing(apsw.Connection(str(self.archive.path))) as db, db:
+            db.execute(statement, {"id": message_id})
+
+    @precondition(lambda self: len(self.mails) > 3)
+    @rule(pick=PICK, what=st.sampled_from(["message", "message", "body", "bodies", "insert", "subject"]))
+    def write_at_the_shell(self, pick: int, what: str) -> None:
+        message_id = self._pick(pick)
+        changed = [message_id]
+        if what == "message":
+            self._at_the_shell("DELETE FROM messages WHERE id = :id", message_id)
+            del self.mails[message_id]
+        elif what in ("body", "bodies"):
+            changed = [message_id] if what == "body" else [i for i in self.mails if i >= message_id]
+            self._at_the_shell(
+                f"DELETE FROM message_bodies WHERE message_id {'=' if what == 'body' else '>='} :id", message_id
+            )
+            changed = [i for i in changed if self.mails[i].body is not None]
+            for i in changed:
+                self.mails[i] = replace(self.mails[i], body=None)
+        elif what == "insert":
+            subject = self._text("plain")
+            self._at_the_shell(f"INSERT INTO messages(subject, sent_at) VALUES ('{subject}', {OLD})", message_id)
+            self.mails[self.archive.scalar("SELECT max(id) FROM messages")] = Mail(subject, None, OLD)
+            changed = []
+        else:
+            subject = self._text("plain")
+            self._at_the_shell(f"UPDATE messages SET subject = '{subject}' WHERE id = :id", message_id)
+            self.mails[message_id] = replace(self.mails[message_id], subject=subject)
+        for gen in self.gens.values():
+            for i in changed:
+                gen.current.pop(i, None)
+        self.check()
+
+    @precondition(lambda self: len(self.mails) > 3 and self.gens)
+    @rule(pick=PICK, statement=NOT_TAKEN)
+    def refuse_at_the_shell(self, pick: int, statement: str) -> None:
+        before = self.archive.rows("SELECT * FROM messages"), self.archive.rows("SELECT * FROM generations")
+        with suppress(apsw.ConstraintError):
+            self._at_the_shell(statement, self._pick(pick))
+        assert before == (self.archive.rows("SELECT * FROM messages"), self.archive.rows("SELECT * FROM generations"))
+        self.check()
+
+    @precondition(lambda self: self.mails)
+    @rule(pick=PICK, statement=DAMAGE)
+    def damage_at_the_shell(self, pick: int, statement: str) -> None:
+        message_id = self._pick(pick)
+        self._at_the_shell(statement, message_id)
+        for _ in range(3):  # as the command does
+            with open_archive_readonly(self.archive.path) as archive:
+                findings = inspect_archive(archive)
+            if not any(finding.fix for finding in findings):
+                break
+            with open_archive(self.archive.path) as archive:
+                archive.load_vec_unchecked()
+                fix_findings(archive, findings)
+        for generation_id, gen in self.gens.items():
+            now = {} if gen.is_pruned else self._outcomes(generation_id)
+            lost = set(gen.current) - set(now)
+            assert now == {i: outcome for i, outcome in gen.current.items() if i not in lost}
+            hit = {i for i in self.mails if i == message_id or (">= :id" in statement and i > message_id)}
+            gone = {i for i in self.mails if self.mails[i].is_deleted}  # collected by the way
+            assert lost <= hit | gone, "more is lost than was hit"
+            gen.current = now
+        self.check()
+
     # Repairs
 
     @precondition(lambda self: self.mails)
@@ -365,7 +506,11 @@ class Lifecycle(RuleBasedStateMachine):
                 build()
             self.check()
             return
-        if target is None and wanted.scope is not None and not any(self._is_in(wanted.scope, i) for i in self.mails):
+        if (
+            target is None
+            and wanted.scope not in (None, EVERYTHING)
+            and not any(self._is_in(wanted.scope, i) for i in self.mails)
+        ):
             with pytest.raises(UsageError, match="no message in the scope"):
                 build()
             self.check()

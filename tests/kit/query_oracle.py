@@ -119,6 +119,10 @@ def _holds(tree: Tree, mail: Mail, *, negated: bool) -> bool:
     raise AssertionError(tree)
 
 
+def leaves(tree: Tree) -> list[Tree]:
+    return [leaf for part in tree[1:] for leaf in leaves(part)] if tree[0] in ("and", "or", "not") else [tree]
+
+
 def _has_words(field: str, value: str, mail: Mail) -> bool:
     everyone = [mail.sender or "", *(person for people in mail.recipients.values() for person in people)]
     columns = (

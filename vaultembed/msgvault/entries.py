@@ -114,9 +114,12 @@ def _thread_name(database: ForeignDatabase, message: TheirMessage, source: Their
 
 def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:
     """Of a message that has nothing as it was sent: its name at its source. Frozen for good, as `content_hash` is."""
-    # an id says nothing beyond its own archive
-    own = f"{printable(database.path.resolve())}#{message.id}"
-    name = message.source_message_id or message.rfc822_message_id or own
+    name = message.source_message_id
+    if not name and message.rfc822_message_id:
+        # bridges give equal Message-IDs to other messages
+        name = repr((message.rfc822_message_id, message.message_type, message.sent_at, *texts_of(message)))
+    if not name:
+        name = f"{printable(database.path.resolve())}#{message.id}"  # an id says nothing beyond its own archive
     text = "\0".join(("msgvault", source.kind, source.identifier, name))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

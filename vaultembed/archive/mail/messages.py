@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
 from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Problem
@@ -117,16 +119,36 @@ def has_text(archive: Archive, message_id: int, new: NewMessage) -> bool:
     )
 
 
-def find_mail(archive: Archive, rfc822_message_id: str | None) -> int | None:
-    """The one message with that Message-ID that is kept as it was sent; None where there is none, or more than one."""
-    if rfc822_message_id is None:
+def find_mail(archive: Archive, extract: ParsedMessage) -> int | None:
+    """The one mail that is kept as it was sent and that `extract` was made of; None where there is none, or more than
+    one. An equal Message-ID alone says nothing: programs give the same one to other messages."""
+    if extract.rfc822_message_id is None:
         return None
     found = archive.rows(
-        "SELECT m.id FROM messages m WHERE m.rfc822_message_id = ?"
-        " AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
-        (rfc822_message_id,),
+        f"SELECT m.id, {text_of('m.message_type')}, {number_of('m.sent_at')}, {text_of('m.subject')},"
+        f" {text_of('b.body_text')} FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+        " WHERE m.rfc822_message_id = ? AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
+        (extract.rfc822_message_id,),
     )
-    return found[0][0] if len(found) == 1 else None
+    same = [row[0] for row in found if is_extract_of(extract, *row[1:])]
+    return same[0] if len(found) == len(same) == 1 else None
+
+
+def is_extract_of(
+    extract: ParsedMessage, message_type: str, sent_at: float | None, subject: str, body_text: str | None
+) -> bool:
+    """Whether a message may be what another program made of a mail with the same Message-ID: it is of its kind, of its
+    time (programs read odd zones differently) and has most of its words from there."""
+    if message_type != extract.message_type:
+        return False
+    if sent_at is not None and extract.sent_at is not None and abs(sent_at - extract.sent_at) > 60 * MINUTES_A_DAY:
+        return False
+    words = _words(f"{extract.subject} {extract.body_text}")
+    return 2 * len(words & _words(f"{subject} {body_text or ''}")) >= len(words)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
