@@ -240,8 +240,8 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
         notes.append("Nothing was deleted. Leave out --dry-run to do it.")
     elif view.forever and view.deleted:
         notes.append(
-            "They come back if an import reads their files again. To give the space back to the disk:"
-            " vaultembed embeddings prune"
+            "They come back if an import reads their files again. So that nothing of them is left in the file:"
+            " vaultembed embeddings prune --rewrite"
         )
     elif view.deleted:
         few = " ".join(map(str, selection.ids[:SHOWN])) if len(selection.ids) <= SHOWN else "ID…"

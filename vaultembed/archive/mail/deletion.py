@@ -146,7 +146,7 @@ def remove_unused(archive: Archive) -> None:
     """Names and labels of which there is no mail any more."""
     with archive.transaction():
         archive.execute(f"DELETE FROM participants WHERE {_IS_UNUSED}")
-        archive.execute("DELETE FROM labels WHERE id NOT IN (SELECT label_id FROM message_labels)")
+        archive.execute("DELETE FROM labels WHERE NOT EXISTS (SELECT 1 FROM message_labels WHERE label_id = labels.id)")
 
 
 _IS_UNUSED: Final = (
