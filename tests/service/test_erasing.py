@@ -217,6 +217,8 @@ def test_its_file_is_not_read_again_until_it_changes_and_nobody_knows_its_name(t
     assert not left(path.parent, {"file": word("file").encode()})
     os.utime(secret, (1, 1))
     assert import_mail(path, [folder]).data.counts.added == 1
+    forever(path, 3)
+    assert import_mail(path, [folder]).data.counts.unchanged == 2
     secret.unlink()
     import_mail(path, [folder])
     with open_archive_readonly(path) as archive:

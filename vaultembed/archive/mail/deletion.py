@@ -118,7 +118,7 @@ _GONE: Final = "SELECT value FROM json_each(?1)"
 _PLACES: Final = f"SELECT source_id, source_key FROM message_sources WHERE message_id IN ({_GONE})"
 _FORGET_PLACES: Final = (
     # not deleted: an unchanged file is not to be read again. But its name is often the subject
-    f"UPDATE source_files SET path = forgotten(CAST(path AS BLOB)) WHERE (source_id, path) IN ({_PLACES})",
+    f"UPDATE OR REPLACE source_files SET path = forgotten(CAST(path AS BLOB)) WHERE (source_id, path) IN ({_PLACES})",
     f"DELETE FROM msgvault_messages WHERE (source_id, source_key) IN ({_PLACES})",
     f"""DELETE FROM problems WHERE message_id IS NULL
     AND locator IN (SELECT locator FROM message_sources WHERE message_id IN ({_GONE}))""",
