@@ -46,7 +46,7 @@ def render(data: StatsView) -> None:
     if data.sources is not None:
         say("Sources:")
         for source in data.sources:
-            say(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
+            say(f"  {safe_line(source.kind):<8} {safe_line(source.identifier)} ({_messages(source)})")
 
 
 def _render_totals(archive: Path, totals: TotalsView) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.message import Attachment, Person, Recipient, RecipientKind
+from vaultembed.archive.mail.messages import unpack
+from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Recipient, RecipientKind
 from vaultembed.msgvault.files import ForeignDatabase
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text, zone_of
 
-LONGEST_RAW: Final = 256 * 1024 * 1024
-"""Bytes of one message, unpacked: what mail servers let through is below 150 MB."""
 _KINDS: Final[dict[str, RecipientKind]] = {"to": "to", "cc": "cc", "bcc": "bcc", "mention": "mention"}
 _OPTIONAL: Final = {
     "message_bodies": "bodies of messages",
@@ -199,23 +197,12 @@ def read_mime(database: ForeignDatabase, message_id: int) -> bytes | None:
     if not isinstance(data, bytes):
         raise ValueError("it is no blob")
     if as_text(compression).lower() in ("zlib", "deflate"):
-        return _unpacked(data)
+        return unpack(data)
     if as_text(compression).lower() in ("", "none"):
+        if len(data) > MESSAGE_LIMIT:
+            raise ValueError(f"it has more than {MESSAGE_LIMIT / 1e6:.0f} MB")
         return data
     raise ValueError(f"it is compressed with {as_text(compression)!r}, which is not known here")
-
-
-def _unpacked(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        found = unpacker.decompress(data, LONGEST_RAW)
-    except zlib.error as error:
-        raise ValueError(f"it cannot be unpacked: {error}") from error
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"it has more than {LONGEST_RAW:,} bytes")
-    if not unpacker.eof:
-        raise ValueError("it is cut off")
-    return found
 
 
 def _blob(table: str, column: str) -> str:

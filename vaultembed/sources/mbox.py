@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.failpoints import failpoint
-from vaultembed.message import FileState, RawMessage
+from vaultembed.message import MESSAGE_LIMIT, FileState, RawMessage
 from vaultembed.sources.base import (
-    MESSAGE_LIMIT,
     MboxEntry,
     SourceFile,
     Unreadable,

@@ -13,6 +13,7 @@ import apsw
 
 from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
+from vaultembed.archive.engine.values import forgotten
 from vaultembed.deadline import current_deadline
 from vaultembed.text.folding import folded
 
@@ -40,6 +41,7 @@ class Archive:
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
         db.create_scalar_function("folded", _folded, 1, deterministic=True)  # type: ignore[arg-type]
+        db.create_scalar_function("forgotten", forgotten, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.check_limit()

@@ -12,8 +12,8 @@ from typing import Any, Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.threads import conversation_of, write_references
-from vaultembed.message import ParsedMessage, Person, Problem
+from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
+from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Problem
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 
@@ -37,6 +37,24 @@ class NewMessage:
 def compress(mime: bytes) -> bytes:
     # level 3: two thirds of level 6's time for 4 % more bytes on real mail
     return zlib.compress(mime, 3)
+
+
+def unpack(packed: bytes) -> bytes:
+    """What `compress` was given, or another program.
+
+    Raises:
+        ValueError: says why not. A few bytes can stand for gigabytes: what no import takes is not unpacked.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(packed, MESSAGE_LIMIT + 1)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be decompressed: {error}") from error
+    if len(found) > MESSAGE_LIMIT:
+        raise ValueError(f"it expands beyond {MESSAGE_LIMIT / 1e6:.0f} MB")
+    if not unpacker.eof:
+        raise ValueError("it is cut off")
+    return found
 
 
 def find_by_hash(archive: Archive, content_hash: bytes) -> int | None:
@@ -66,6 +84,7 @@ def add_message(archive: Archive, new: NewMessage) -> int:
 
 def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs."""
+    said = headers_of(archive, [message_id])
     archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
         (*_values(archive, new), message_id),
@@ -77,6 +96,7 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     for table in ("message_recipients", "attachments", "message_raw", "problems"):
         archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
+    forget_headers(archive, said)
 
 
 def has_body(archive: Archive, message_id: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from vaultembed.errors import UsageError
-from vaultembed.service.display import Fence, one_line
+from vaultembed.service.display import Fence, one_line, shown
 from vaultembed.service.keeping import Within, keep
 from vaultembed.service.listing import Position, count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
@@ -179,7 +179,7 @@ class Tools:
         )
 
     def get_stats(self, _given: StatsArguments) -> StatsView:
-        return archive_statistics(self._archive).data
+        return shown(archive_statistics(self._archive).data, one_line)
 
 
 def make_tools(tools: Tools, searches: Calls, readings: Calls) -> list[ArchiveTool]:
