@@ -52,6 +52,12 @@ class Counts:
     """Of the raw messages, compressed."""
 
 
+_NAMED: Final = (
+    " WHERE id IN (SELECT sender_id FROM messages"
+    " UNION SELECT r.participant_id FROM messages m CROSS JOIN message_recipients r ON r.message_id = m.id)"
+)
+
+
 def count_archive(archive: Archive) -> Counts:
     deleted = _count_deleted(archive)
     # one that no calendar has would hide the others
@@ -61,7 +67,7 @@ def count_archive(archive: Archive) -> Counts:
         messages=_count_stored(archive) - deleted,
         deleted=deleted,
         conversations=_count_conversations(archive),
-        people=archive.scalar("SELECT count(DISTINCT address) FROM participants"),
+        people=archive.scalar("SELECT count(DISTINCT address) FROM participants" + _NAMED * archive.is_limited),
         attachments=archive.scalar("SELECT count(*) FROM attachments"),
         problems=archive.scalar("SELECT count(*) FROM problems"),
         first_sent_at=first,
