@@ -36,9 +36,8 @@ def only_matching(archive_path: Path, query: str) -> Within:
     Raises:
         QueryError: it cannot be read, or asks for nothing.
     """
-    if not query.strip():
+    if not parse_query(query).everything.parts:  # also of characters that nobody sees
         raise QueryError("--only says nothing to look for", "For all of the archive, leave it out.")
-    parse_query(query)
     return Within(archive_path, lambda: compile_condition(parse_query(query).everything))
 
 

@@ -425,7 +425,8 @@ def test_relative_dates_are_read_at_each_call(whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("only", "said"), [("from:", "^"), ("labl:work", "label:"), ("(a", "^"), ("", "--only"), ("after:soon", "^")]
+    ("only", "said"),
+    [("from:", "^"), ("labl:work", "label:"), ("(a", "^"), ("", "--only"), ("\u200b", "--only"), ("after:soon", "^")],
 )
 @pytest.mark.parametrize("more", [(), ("--install", "cursor")])
 def test_a_query_that_cannot_be_read_opens_nothing(whole: Path, only: str, said: str, more: tuple[str, ...]) -> None:
