@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import ADA, add, check_invariants, new_archive
+from tests.kit.archives import ADA, add, check_invariants, new_archive, new_message
 from tests.kit.builds import fill, run
 from tests.kit.mail import mail, maildir
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.mail.messages import NewMessage, add_message, replace_message
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.vector_format import to_bits
-from vaultembed.importing.writing import new_message
+from vaultembed.importing.writing import new_message as with_title
 from vaultembed.message import ParsedMessage
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
@@ -274,6 +274,24 @@ def test_copies_that_hold_it_are_named_and_left_alone(tmp_path: Path) -> None:
     assert len(forever(path, first)) == 2
 
 
+def test_a_copy_is_named_whose_log_or_older_edition_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with new_archive(path) as archive:
+        first = add(archive, "first", "one", message_id="draft@x")
+        archive.db.pragma("wal_checkpoint", "TRUNCATE")
+        shutil.copy(path, tmp_path / "edition")
+        with archive.transaction():
+            replace_message(archive, first, new_message("first", "rewritten", message_id="draft@x"))
+        second = add(archive, "second", "two")
+        for end in ("", "-wal"):  # as they lie there while it is open
+            shutil.copy(tmp_path / f"a.db{end}", tmp_path / f"open{end}")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file != path}
+    for doomed, holding in ((second, {"open"}), (first, {"open", "edition"})):
+        done = delete_messages(path, select_messages(path, [str(doomed)]), forever=True)
+        assert {copy.name for copy in done.data.copies} == holding
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file != path} == before
+
+
 def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -> NewMessage:
     parsed = ParsedMessage(
         rfc822_message_id=None,
@@ -292,7 +310,7 @@ def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -
         problems=(),
         message_type=kind,
     )
-    return new_message(parsed, bytes([number] * 16), None, "whatsapp:me/9", "The family")
+    return with_title(parsed, bytes([number] * 16), None, "whatsapp:me/9", "The family")
 
 
 def test_a_chat_keeps_its_name_and_its_messages_together(archive: Archive) -> None:
@@ -320,7 +338,7 @@ def test_a_conversation_without_a_subject_does_not_keep_one(archive: Archive) ->
 def test_an_edition_takes_the_words_of_the_one_before_with_it(archive: Archive) -> None:
     def draft(subject: str, named: str) -> NewMessage:
         parsed = replace(chat("text", 1).parsed, subject=subject, in_reply_to=named, message_type="email")
-        return new_message(parsed, b"h" * 16, None)
+        return with_title(parsed, b"h" * 16, None)
 
     with archive.transaction():
         message = add_message(archive, draft("secret", "old@x"))

@@ -304,14 +304,12 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def copies_holding(path: Path, content_hashes: Sequence[bytes]) -> list[Path]:
+def copies_holding(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -> list[Path]:
     """Other archives in the folder of this one that hold one of these messages, or cannot be asked: backups, and what a
-    migration or a restore has kept."""
+    migration or a restore has kept. `messages`: content hash and Message-ID; an older edition has another hash."""
     folders = {path.parent, path.resolve().parent}
     beside = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
-    return [
-        file for file in beside if _is_archive(file) and not _is_same(file, path) and _may_hold(file, content_hashes)
-    ]
+    return [file for file in beside if _is_archive(file) and not _is_same(file, path) and _may_hold(file, messages)]
 
 
 def _is_archive(path: Path) -> bool:
@@ -323,13 +321,17 @@ def _is_archive(path: Path) -> bool:
     return header[:16] == b"SQLite format 3\0" and header[68:] == APPLICATION_ID.to_bytes(4, "big")
 
 
-def _may_hold(path: Path, content_hashes: Sequence[bytes]) -> bool:
+def _may_hold(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -> bool:
+    for end in COMPANIONS[:2]:
+        beside = path.with_name(path.name + end)
+        if beside.exists() and beside.stat().st_size:
+            return True  # copied while it was open: what stands in the log alone, this would not see
     try:
         # immutable: nothing is to appear beside it
         db = apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=_READ_AS_IT_IS)
         try:
-            query = "SELECT 1 FROM messages WHERE content_hash = ?"
-            return any(db.execute(query, (one,)).fetchone() is not None for one in content_hashes)
+            query = "SELECT 1 FROM messages WHERE content_hash = ? OR rfc822_message_id = ?"
+            return any(db.execute(query, one).fetchone() is not None for one in messages)
         finally:
             db.close()
     except apsw.Error:

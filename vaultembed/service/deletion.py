@@ -14,9 +14,9 @@ from vaultembed.archive.database import Archive, open_archive, open_archive_read
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
     Doomed,
-    content_hashes,
     count_deleted,
     delete_softly,
+    hashes_and_names,
     ids_of_deleted,
     is_any_matching,
     list_deleted,
@@ -72,7 +72,7 @@ class DeletionView:
     dry_run: bool
     interrupted: bool
     copies: tuple[Path, ...]
-    """Archives beside it that hold some of them, and are left alone. Only where it is for ever."""
+    """Archives beside it that hold some of them, or may, and are left alone. Only where it is for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def delete_messages(
     copies: list[Path] = []
     if forever and selection.ids:
         with open_archive_readonly(archive_path) as archive:
-            copies = copies_holding(archive_path, content_hashes(archive, selection.ids))
+            copies = copies_holding(archive_path, hashes_and_names(archive, selection.ids))
     if not dry_run and selection.ids:
         with open_archive(archive_path) as archive:
             if forever:
@@ -251,7 +251,7 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
     if view.copies:
         names = ", ".join(map(str, view.copies))
         notes.append(
-            f"Copies beside the archive hold them, too, and are left alone: {names}. Delete those you do not need."
+            f"Copies beside the archive hold them, too, or may, and are left alone: {names}. Delete what you can spare."
         )
     return notes
 

@@ -79,13 +79,13 @@ def is_any_matching(archive: Archive, only: Filter) -> bool:
     return archive.row(f"SELECT 1 FROM messages m WHERE {only.sql} LIMIT 1", only.bindings) is not None
 
 
-def content_hashes(archive: Archive, message_ids: Sequence[int]) -> list[bytes]:
-    """By which their copies elsewhere are known."""
-    found = archive.rows(
-        "SELECT content_hash FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND content_hash IS NOT NULL",
+def hashes_and_names(archive: Archive, message_ids: Sequence[int]) -> list[tuple[bytes | None, str | None]]:
+    """Content hash and Message-ID of each, by which copies elsewhere are known."""
+    return archive.rows(
+        f"SELECT content_hash, {text_of('rfc822_message_id')} FROM messages"
+        " WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(message_ids)),),
     )
-    return [row[0] for row in found]
 
 
 def delete_softly(archive: Archive, message_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False) -> int:
