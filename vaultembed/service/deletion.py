@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -134,7 +134,8 @@ def select_messages(
         if not arguments and among_deleted:
             return _selection(archive, ids_of_deleted(archive), shown)
         query = _parsed(" ".join(arguments))
-        _check_exclusions(archive, query)
+        for what in excluded_in_vain(archive, query):
+            raise UsageError(what, "Leave it out if that is right.")
         matching = matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
         return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
 
@@ -177,13 +178,12 @@ def _parsed(text: str) -> Query:
     return query
 
 
-def _check_exclusions(archive: Archive, query: Query) -> None:
-    """What excludes no message was meant otherwise (`-body:x`, `-label:travel-2019`), and all would be deleted."""
+def excluded_in_vain(archive: Archive, query: Query) -> Iterator[str]:
+    """What excludes no message was meant otherwise (`-body:x`, `-label:travel-2019`): all would be deleted, or open."""
     for leaf in leaves(query.everything, negated_only=True):
         may_be_none = isinstance(leaf, Sent | Size) or (isinstance(leaf, Has) and leaf.field in ("is", "has"))
         if not may_be_none and not is_any_matching(archive, compile_condition(leaf)):
-            what = f"no message has {describe(leaf)}, so this excludes nothing"
-            raise UsageError(what, "Leave it out if that is right.")
+            yield f"no message has {describe(leaf)}, so this excludes nothing"
 
 
 def _selection(archive: Archive, ids: Sequence[int], shown: int) -> Selection:

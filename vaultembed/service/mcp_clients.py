@@ -15,8 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from vaultembed.archive.conditions import compile_condition
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.filters import Filter
+from vaultembed.archive.mail.grouping import count_matching
 from vaultembed.errors import StorageError, UsageError
 from vaultembed.models.cache import FOLDER_VARIABLE, models_folder
+from vaultembed.search.query import parse_query
+from vaultembed.service.deletion import excluded_in_vain
 from vaultembed.service.result import Result
 
 Client = Literal["claude-desktop", "claude-code", "cursor", "vscode"]
@@ -116,7 +122,7 @@ def configure_client(client: Client, archive_path: Path, only: str | None = None
         changed, backup = _merge(path, key, entry[key][NAME], json.dumps(entry, indent=2))
     view = ClientView(client, _TITLES[client], path, entry, write, changed, backup)
     notes = [_NEXT[client]] if write else [f"To write it there: --install {client} --write"]
-    return Result("mcp", view, (*notes, *_not_ready(archive_path)))
+    return Result("mcp", view, (*notes, *_not_ready(archive_path), *_opened_by(archive_path, only)))
 
 
 def missing_package() -> str | None:
@@ -134,6 +140,18 @@ def _not_ready(archive_path: Path) -> list[str]:
     if not archive_path.exists():
         notes.append(f"There is no archive at {archive_path.absolute()} yet. Import mail: vaultembed import PATH")
     return notes
+
+
+def _opened_by(archive_path: Path, only: str | None) -> list[str]:
+    """What `--only` comes to, while a person is there to see that a label is spelled otherwise: `-label:privat` opens
+    all. No error: mail that is excluded may be still to come."""
+    if only is None or not archive_path.exists():
+        return []
+    query = parse_query(only)
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        opened, live = (count_matching(archive, some) for some in (compile_condition(query.everything), Filter()))
+        in_vain = [f"Look again: {what}." for what in excluded_in_vain(archive, query)]
+    return [f"It opens {opened:,} of {live:,} messages now.", *in_vain]
 
 
 def _server(client: Client, archive_path: Path, only: str | None) -> dict[str, Any]:

@@ -446,6 +446,12 @@ def test_a_client_is_told_of_the_horizon_and_kept_within_it(whole: Path) -> None
     done = vaultembed("mcp", "--install", "cursor", "--only", "-label:play", archive=whole)
     entry = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
     assert entry["mcpServers"]["vaultembed"]["args"][-1] == "--only=-label:play"
+    live = [sent for sent in LETTERS if not sent.deleted]
+    inside = [sent for sent in live if sent.label != "play"]
+    assert f"It opens {len(inside)} of {len(live)} messages" in done.stderr
+    assert "excludes nothing" not in done.stderr
+    misspelt = vaultembed("mcp", "--install", "cursor", "--only", "-label:plya", archive=whole)
+    assert "no message has label:plya, so this excludes nothing" in misspelt.stderr
     with assistant(whole, entry["mcpServers"]["vaultembed"]["args"][-1]) as helper:
         labels = helper.call("aggregate", by="label")
         assert [group["key"] for group in labels["groups"]] == ["duty"]
