@@ -39,9 +39,12 @@ def open_archive_readonly(path: Path | Within, *, mmap_bytes: int = READER_MMAP)
     """As `opening.open_archive_readonly`; within a horizon, if there is one."""
     file = path.path if isinstance(path, Within) else path
     with opening.open_archive_readonly(file, mmap_bytes=mmap_bytes) as archive:
-        if isinstance(path, Within):
+        if not isinstance(path, Within):
+            yield archive
+            return
+        with archive.snapshot():  # what is within, and what is read of it, are of one state
             limit(archive, path.only())
-        yield archive
+            yield archive
 
 
 @contextmanager

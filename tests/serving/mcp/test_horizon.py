@@ -400,6 +400,18 @@ def test_who_wrote_most_of_what_lies_outside_costs_nothing_within(tmp_path: Path
     assert steps[1] < 2 * steps[0]
 
 
+def test_what_changes_meanwhile_changes_nothing_within(tmp_path: Path) -> None:
+    with new_archive(tmp_path / "a.db") as archive:
+        ids = fill(archive, 3)
+        with open_archive_readonly(only_matching(tmp_path / "a.db", "subject:subject")) as within:
+            delete_softly(archive, ids[:1])
+            archive.execute("UPDATE messages SET subject = 'outside' WHERE id = ?", (ids[1],))
+            with within.snapshot():
+                assert (count_archive(within).messages, count_archive(within).deleted) == (3, 0)
+                assert (found := read_summary(within, ids[1])) is not None
+                assert found.subject == "subject 1"
+
+
 def test_the_coarse_index_knows_of_no_horizon_and_is_asked_for_enough(both: tuple[Seen, Seen]) -> None:
     within, alone = both
     outside = set(within.ids.values()) - {within.ids[name] for name in alone.ids}

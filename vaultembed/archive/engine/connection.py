@@ -100,7 +100,10 @@ class Archive:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside sees one state of the archive."""
+        """Everything read inside sees one state of the archive; within another, that one's."""
+        if not self.db.get_autocommit():
+            yield
+            return
         self.db.execute("BEGIN")
         try:
             yield
