@@ -157,7 +157,7 @@ CREATE INDEX messages_by_embed_gen ON messages(embed_gen, id) WHERE deleted_at I
 CREATE TABLE embed_watermark(
     generation_id    INTEGER PRIMARY KEY REFERENCES generations,
     watermark_id     INTEGER NOT NULL,
-    last_backstop_at INTEGER,                -- when its last backstop came to an end; NULL = never: a new one needs its own first
+    last_backstop_at INTEGER,                -- when its last backstop came to an end; NULL, or in the future = never: a new one needs its own first
     restamp_after    INTEGER                 -- stamps of ids above this are still to be renewed from the outcomes, after a
                                              -- rollback or a discard; NULL = none
 );
@@ -195,8 +195,8 @@ CREATE TABLE embed_leases(
     pid            INTEGER NOT NULL,
     pid_started_at TEXT NOT NULL,
     attempts       INTEGER NOT NULL DEFAULT 0,   -- workers that died over it since it last came forward
-    heartbeat_at   INTEGER NOT NULL,
-    expires_at     INTEGER NOT NULL
+    heartbeat_at   INTEGER NOT NULL,         -- others only look whether it changes: clocks differ
+    expires_at     INTEGER NOT NULL          -- by the clock of who wrote it, for people; decides nothing
 );
 CREATE INDEX embed_leases_by_range ON embed_leases(generation_id, first_id);
 

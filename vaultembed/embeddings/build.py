@@ -106,6 +106,8 @@ class Observer:
     on_start: Callable[[int], None] = lambda _: None
     """Gets the run's id, before any work."""
     on_batch: Callable[[RunCounts], None] = lambda _: None
+    on_wait: Callable[[str], None] = lambda _: None
+    """What is waited for: another worker's part."""
     on_filled: Callable[[], None] = lambda: None
     """This process has done its part: what others do until it returns counts as well."""
     should_stop: Callable[[], bool] = lambda: False
@@ -260,6 +262,7 @@ def _fill(
         limits=limits,
         backstop=backstop,
         on_batch=observer.on_batch,
+        on_wait=observer.on_wait,
         should_stop=observer.should_stop,
     )
     observer.on_start(filler.run_id)
@@ -282,7 +285,7 @@ def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan
     # mail is very uneven: many messages are prepared to count tokens, of which few are embedded to find the rate
     tried = random.Random(0).sample(texts, min(_SAMPLE_CHUNKS, len(texts)))  # noqa: S311
     started = time.monotonic()
-    rate = embed_texts(embedder, tried).tokens / (time.monotonic() - started)
+    rate = embed_texts(embedder, tried).tokens / max(time.monotonic() - started, 1e-6)
     row = 2 * generation.dimension + generation.dimension // 8 + _BYTES_PER_CHUNK
     return Plan(
         generation,

@@ -14,7 +14,7 @@ import numpy as np
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.backstop import Backstop
-from vaultembed.archive.generations.leases import Worker, any_alive, release
+from vaultembed.archive.generations.leases import EXPIRES_SECONDS, Worker, alive_beside, release
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
 from vaultembed.archive.generations.runs import RunCounts, RunOutcome, end_run, start_run
 from vaultembed.archive.generations.work import watermark_of, work_ids
@@ -72,6 +72,7 @@ class Filler:
         limits: Limits,
         backstop: Backstop | None = None,
         on_batch: Callable[[RunCounts], None] = lambda _: None,
+        on_wait: Callable[[str], None] = lambda _: None,
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
@@ -81,6 +82,7 @@ class Filler:
         self._limits = limits
         self._backstop = backstop
         self._on_batch = on_batch
+        self._on_wait = on_wait
         self._should_stop = should_stop
         self.run_id: Final = start_run(archive, job.generation.id)
         self._worker = new_worker(self.run_id)
@@ -184,10 +186,15 @@ class Filler:
             return False
         if progressed or recovered:
             return True
-        if any_alive(self._archive, generation_id, but=self._worker):
-            time.sleep(_OTHERS_SECONDS)
-            return True
-        return False
+        other = alive_beside(self._archive, generation_id, self._worker)
+        if other is None:
+            return False
+        self._on_wait(
+            f"waiting for worker {other.pid} on {other.host}: last heartbeat {other.silent_seconds:.0f} s ago,"
+            f" taken over after {EXPIRES_SECONDS} s; Ctrl-C ends the wait"
+        )
+        time.sleep(_OTHERS_SECONDS)
+        return True
 
     def _finish_backstop(self) -> bool:
         """Roll it to its end; True if it found anything. One that is interrupted is not recorded as done."""

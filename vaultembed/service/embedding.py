@@ -82,6 +82,7 @@ def build_embeddings(
     on_step: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[BuildView]:
     """Create the first generation, top up the one there is, or build another beside it; go on where an earlier run
@@ -106,7 +107,7 @@ def build_embeddings(
         on_step("Removing vectors of deleted messages")
         collected = collect_garbage(archive, is_over)
         found: list[str] = []
-        built = _build(archive, request, on_step, on_plan, on_batch, is_over, found.append)
+        built = _build(archive, request, on_step, on_plan, on_batch, on_wait, is_over, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -129,6 +130,7 @@ def _build(
     on_step: Callable[[str], None],
     on_plan: Callable[[Plan], None],
     on_batch: Callable[[RunCounts], None],
+    on_wait: Callable[[str], None],
     should_stop: Callable[[], bool],
     on_note: Callable[[str], None],
 ) -> Built:
@@ -161,7 +163,7 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            Observer(on_plan, start_helpers, on_own_batch, lambda: helpers.wait(should_stop), should_stop),
+            Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(should_stop), should_stop),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))
