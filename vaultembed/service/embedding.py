@@ -17,6 +17,7 @@ from vaultembed.embeddings.build import Built, Observer, Wanted, build, choose_g
 from vaultembed.embeddings.build import Options as Options
 from vaultembed.embeddings.build import Plan as Plan
 from vaultembed.embeddings.helpers import Helpers
+from vaultembed.embeddings.stopping import StoppableEmbedder
 from vaultembed.embeddings.worker import Limits as Limits
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.model_file import ModelFile
@@ -107,7 +108,9 @@ def build_embeddings(
         on_step("Removing vectors of deleted messages")
         collected = collect_garbage(archive, is_over)
         found: list[str] = []
-        built = _build(archive, request, on_step, on_plan, on_batch, on_wait, is_over, found.append)
+        limited = replace(request.options, limits=replace(request.options.limits, until=deadline))
+        request = replace(request, options=limited)
+        built = _build(archive, request, on_step, on_plan, on_batch, on_wait, should_stop, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -139,9 +142,16 @@ def _build(
     named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
     wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
     resolved = _resolve(request, present, to_bind)
-    embedder = open_in_child(resolved, share=request.workers)
     helpers = Helpers()
     run_id = 0
+
+    def is_stopping() -> bool:
+        if should_stop():
+            helpers.stop()  # while this process finishes its own part
+            return True
+        return False
+
+    embedder = StoppableEmbedder(open_in_child(resolved, share=request.workers), is_stopping)
 
     def start_helpers(own_run_id: int) -> None:
         nonlocal run_id
@@ -163,7 +173,7 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(should_stop), should_stop),
+            Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(is_stopping), is_stopping),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))
