@@ -61,13 +61,12 @@ def _started_at(pid: int) -> str | None:
 
 
 def _may_exist(pid: int) -> bool:
-    """Also of another user's, which may be hidden."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError, TypeError):
         return False
-    except OSError:
-        return True
+    except PermissionError:
+        pass  # another user's, which may be hidden
     return True
 
 

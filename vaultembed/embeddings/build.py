@@ -31,7 +31,7 @@ from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
-from vaultembed.embeddings.stopping import build_stopped
+from vaultembed.embeddings.stopping import check_goes_on
 from vaultembed.embeddings.verify import Verified, verify_generation
 from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
 from vaultembed.errors import DamageError, ModelError
@@ -112,14 +112,6 @@ class Observer:
     on_filled: Callable[[], None] = lambda: None
     """This process has done its part: what others do until it returns counts as well."""
     should_stop: Callable[[], bool] = lambda: False
-
-    def check_goes_on(self) -> None:
-        """
-        Raises:
-            StoppedError: it is to stop.
-        """
-        if self.should_stop():
-            raise build_stopped()
 
 
 UNOBSERVED: Final = Observer()
@@ -234,7 +226,9 @@ def build(
         is_first = not any(g.activated_at for g in list_generations(archive))
         if not is_first:  # the very first has nothing to compare with, and nothing to lose
             with archive.snapshot():  # in which nobody discards and prunes it
-                verified = verify_generation(archive, generation, embedder, lambda _: observer.check_goes_on())
+                verified = verify_generation(
+                    archive, generation, embedder, lambda _: check_goes_on(observer.should_stop)
+                )
             if not verified.is_sound:
                 raise DamageError(
                     f"generation {generation.id} is complete but did not pass verification; it is not activated",

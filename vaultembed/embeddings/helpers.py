@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from vaultembed.embeddings.worker import Limits
 
 _LOOK_SECONDS: Final = 0.05
-_STOPS_SECONDS: Final = 30
-"""A helper that was told to stop and has not by then is killed: it waits for something that does not come."""
+_STOPS_SECONDS: Final = 5
+"""A helper that was told to stop and has not by then is killed: it is frozen, say."""
 
 
 class Helpers:

@@ -49,19 +49,22 @@ class StoppableEmbedder:
             with within(self._end):
                 self._end.check()
                 return self._embedder.embed(texts, role)
-        except TimedOutError as error:
-            raise build_stopped() from error
-        except EmbedderCrashedError as error:
-            if self._should_stop():  # a service is stopped by a signal to all of its processes: no text is to blame
-                raise build_stopped() from error
+        except (TimedOutError, EmbedderCrashedError):
+            # no text is to blame for a crash, either: a service is stopped by a signal to all of its processes
+            check_goes_on(self._should_stop)
             raise
 
     def close(self) -> None:
         self._embedder.close()
 
 
-def build_stopped() -> StoppedError:
-    return StoppedError("Stopped; what is embedded stays.", "Go on with: vaultembed embeddings build")
+def check_goes_on(should_stop: Callable[[], bool]) -> None:
+    """
+    Raises:
+        StoppedError: the build is to stop.
+    """
+    if should_stop():
+        raise StoppedError("Stopped; what is embedded stays.", "Go on with: vaultembed embeddings build")
 
 
 class _Patience(Deadline):

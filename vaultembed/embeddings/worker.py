@@ -201,7 +201,7 @@ class Filler:
         if other is None:
             return False
         self._on_wait(
-            f"waiting for worker {other.pid} on {other.host}: last heartbeat {other.silent_seconds:.0f} s ago,"
+            f"waiting for worker {other[1].pid} on {other[1].host}: last heartbeat {other[0]:.0f} s ago,"
             f" taken over after {EXPIRES_SECONDS} s; Ctrl-C ends the wait"
         )
         time.sleep(_OTHERS_SECONDS)

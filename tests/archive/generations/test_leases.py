@@ -178,7 +178,7 @@ def test_a_worker_is_dead_once_its_heartbeat_has_stood_still_whatever_its_lease_
     clock.now += EXPIRES_SECONDS - 1
     awaited = alive_beside(archive, generation, here)
     assert awaited is not None
-    assert awaited.silent_seconds == EXPIRES_SECONDS - 1
+    assert awaited == (EXPIRES_SECONDS - 1, process)
     clock.now += 2
     assert alive_beside(archive, generation, here) is None
     taken = claim(archive, generation, here, after=0)

@@ -174,27 +174,15 @@ def advance(archive: Archive, lease_id: int, last_done: int) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """Another worker that holds a part of the generation and lives, as far as one can tell."""
-
-    pid: int
-    host: str
-    silent_seconds: float
-    """Since its heartbeat was last seen to change."""
-
-
-def alive_beside(archive: Archive, generation_id: int, worker: Worker) -> Awaited | None:
-    """The one that has been silent for longest."""
-    return max(
-        (
-            Awaited(row.process.pid, row.process.host, worker.watch.silence(row.owner, row.heartbeat))
-            for row in _rows(archive, generation_id)
-            if row.owner not in (None, worker.owner) and not row.is_free(worker.watch)
-        ),
-        key=lambda awaited: awaited.silent_seconds,
-        default=None,
-    )
+def alive_beside(archive: Archive, generation_id: int, worker: Worker) -> tuple[float, Process] | None:
+    """Of the others that hold a part of the generation and live, as far as one can tell, the one that has been silent
+    for longest, and for how many seconds."""
+    alive = [
+        (worker.watch.silence(row.owner, row.heartbeat), row.process)
+        for row in _rows(archive, generation_id)
+        if row.owner not in (None, worker.owner) and not row.is_free(worker.watch)
+    ]
+    return max(alive, key=lambda one: one[0], default=None)
 
 
 def dead_leases(archive: Archive) -> list[tuple[int]]:
