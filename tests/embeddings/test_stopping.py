@@ -73,6 +73,31 @@ def test_a_build_stops_after_the_call_in_hand_and_keeps_each_message_that_is_fin
     assert archive.scalar("SELECT max(attempts) FROM embed_outcomes") == 1
 
 
+class Slow(StopsAfter):
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+        time.sleep(0.02)
+        return super().embed(texts, role)
+
+
+def test_an_error_ends_a_build_after_the_call_in_hand_too(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "step", lambda _pace, _texts: 1)
+    fill(archive, 199)
+    slow = Slow()
+    at_the_error: list[int] = []
+
+    def interrupt(_: object) -> None:
+        at_the_error.append(slow.calls)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(archive, slow, on_batch=interrupt)
+    assert slow.calls - at_the_error[0] <= 2
+    assert archive.rows("SELECT * FROM embed_leases") == []
+
+
 def test_within_a_time_that_is_over_already_a_first_small_batch_is_embedded(archive: Archive) -> None:
     fill(archive, 300)
     coverages = [run(archive, limits=Limits(until=time.monotonic())).coverage.embedded for _ in range(3)]

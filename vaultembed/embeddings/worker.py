@@ -179,6 +179,9 @@ class Filler:
             if running is not None:
                 self._write(running.result())
                 ahead.wrote_one()
+        except BaseException:  # Ctrl-C where nobody asks whether to stop: the model is not to finish its batch
+            self._asked_to_stop = lambda: True
+            raise
         finally:
             self._has_tried = True
             ahead.close()
