@@ -28,6 +28,7 @@ def run_build(archive: Path | None, request: BuildRequest, *, as_json: bool) -> 
                     on_step=display.steps.show,
                     on_plan=display.on_plan,
                     on_batch=display.on_batch,
+                    on_wait=display.on_wait,
                     should_stop=stop,
                 )
                 return stop.exit_code(result)
@@ -111,6 +112,10 @@ class BuildDisplay:
         if self._tokens and run.tokens < self._tokens:
             share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
         self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rate}")
+
+    def on_wait(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress.update(0, None, 0, what)
 
     def close(self) -> None:
         self.steps.close()

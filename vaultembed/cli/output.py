@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 import typer
 
 from vaultembed.cli.wording import in_line, safe, safe_json, say
-from vaultembed.errors import StorageError, UsageError, VaultembedError
+from vaultembed.errors import StoppedError, StorageError, TerminatedError, UsageError, VaultembedError
 from vaultembed.service.display import shown
 from vaultembed.service.result import Result, envelope, error_envelope
 
@@ -97,7 +97,7 @@ def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
         with suppress(OutputFailedError), written():
             print_json(error_envelope(command, error))
             return
-    kind = "" if isinstance(error, CancelledError) else "Error: "
+    kind = "" if isinstance(error, CancelledError | StoppedError) else "Error: "
     try:
         say(f"{kind}{safe(error.message)}", err=True)
         if error.hint:
@@ -142,6 +142,10 @@ def stopping() -> Iterator[Stop]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except StoppedError as error:
+        if stop.signal != signal.SIGTERM:
+            raise
+        raise TerminatedError(error.message, error.hint) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

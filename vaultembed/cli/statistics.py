@@ -86,7 +86,7 @@ def _render_last_build(build: LastBuildView) -> None:
 
 
 def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:
-    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing))
+    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing, found.in_part))
 
 
 def _messages(source: SourceView) -> str:

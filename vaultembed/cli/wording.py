@@ -114,8 +114,9 @@ def safe_json(document: str) -> str:
 
 def coverage(found: CoverageView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
+    in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""
     # rounded down: 100 % means all
     return (
-        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded"
+        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded{in_part}"
         f" + {found.blank:,} blank + {found.failed:,} failed + {found.missing:,} missing"
     )

@@ -77,6 +77,8 @@ class ActiveGenerationView:
     blank: int
     failed: int
     missing: int
+    in_part: int
+    """Of the embedded ones."""
     last_build: LastBuildView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
@@ -98,6 +100,8 @@ class BuildingGenerationView:
     blank: int
     failed: int
     missing: int
+    in_part: int
+    """Of the embedded ones."""
     last_build: LastBuildView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
@@ -167,6 +171,7 @@ def _active_view(archive: Archive, generation: Generation) -> ActiveGenerationVi
         blank=coverage.blank,
         failed=coverage.failed,
         missing=coverage.missing,
+        in_part=coverage.in_part,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers_of(archive, generation.id),
@@ -195,6 +200,7 @@ def _building_view(archive: Archive, generation: Generation) -> BuildingGenerati
         blank=coverage.blank,
         failed=coverage.failed,
         missing=coverage.missing,
+        in_part=coverage.in_part,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers,
