@@ -10,7 +10,6 @@ from pathlib import Path
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors
 from vaultembed.archive.engine.opening import (
-    READER_MMAP,
     open_archive_readonly,
     open_current,
     open_older,
@@ -21,7 +20,6 @@ from vaultembed.archive.generations import backfill
 from vaultembed.archive.ledger import run_steps
 
 __all__ = [
-    "READER_MMAP",
     "Archive",
     "explained_errors",
     "open_archive",

@@ -92,8 +92,7 @@ def examine(
 
 def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> list[Finding]:
     try:
-        # read, not mapped: where the file is cut short, a read past its end is an error and not the end of us
-        with open_archive_readonly(path, mmap_bytes=0) as archive:
+        with open_archive_readonly(path) as archive:
             findings = inspect_archive(archive, on_step, should_stop)
             if not any(finding.severity == "damage" for finding in findings):
                 findings += _missing_models(archive)

@@ -299,7 +299,7 @@ def archive_statistics(archive_path: Path) -> Result[StatsView]:
             return None
 
     # each page is read once, and to map it costs more
-    with open_archive_readonly(archive_path, mmap_bytes=0) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
         # the quickest first: where the time of a call is over, the rest is what is not known
         vector_search = part("vector_search", lambda: vector_statistics(archive))
         text_search = part("text_search", lambda: TextSearchView(count_stale(archive)))

@@ -21,8 +21,6 @@ from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFul
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
-READER_MMAP: Final = 1 << 34
-"""For scans. Readers only: under mmap an I/O error is a SIGBUS, not an error code."""
 
 
 @contextmanager
@@ -67,10 +65,8 @@ def open_current(path: Path) -> Iterator[Archive]:
 
 
 @contextmanager
-def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Iterator[Archive]:
-    """Open for reading only: never migrates, never blocks or is blocked by a writer. `mmap_bytes`: how much of the file
-    may be mapped into memory; 0 is faster where only single rows are looked up, as mapping and unmapping a page costs
-    more than reading it once.
+def open_archive_readonly(path: Path) -> Iterator[Archive]:
+    """Open for reading only: never migrates, never blocks or is blocked by a writer.
 
     Raises:
         ArchiveMissingError, ArchiveOutdatedError: no such file, or its schema is older than this vaultembed's.
@@ -82,7 +78,6 @@ def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Itera
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
                 "Bring it up to date (a backup is made first): vaultembed migrate",
             )
-        archive.db.pragma("mmap_size", mmap_bytes)
         yield archive
 
 
