@@ -12,8 +12,10 @@ from vaultembed.archive.engine.errors import explained_errors
 from vaultembed.archive.engine.opening import (
     open_archive_readonly,
     open_current,
+    open_for_repair,
     open_older,
     open_older_readonly,
+    open_unchecked_readonly,
     require_archive,
 )
 from vaultembed.archive.generations import backfill
@@ -24,8 +26,10 @@ __all__ = [
     "explained_errors",
     "open_archive",
     "open_archive_readonly",
+    "open_for_repair",
     "open_older",
     "open_older_readonly",
+    "open_unchecked_readonly",
     "require_archive",
 ]
 
