@@ -91,7 +91,11 @@ def added_to(path: Path) -> dict[str, tuple[str, ...]]:
             if not sql.startswith("CREATE VIRTUAL") and table != "sqlite_sequence":
                 first = re.findall(r"\((?:\s|--.*\n)*(\w+)", sql)[0]
                 found[index] = (f"CREATE INDEX {index} ON {table}({first})",)
-    found["evil"] = ("CREATE TABLE evil(x DEFAULT (randomblob(10)), y AS (x || x))",)
+    found["evil"] = (
+        "CREATE TABLE evil(x UNIQUE DEFAULT (randomblob(10)), y AS (x || x))",
+        "INSERT INTO evil VALUES (1)",
+    )
+    found["evil_child"] = ("CREATE TABLE evil_child(x REFERENCES evil(x))", "INSERT INTO evil_child VALUES (1)")
     found["evil_words"] = ("CREATE VIRTUAL TABLE evil_words USING fts5(x)",)
     found["evil_module"] = by_hand(
         "table", "evil_module", "evil_module", "CREATE VIRTUAL TABLE evil_module USING evil(x)"
@@ -270,6 +274,17 @@ def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
         examine(path, fix=True)
     assert migrate(path).data.backup
     assert examine(path).data.counted
+
+
+def test_a_record_of_migrations_that_has_no_end_is_not_read(path: Path) -> None:
+    endless = (
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS version, n AS checksum FROM c"
+    )
+    write(path, "DROP TABLE schema_migrations", f"CREATE VIEW schema_migrations AS {endless}")
+    for command in (check_copy, migrate):
+        with pytest.raises(DamageError, match="migrations"):
+            command(path)
+    assert examine(path).exit_code == 5
 
 
 def test_a_file_that_waits_to_become_an_archive_brings_nothing_along(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def fix_findings(
     done: list[str] = []
     for wanted, repair in _REPAIRS:
         archive.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, repair is not _strange)
+        archive.db.pragma("foreign_keys", repair is not _strange)
         archive.db.pragma("writable_schema", repair is _strange)
         found = [finding for kind in wanted for finding in kinds.get(kind, [])]
         if not found:
