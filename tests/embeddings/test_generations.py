@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.kit.archives import check_invariants
-from tests.kit.builds import fill, run, search
+from tests.kit.builds import fill, run, search, verify
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import (
@@ -318,6 +318,9 @@ def test_one_that_was_in_use_can_be_gone_back_to_after_its_completion_was_given_
     run(two, WordHashEmbedder(refused=["mushroom"]), max_failed=1, hold=True)
     assert states(two) == ["building", "active"]
     assert discard(two, None).state == "retired"
+    with pytest.raises(IncompleteError, match="has not passed verification"):
+        rollback(two)
+    verify(two, 1, WordHashEmbedder(refused=["mushroom"]))
     assert rollback(two).id == 1
     embedder = WordHashEmbedder(refused=["mushroom"])
     run(two, embedder, max_failed=1)

@@ -250,10 +250,15 @@ def embeddings_activate(
     generation: GenerationArgument,
     archive: ArchiveOption = None,
     max_failed: MaxFailedOption = 10,
-    force: Annotated[bool, typer.Option("--force", help="Also if messages are missing or too many failed.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also if messages are missing, too many failed, or it does not pass verification."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Let search use another generation. The one before is kept, and can be gone back to."""
+    """Let search use another generation, verified first if need be. The one before is kept, and can be gone back to."""
     from vaultembed.cli import generations
 
     generations.run_activate(

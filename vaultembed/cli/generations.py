@@ -3,8 +3,9 @@ discard."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
@@ -16,6 +17,7 @@ from vaultembed.service.generations import (
     EmbeddingsView,
     FailuresView,
     GenerationView,
+    OnVectors,
     VerifyView,
     activate_generation,
     building_generation,
@@ -27,6 +29,14 @@ from vaultembed.service.generations import (
     verify_embeddings,
 )
 from vaultembed.service.result import Result
+
+T = TypeVar("T")
+
+_VERIFIED: Final = {
+    "passed": "verified",
+    "failed": "did not pass verification",
+    "outdated": "written to since it was verified",
+}
 
 
 def run_status(archive: Path | None, *, every: bool, as_json: bool) -> NoReturn:
@@ -40,32 +50,40 @@ def run_failures(archive: Path | None, generation: int | None, *, as_json: bool)
 
 
 def run_verify(archive: Path | None, generation: int | None, *, sample: bool, as_json: bool) -> NoReturn:
-    def call() -> Result[VerifyView]:
+    def call(told: OnVectors) -> Result[VerifyView]:
+        return verify_embeddings(archive_path(archive), generation, sample=sample, on_vectors=told)
+
+    _finish_verifying("embeddings verify", call, render_verify, as_json=as_json)
+
+
+def _finish_verifying(
+    command: str, call: Callable[[OnVectors], Result[T]], render: Callable[[T], None], *, as_json: bool
+) -> NoReturn:
+    """`finish` for what may look at every vector."""
+
+    def with_progress() -> Result[T]:
         progress = Progress("Verifying")
         try:
-            return verify_embeddings(
-                archive_path(archive),
-                generation,
-                sample=sample,
-                on_vectors=lambda done, total: progress.update(done, total, 0, f"{done:,} of {total:,} vectors"),
-            )
+            return call(lambda done, total: progress.update(done, total, 0, f"{done:,} of {total:,} vectors"))
         finally:
             progress.close()
 
-    finish("embeddings verify", call, render_verify, as_json=as_json)
+    finish(command, with_progress, render, as_json=as_json)
 
 
 def run_activate(archive: Path | None, generation: int, max_failed: int, *, force: bool, as_json: bool) -> NoReturn:
-    finish(
-        "embeddings activate",
-        lambda: activate_generation(archive_path(archive), generation, max_failed=max_failed, force=force),
-        render_change,
-        as_json=as_json,
-    )
+    def call(told: OnVectors) -> Result[ChangeView]:
+        path = archive_path(archive)
+        return activate_generation(path, generation, max_failed=max_failed, force=force, on_vectors=told)
+
+    _finish_verifying("embeddings activate", call, render_change, as_json=as_json)
 
 
 def run_rollback(archive: Path | None, *, as_json: bool) -> NoReturn:
-    finish("embeddings rollback", lambda: roll_back(archive_path(archive)), render_change, as_json=as_json)
+    def call(told: OnVectors) -> Result[ChangeView]:
+        return roll_back(archive_path(archive), on_vectors=told)
+
+    _finish_verifying("embeddings rollback", call, render_change, as_json=as_json)
 
 
 def run_retire(archive: Path | None, generation: int, *, force: bool, as_json: bool) -> NoReturn:
@@ -120,6 +138,8 @@ def generation_lines(generation: GenerationView) -> list[str]:
         dates.append(f"{'discarded' if generation.state == 'discarded' else 'retired'} {generation.retired_at}")
     if generation.pruned_at:
         dates.append(f"pruned {generation.pruned_at}")
+    if generation.verification:
+        dates.append(f"{_VERIFIED[generation.verification]} {generation.verified_at}")
     lines += [f"  {', '.join(dates)}", f"  fingerprint {generation.fingerprint}"]
     for worker in generation.workers:
         rate = f", {worker.per_second:,.1f} messages/s" if worker.per_second else ""

@@ -31,9 +31,9 @@ from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
-from vaultembed.embeddings.verify import Verified, verify_generation
+from vaultembed.embeddings.verify import Verified, verify_for_use
 from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
-from vaultembed.errors import DamageError, ModelError
+from vaultembed.errors import ModelError
 from vaultembed.models.protocol import Embedder, ModelFacts
 
 MAX_FAILED: Final = 10
@@ -219,15 +219,7 @@ def build(
     verified, activated = None, False
     state = generation_with_id(archive, generation.id).state
     if state == "building" and coverage.live and not coverage.missing and not options.hold:
-        is_first = not any(g.activated_at for g in list_generations(archive))
-        if not is_first:  # the very first has nothing to compare with, and nothing to lose
-            with archive.snapshot():  # in which nobody discards and prunes it
-                verified = verify_generation(archive, generation, embedder)
-            if not verified.is_sound:
-                raise DamageError(
-                    f"generation {generation.id} is complete but did not pass verification; it is not activated",
-                    "What is wrong: vaultembed embeddings verify, and vaultembed doctor",
-                )
+        verified = verify_for_use(archive, generation, embedder)
         activated = activate(archive, generation.id, options.max_failed)
     return Built(generation, coverage, run, activated, _has_work(archive, generation), verified)
 

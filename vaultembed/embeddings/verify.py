@@ -11,7 +11,13 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
+from vaultembed.archive.generations.records import (
+    Coverage,
+    Generation,
+    coverage_of,
+    generation_with_id,
+    record_verification,
+)
 from vaultembed.archive.generations.verifying import (
     count_unsound,
     read_sample,
@@ -19,6 +25,7 @@ from vaultembed.archive.generations.verifying import (
 )
 from vaultembed.archive.vector_format import is_well_formed
 from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
+from vaultembed.errors import DamageError
 from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32
@@ -27,6 +34,8 @@ SAMPLE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Verified:
+    changes: int
+    """Of the generation, in the state that was looked at."""
     coverage: Coverage
     """missing must be 0."""
     vectors: int
@@ -52,13 +61,38 @@ class Verified:
         return sample_fits and not (self.altered or self.malformed or self.unsound)
 
 
+def verify_for_use(
+    archive: Archive,
+    generation: Generation,
+    embedder: Embedder | None,
+    on_vectors: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Verify, and remember what came of it.
+
+    Raises:
+        ModelError: as `verify_generation`.
+        DamageError: it did not pass.
+    """
+    with archive.snapshot():  # in which nobody discards and prunes it
+        verified = verify_generation(archive, generation, embedder, on_vectors)
+    record_verification(archive, generation.id, verified.changes, passed=verified.is_sound)
+    if not verified.is_sound:
+        raise DamageError(
+            f"generation {generation.id} did not pass verification; it is not activated",
+            f"What is wrong: vaultembed embeddings verify {generation.id}, and vaultembed doctor. To use it all the"
+            f" same: vaultembed embeddings activate {generation.id} --force",
+        )
+    return verified
+
+
 def verify_generation(
     archive: Archive,
     generation: Generation,
     embedder: Embedder | None,
     on_vectors: Callable[[int], None] = lambda _: None,
 ) -> Verified:
-    """Look at every vector, and embed a sample again where there is an embedder. Needs `load_vec`. Changes nothing.
+    """Look at every vector, and embed a sample again where there is an embedder. In a snapshot of the caller's. Needs
+    `load_vec`. Changes nothing.
 
     Raises:
         ModelError: the model fails on a text that is known to be good.
@@ -73,6 +107,7 @@ def verify_generation(
     sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id)) if embedder is not None else []  # noqa: S311
     cosines, refused = _compare(embedder, sample) if embedder is not None else ([], 0)
     return Verified(
+        changes=generation_with_id(archive, generation.id).changes,
         coverage=coverage_of(archive, generation.id),
         vectors=vectors,
         altered=altered,

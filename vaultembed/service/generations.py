@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.adopted import find_adopted
@@ -20,14 +21,19 @@ from vaultembed.archive.generations.records import (
     generation_with_id,
     list_generations,
     recipe_mix,
+    record_verification,
 )
-from vaultembed.archive.generations.transitions import activate, discard, restamp, retire, rollback
-from vaultembed.errors import DamageError, IncompleteError, NotReadyError
+from vaultembed.archive.generations.transitions import UnverifiedError, activate, discard, restamp, retire, rollback
+from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, NotReadyError, StorageError
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 
 if TYPE_CHECKING:  # what does not verify does without numpy
     from vaultembed.embeddings.verify import Verified
+
+OnVectors = Callable[[int, int], None]
+"""Gets how many vectors were looked at, and of how many."""
+_UNTOLD: Final[OnVectors] = lambda _done, _total: None  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ class GenerationView:
     activated_at: str | None
     retired_at: str | None
     pruned_at: str | None
+    verified_at: str | None
+    verification: str | None
+    """`passed`, `failed`, or `outdated`: a vector was written since. None: it was never verified."""
     coverage: CoverageView
     recipes: dict[str, int]
     """Messages by recipe, where there is more than one."""
@@ -138,6 +147,8 @@ def generation_view(archive: Archive, generation: Generation) -> GenerationView:
         activated_at=iso(generation.activated_at),
         retired_at=iso(generation.retired_at),
         pruned_at=iso(generation.pruned_at),
+        verified_at=iso(generation.verified_at),
+        verification=generation.verification,
         coverage=coverage_view(coverage_of(archive, generation.id)),
         recipes=recipe_mix(archive, generation.id),
         workers=workers_of(archive, generation.id),
@@ -207,13 +218,17 @@ def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[Embe
                 f"Generation {view.id}, which is in use, misses {view.coverage.missing:,} of {view.coverage.live:,}"
                 f" messages. Builds fill generation {building.id} until that is activated or discarded"
             )
+        if view.verification == "failed" and view.state in ("building", "active"):
+            notes.append(
+                f"Generation {view.id} did not pass verification. What is wrong: vaultembed embeddings verify {view.id}"
+            )
         is_behind = view.state == "building" or (view.state == "active" and building is None)
         if is_behind and view.coverage.missing:
             notes.append(
                 f"Generation {view.id} misses {view.coverage.missing:,} of {view.coverage.live:,} messages."
                 " Next: vaultembed embeddings build"
             )
-        elif view.state == "building" and view.coverage.live:
+        elif view.state == "building" and view.coverage.live and view.verification != "failed":
             notes.append(
                 f"Generation {view.id} is complete, with {view.coverage.failed:,} failed messages, and not yet in use."
                 f" To use it: vaultembed embeddings activate {view.id}"
@@ -247,28 +262,37 @@ def list_failed(archive_path: Path, generation_id: int | None = None) -> Result[
 
 
 def activate_generation(
-    archive_path: Path, generation_id: int, *, max_failed: int, force: bool = False
+    archive_path: Path,
+    generation_id: int,
+    *,
+    max_failed: int,
+    force: bool = False,
+    on_vectors: OnVectors = _UNTOLD,
 ) -> Result[ChangeView]:
-    """Let search by meaning use another generation.
+    """Let search by meaning use another generation; verified first, unless something vouches for it as it is.
 
     Raises:
         IncompleteError: it is not complete, and `force` was not given.
+        DamageError, ModelError: it does not pass, or cannot be verified; and `force` was not given.
         VaultembedError: it is empty, discarded or pruned.
     """
     return _changed(
         archive_path,
         "embeddings activate",
         lambda archive: (generation_id, activate(archive, generation_id, max_failed, force=force)),
+        on_vectors,
     )
 
 
-def roll_back(archive_path: Path) -> Result[ChangeView]:
-    """Go back to the generation that was active before. Once more goes forward again.
+def roll_back(archive_path: Path, *, on_vectors: OnVectors = _UNTOLD) -> Result[ChangeView]:
+    """Go back to the generation that was active before; verified first only if it was written to since. Once more goes
+    forward again.
 
     Raises:
+        DamageError, ModelError: it was, and it does not pass, or cannot be verified.
         VaultembedError: there is none that still has its vectors.
     """
-    return _changed(archive_path, "embeddings rollback", lambda archive: (rollback(archive).id, True))
+    return _changed(archive_path, "embeddings rollback", lambda archive: (rollback(archive).id, True), on_vectors)
 
 
 def retire_generation(archive_path: Path, generation_id: int, *, force: bool = False) -> Result[ChangeView]:
@@ -309,10 +333,19 @@ def discard_generation(archive_path: Path, generation_id: int | None = None) -> 
     )
 
 
-def _changed(archive_path: Path, command: str, change: Callable[[Archive], tuple[int, bool]]) -> Result[ChangeView]:
+def _changed(
+    archive_path: Path,
+    command: str,
+    change: Callable[[Archive], tuple[int, bool]],
+    on_vectors: OnVectors = _UNTOLD,
+) -> Result[ChangeView]:
     require_archive(archive_path)
     with open_archive(archive_path) as archive:
-        generation_id, changed = change(archive)
+        try:
+            generation_id, changed = change(archive)
+        except UnverifiedError as unverified:
+            _verify_for_use(archive, unverified.generation, on_vectors)
+            generation_id, changed = change(archive)
         restamped = restamp(archive)
         active = generation_in_state(archive, "active")
         view = ChangeView(
@@ -334,15 +367,32 @@ def _changed(archive_path: Path, command: str, change: Callable[[Archive], tuple
     return Result(command, view, tuple(notes))
 
 
+def _verify_for_use(archive: Archive, generation: Generation, on_vectors: OnVectors) -> None:
+    from vaultembed.embeddings.verify import verify_for_use
+    from vaultembed.search.model_of import open_model_of
+
+    archive.load_vec()
+    total = count_chunks(archive, generation.id)
+    try:
+        with closing(open_model_of(generation)) if total else nullcontext() as embedder:
+            verify_for_use(archive, generation, embedder, lambda done: on_vectors(done, total))
+    except ModelError as error:
+        unverified = f"Or use it unverified: vaultembed embeddings activate {generation.id} --force"
+        raise ModelError(
+            f"generation {generation.id} cannot be verified: {error.message}",
+            f"{error.hint or ''}\n{unverified}".strip(),
+        ) from error
+
+
 def verify_embeddings(
     archive_path: Path,
     generation_id: int | None = None,
     *,
     sample: bool = True,
-    on_vectors: Callable[[int, int], None] = lambda _done, _total: None,
+    on_vectors: OnVectors = _UNTOLD,
 ) -> Result[VerifyView]:
     """Check a generation whole: the one being built, else the active one. Exit code 3 if messages are missing, 5 if
-    what is there is not right.
+    what is there is not right. Remembered where the archive can be written to.
 
     Raises:
         NotReadyError: there is no generation yet.
@@ -357,12 +407,12 @@ def verify_embeddings(
         if generation.pruned_at is not None:
             raise NotReadyError(f"the vectors of generation {generation.id} were pruned: there is nothing to verify")
         total = count_chunks(archive, generation.id)
-        embedder = open_model_of(generation) if sample and total else None
-        try:
+        with closing(open_model_of(generation)) if sample and total else nullcontext() as embedder:
             verified = verify_generation(archive, generation, embedder, lambda done: on_vectors(done, total))
-        finally:
-            if embedder is not None:
-                embedder.close()
+    if sample or not verified.is_sound:  # without a sample, any vectors of the right length would do
+        with suppress(StorageError, BusyError), open_archive(archive_path) as archive:
+            record_verification(archive, generation.id, verified.changes, passed=verified.is_sound)
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
         view = VerifyView(
             archive=archive_path,
             generation=generation_view(archive, generation),

@@ -13,6 +13,8 @@ from vaultembed.errors import DamageError, UsageError
 from vaultembed.model_facts import ModelFacts
 
 State = Literal["building", "active", "retired", "discarded"]
+Verification = Literal["passed", "failed", "outdated"]
+"""`outdated`: a vector was written since."""
 
 UNKNOWN_WEIGHTS: Final = ""
 """In place of a sha256: another program made the vectors, and kept only the model's name."""
@@ -47,6 +49,14 @@ class Generation:
     """Readable; "" is every message."""
     canary: bytes | None
     """float16 vector of a fixed text, made when it began."""
+    changes: int
+    """Grows with every vector that is written to it, whoever writes."""
+    verified_at: int | None
+    verification: Verification | None
+    """None: it was never verified."""
+    is_vouched_for: bool
+    """With its vectors as they are, it passed its last verification, or was in use and did not fail since. (What
+    triggers cannot see: the coarse index, which `doctor` compares with the vectors; a change without SQL.)"""
 
     @property
     def is_checked(self) -> bool:
@@ -90,7 +100,10 @@ _SELECT = """
 SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension, m.pooling, m.context_length,
        m.document_prefix, m.query_prefix, m.licence, m.path,
        g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at, g.pruned_at, g.scope,
-       g.canary
+       g.canary, g.changes, g.verified_at,
+       CASE WHEN g.verified_changes <> g.changes THEN 'outdated' WHEN g.verified_passed THEN 'passed'
+            WHEN g.verified_at IS NOT NULL THEN 'failed' END,
+       coalesce(CASE WHEN g.verified_changes = g.changes THEN g.verified_passed END, g.served_changes = g.changes, 0)
 FROM generations g JOIN models m ON m.id = g.model_id
 """
 
@@ -225,6 +238,14 @@ def set_model_path(archive: Archive, generation: Generation, path: str | None) -
 def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
     """For a generation that was begun before canaries were kept."""
     archive.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
+
+
+def record_verification(archive: Archive, generation_id: int, changes: int, *, passed: bool) -> None:
+    """`changes`: as they were in the snapshot in which it was verified."""
+    archive.execute(
+        "UPDATE generations SET verified_at = unixepoch(), verified_changes = ?, verified_passed = ? WHERE id = ?",
+        (changes, passed, generation_id),
+    )
 
 
 def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
