@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from tests.kit.archives import check_invariants, new_archive
 from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.engine import opening
-from vaultembed.errors import DamageError, ModelError, NotReadyError, VaultembedError
+from vaultembed.errors import DamageError, ModelError, NotReadyError, UsageError, VaultembedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
 from vaultembed.service.generations import (
     activate_generation,
     embeddings_status,
+    list_recorded_runs,
     roll_back,
     verify_embeddings,
 )
@@ -68,6 +70,42 @@ def test_status_says_what_to_do_next_at_every_stage(archive: Path, tmp_path: Pat
     assert embeddings_status(archive).notes == ("Everything is covered; nothing to do.",)
     import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
     assert "misses 1 of 3 messages" in embeddings_status(archive).notes[0]
+
+
+def test_status_says_when_every_message_was_looked_at_and_when_again(archive: Path, model: ModelFile) -> None:
+    build_embeddings(archive, BuildRequest(options=Options(backstop_hours=0)))
+    (never,) = embeddings_status(archive).data.generations
+    assert (never.last_backstop_at, never.next_backstop_at) == (None, never.created_at)
+    assert embeddings_status(archive, backstop_hours=0).data.generations[0].next_backstop_at is None
+    build_embeddings(archive)
+    (shown,) = embeddings_status(archive, backstop_hours=2).data.generations
+    assert shown.last_backstop_at is not None
+    assert shown.next_backstop_at is not None
+    last, following = (datetime.fromisoformat(at) for at in (shown.last_backstop_at, shown.next_backstop_at))
+    assert following - last == timedelta(hours=2)
+    build_embeddings(archive, BuildRequest(chunk_tokens=100, options=Options(hold=True)))
+    beside, filled = embeddings_status(archive).data.generations
+    assert beside.next_backstop_at is None  # no build fills it now
+    assert filled.next_backstop_at is not None
+
+
+def test_runs_are_listed_with_what_they_did_the_last_first(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    assert list_recorded_runs(archive, limit=20).data.runs == ()
+    build_embeddings(archive)
+    import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
+    build_embeddings(archive)
+    build_embeddings(archive, BuildRequest(chunk_tokens=100, options=Options(hold=True)))
+    found = list_recorded_runs(archive, limit=20)
+    assert [(run.generation, run.embedded, run.outcome) for run in found.data.runs] == [
+        (2, 3, "complete"),
+        (1, 1, "complete"),
+        (1, 2, "complete"),
+    ]
+    assert found.notes == ()
+    assert [run.embedded for run in list_recorded_runs(archive, 1, limit=1).data.runs] == [1]
+    assert "There are more" in list_recorded_runs(archive, limit=2).notes[0]
+    with pytest.raises(UsageError, match="no generation 9"):
+        list_recorded_runs(archive, 9, limit=1)
 
 
 def write_noise(archive: Path, generation_id: int) -> None:

@@ -259,7 +259,14 @@ def test_workers_of_one_command_are_shown_paused_and_never_left_behind(
     check_invariants(archive)
 
     done = vaultembed_json("embeddings", "build", "--workers", "2", archive=archive)
-    assert done["generation"]["coverage"] == {"live": 400, "embedded": 400, "blank": 0, "failed": 0, "missing": 0}
+    assert done["generation"]["coverage"] == {
+        "live": 400,
+        "embedded": 400,
+        "blank": 0,
+        "failed": 0,
+        "missing": 0,
+        "outside_scope": 0,
+    }
     assert done["generation"]["state"] == "active"
     assert scalar(archive, "SELECT max(attempts) FROM embed_outcomes") == 1
     check_invariants(archive)

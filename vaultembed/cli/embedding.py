@@ -134,8 +134,11 @@ def render_build(data: BuildView) -> None:
             f"{count(run.messages, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
             f"{count(run.chunks, 'chunk')}, {run.blank:,} blank, {run.failed:,} failed"
         )
+    elif not data.interrupted and data.generation.coverage.missing:
+        say("Nothing to do was found, and yet messages are missing.")
     elif not data.interrupted and data.generation.coverage.live:
-        say("Nothing to do: every message is covered.")
+        which = " in the scope" if data.generation.scope else ""
+        say(f"Nothing to do: every message{which} is covered.")
     state = "now active" if data.activated else data.generation.state
     if data.verified:
         state = f"verified, {state}"

@@ -3,27 +3,32 @@ discard."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
+from vaultembed.cli.options import decimal
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, safe_line, say
+from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
+    BACKSTOP_HOURS,
     AdoptedFrom,
     ChangeView,
     EmbeddingsView,
     FailuresView,
     GenerationView,
     OnVectors,
+    RunsView,
     VerifyView,
     activate_generation,
     building_generation,
     discard_generation,
     embeddings_status,
     list_failed,
+    list_recorded_runs,
     retire_generation,
     roll_back,
     verify_embeddings,
@@ -40,7 +45,33 @@ _VERIFIED: Final = {
 
 
 def run_status(archive: Path | None, *, every: bool, as_json: bool) -> NoReturn:
-    finish("embeddings", lambda: embeddings_status(archive_path(archive), every=every), render_status, as_json=as_json)
+    def call() -> Result[EmbeddingsView]:
+        hours = os.environ.get("VAULTEMBED_BACKSTOP_HOURS")  # as for `build`
+        return embeddings_status(
+            archive_path(archive), every=every, backstop_hours=decimal(0)(hours) if hours else BACKSTOP_HOURS
+        )
+
+    finish("embeddings", call, render_status, as_json=as_json)
+
+
+def run_runs(archive: Path | None, generation: int | None, number: int, *, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings runs",
+        lambda: list_recorded_runs(archive_path(archive), generation, limit=number),
+        render_runs,
+        as_json=as_json,
+    )
+
+
+def render_runs(data: RunsView) -> None:
+    for run in data.runs:
+        recovered = f", {run.recovered:,} recovered" if run.recovered else ""
+        say(
+            f"{run.id}  {run.started_at}  generation {run.generation}, {ended(run.outcome)}: {run.embedded:,} embedded,"
+            f" {run.blank:,} blank, {run.failed:,} failed{recovered}, in {duration(run.seconds)}"
+        )
+    if not data.runs:
+        say("No build has run yet.")
 
 
 def run_failures(archive: Path | None, generation: int | None, *, as_json: bool) -> NoReturn:
@@ -141,6 +172,13 @@ def generation_lines(generation: GenerationView) -> list[str]:
     if generation.verification:
         dates.append(f"{_VERIFIED[generation.verification]} {generation.verified_at}")
     lines += [f"  {', '.join(dates)}", f"  fingerprint {generation.fingerprint}"]
+    if generation.next_backstop_at:
+        last = generation.last_backstop_at
+        lines.append(
+            f"  last backstop {last}, next due {generation.next_backstop_at}"
+            if last
+            else "  no backstop yet: the next build does one"
+        )
     for worker in generation.workers:
         rate = f", {worker.per_second:,.1f} messages/s" if worker.per_second else ""
         state = "is gone; the next build takes over" if worker.is_gone else f"last heard of {worker.heartbeat_at}"

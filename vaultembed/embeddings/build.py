@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.backstop import Backstop, is_due
+from vaultembed.archive.generations.backstop import BACKSTOP_HOURS, Backstop, is_due
 from vaultembed.archive.generations.records import (
     Coverage,
     Generation,
@@ -38,7 +38,6 @@ from vaultembed.models.protocol import Embedder, ModelFacts
 
 MAX_FAILED: Final = 10
 """So many failed messages still count as complete."""
-BACKSTOP_HOURS: Final = 24.0
 _SAMPLE_MESSAGES: Final = 400
 _SAMPLE_CHUNKS: Final = 24
 _WORTH_SAMPLING: Final = 200
@@ -204,10 +203,11 @@ def build(
     refresh_stale(archive)
     restamp(archive, observer.should_stop)
     generation = job.generation
+    passed_over = _misses_more_than_it_finds(archive, generation)
     if options.retry_failed:
         retry_failed(archive, generation.id)
     backstop = None
-    if options.backstop or is_due(archive, generation.id, options.backstop_hours):
+    if options.backstop or passed_over or is_due(archive, generation.id, options.backstop_hours):
         backstop = Backstop(archive, generation.id)
     run = RunCounts()
     if backstop is not None or _has_work(archive, generation):
@@ -224,6 +224,14 @@ def build(
     return Built(generation, coverage, run, activated, _has_work(archive, generation), verified)
 
 
+def _misses_more_than_it_finds(archive: Archive, generation: Generation) -> bool:
+    """Whether something is missing that no look above the watermark finds: what writes without triggers, or a stamp
+    that is not true. Not to wait for a day with."""
+    with archive.snapshot():
+        missing = coverage_of(archive, generation.id).missing
+        return missing > 0 and missing > count_work(archive, generation.id, watermark_of(archive, generation.id))
+
+
 def _has_work(archive: Archive, generation: Generation) -> bool:
     return bool(work_ids(archive, generation.id, watermark_of(archive, generation.id), 1))
 
@@ -238,12 +246,13 @@ def _fill(
 ) -> RunCounts:
     generation = job.generation
     to_do = count_work(archive, generation.id, watermark_of(archive, generation.id))
-    if to_do:
+    if to_do or backstop is not None:  # which may find some
         check_model(embedder)
         if generation.canary is None:
             set_canary(archive, generation.id, make_canary(embedder))
         else:
             check_canary(embedder, generation.canary, generation.id)
+    if to_do:
         observer.on_plan(_plan(archive, job, embedder, to_do))
     filler = Filler(
         archive,

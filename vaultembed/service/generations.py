@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.adopted import find_adopted
+from vaultembed.archive.generations.backstop import BACKSTOP_HOURS as BACKSTOP_HOURS
+from vaultembed.archive.generations.backstop import last_backstop_at
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.outcomes import Failure, list_failures
 from vaultembed.archive.generations.records import (
@@ -23,6 +25,7 @@ from vaultembed.archive.generations.records import (
     recipe_mix,
     record_verification,
 )
+from vaultembed.archive.generations.runs import RunRecord, list_runs
 from vaultembed.archive.generations.transitions import UnverifiedError, activate, discard, restamp, retire, rollback
 from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, NotReadyError, StorageError
 from vaultembed.service.backup import migration_notes
@@ -84,6 +87,9 @@ class GenerationView:
     verification: str | None
     """`passed`, `failed`, or `outdated`: a vector was written since. None: it was never verified."""
     coverage: CoverageView
+    last_backstop_at: str | None
+    next_backstop_at: str | None
+    """From then on the next build looks at every message. None: no build fills it now, or none does so by itself."""
     recipes: dict[str, int]
     """Messages by recipe, where there is more than one."""
     workers: tuple[WorkerView, ...]
@@ -102,6 +108,35 @@ class FailuresView:
     archive: Path
     generation: int
     failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One worker's run of a build."""
+
+    id: int
+    generation: int
+    started_at: str | None
+    ended_at: str | None
+    """None: it is running, or was killed."""
+    outcome: str | None
+    """`complete`: nothing was left to do. `limited`: it paused at --limit, with more to do. `interrupted`: it paused at
+    --max-time or a signal. `stopped`: by an error. None while it has not ended."""
+    embedded: int
+    blank: int
+    failed: int
+    recovered: int
+    """By the backstop."""
+    chunks: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunsView:
+    archive: Path
+    runs: tuple[RunView, ...]
+    """The last first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +169,12 @@ class VerifyView:
     sound: bool
 
 
-def generation_view(archive: Archive, generation: Generation) -> GenerationView:
+def generation_view(archive: Archive, generation: Generation, backstop_hours: float = BACKSTOP_HOURS) -> GenerationView:
+    filled = generation_to_fill(archive)
+    last = last_backstop_at(archive, generation.id)
+    due = None
+    if backstop_hours and filled is not None and filled.id == generation.id:
+        due = generation.created_at if last is None else last + round(3600 * backstop_hours)
     return GenerationView(
         id=generation.id,
         state=generation.state,
@@ -150,6 +190,8 @@ def generation_view(archive: Archive, generation: Generation) -> GenerationView:
         verified_at=iso(generation.verified_at),
         verification=generation.verification,
         coverage=coverage_view(coverage_of(archive, generation.id)),
+        last_backstop_at=iso(last),
+        next_backstop_at=iso(due),
         recipes=recipe_mix(archive, generation.id),
         workers=workers_of(archive, generation.id),
         adopted=_adopted_from(archive, generation.id),
@@ -190,16 +232,18 @@ def workers_of(archive: Archive, generation_id: int) -> tuple[WorkerView, ...]:
     return tuple(views)
 
 
-def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[EmbeddingsView]:
+def embeddings_status(
+    archive_path: Path, *, every: bool = False, backstop_hours: float = BACKSTOP_HOURS
+) -> Result[EmbeddingsView]:
     """Generations, what each covers, who is working on them, and what to do next.
 
-    `every`: also those that were discarded or pruned.
+    `every`: also those that were discarded or pruned. `backstop_hours`: between two backstops.
     """
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         generations = [
             g for g in list_generations(archive) if every or (g.state != "discarded" and g.pruned_at is None)
         ]
-        views = tuple(generation_view(archive, g) for g in generations)
+        views = tuple(generation_view(archive, g, backstop_hours) for g in generations)
         live = coverage_of(archive, None).live
     notes = []
     if not live:
@@ -240,7 +284,8 @@ def embeddings_status(archive_path: Path, *, every: bool = False) -> Result[Embe
                 " To list them: vaultembed embeddings failures"
             )
     if not notes:
-        notes.append("Everything is covered; nothing to do.")
+        what = "Every message in the scope" if any(view.coverage.outside_scope for view in views) else "Everything"
+        notes.append(f"{what} is covered; nothing to do.")
     return Result("embeddings", EmbeddingsView(archive_path, views), tuple(notes))
 
 
@@ -259,6 +304,33 @@ def list_failed(archive_path: Path, generation_id: int | None = None) -> Result[
         else (f"Generation {generation.id} has no failed messages.",)
     )
     return Result("embeddings failures", FailuresView(archive_path, generation.id, failures), notes)
+
+
+def list_recorded_runs(archive_path: Path, generation_id: int | None = None, *, limit: int) -> Result[RunsView]:
+    """What builds did, of one generation or of all."""
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        if generation_id is not None:
+            generation_with_id(archive, generation_id)
+        found = list_runs(archive, generation_id, limit + 1)
+    notes = (f"There are more. To see them: -n {2 * limit}",) if len(found) > limit else ()
+    return Result("embeddings runs", RunsView(archive_path, tuple(run_view(run) for run in found[:limit])), notes)
+
+
+def run_view(run: RunRecord) -> RunView:
+    return RunView(
+        id=run.id,
+        generation=run.generation_id,
+        started_at=iso(run.started_at),
+        ended_at=iso(run.ended_at),
+        outcome=run.outcome,
+        embedded=run.counts.embedded,
+        blank=run.counts.blank,
+        failed=run.counts.failed,
+        recovered=run.counts.recovered,
+        chunks=run.counts.chunks,
+        tokens=run.counts.tokens,
+        seconds=round(run.counts.seconds, 1),
+    )
 
 
 def activate_generation(

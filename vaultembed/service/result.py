@@ -91,10 +91,14 @@ class CoverageView:
     blank: int
     failed: int
     missing: int
+    outside_scope: int
+    """Live messages that the generation is not to cover; in none of the other numbers."""
 
 
 def coverage_view(coverage: Coverage) -> CoverageView:
-    return CoverageView(coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing)
+    return CoverageView(
+        coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing, coverage.outside_scope
+    )
 
 
 def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:

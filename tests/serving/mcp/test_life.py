@@ -50,7 +50,7 @@ def numbers(archive: Path, helper: Assistant) -> dict[str, Any]:
         view = views[generation["id"]]
         assert view["state"] == generation["state"]
         assert generation["coverage"] == {
-            name: view[name] for name in ("live", "embedded", "blank", "failed", "missing")
+            name: view[name] for name in ("live", "embedded", "blank", "failed", "missing", "outside_scope")
         }
     listed = vaultembed_json("embeddings", archive=archive)["generations"]
     for generation in listed:

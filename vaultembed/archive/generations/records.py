@@ -90,6 +90,8 @@ class Coverage:
     embedded: int
     blank: int
     failed: int
+    outside_scope: int = 0
+    """Live messages that it is not to cover; in none of the other numbers."""
 
     @property
     def missing(self) -> int:
@@ -279,7 +281,9 @@ def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
     row = None
     if generation_id is not None:
         row = archive.row(
-            "SELECT live, embedded, blank, failed FROM embed_coverage WHERE generation_id = ?", (generation_id,)
+            "SELECT c.live, embedded, blank, failed, is_scoped * max((SELECT live FROM live_count) - c.live, 0)"
+            " FROM embed_coverage c WHERE generation_id = ?",
+            (generation_id,),
         )
     if row is None:
         return Coverage(int(archive.scalar("SELECT live FROM live_count") or 0), 0, 0, 0)
