@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,7 +81,8 @@ def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Itera
         if user_version(archive.db) < latest_version():
             raise ArchiveOutdatedError(
                 f"{path} was last written by an older vaultembed, or its creation was interrupted",
-                "Bring it up to date (a backup is made first): vaultembed migrate",
+                "Bring it up to date (a backup is made first): vaultembed migrate --archive"
+                f" {shlex.quote(str(path.absolute()))}",
             )
         archive.db.pragma("mmap_size", mmap_bytes)
         yield archive
