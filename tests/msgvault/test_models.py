@@ -46,6 +46,7 @@ def test_before_its_model_is_found_search_goes_by_words(unknown: Path) -> None:
     with pytest.raises(NotReadyError, match="my-own-embedder"):
         search_archive(unknown, "lentil soup", mode="vector")
     assert vaultembed("doctor", archive=unknown).returncode == 4, "its model is missing"
+    assert [g.adopted.weights for g in embeddings_status(unknown).data.generations if g.adopted] == ["unknown"]
     shown = vaultembed("embeddings", archive=unknown)
     assert "has not been found here: vaultembed embeddings build --model PATH" in shown.stdout
 
@@ -65,6 +66,8 @@ def test_the_right_model_is_found_by_what_it_gives(unknown: Path, blob: Path) ->
     assert generation.adopted is not None
     assert generation.adopted.median_cosine is not None
     assert generation.adopted.median_cosine > 0.999
+    assert generation.adopted.weights == "inferred"
+    assert "its weights are inferred" in vaultembed("embeddings", archive=unknown).stdout
     assert generation.coverage.missing == 0
     found = search_archive(unknown, "water comes through the ceiling of the stable", mode="vector", limit=3)
     assert {hit.subject for hit in found.data.results} == {TOPICS[0]}

@@ -103,7 +103,7 @@ class BuildDisplay:
         about = ""
         if plan.about_seconds is not None and plan.about_bytes is not None:
             about = f": about {duration(plan.about_seconds)}, {size(plan.about_bytes)}"
-        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model.name}{about}"
+        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model_label}{about}"
         say(f"{what}. Ctrl-C is safe.", err=True)
         self._progress = Progress("Embedding")
         self._progress.update(0, 1, 0, f"0 of {plan.messages:,}")

@@ -226,5 +226,8 @@ def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
         lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")
-        lines.append(f"  compared with the model here: median cosine {adopted.median_cosine:.4f} of {texts}")
+        lines.append(
+            "  its weights are inferred, by comparing it with the model here: median cosine"
+            f" {adopted.median_cosine:.4f} of {texts}"
+        )
     return lines

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.adopted import find_adopted
@@ -63,6 +63,8 @@ class AdoptedFrom:
     model: str
     fingerprint: str
     """There."""
+    weights: Literal["unknown", "inferred"]
+    """`inferred`: those of a model here that was found to give such vectors. msgvault records only a name."""
     median_cosine: float | None
     """Of texts embedded again here; None while no model has been found to give the same vectors."""
     least_cosine: float | None
@@ -178,7 +180,7 @@ def generation_view(archive: Archive, generation: Generation, backstop_hours: fl
     return GenerationView(
         id=generation.id,
         state=generation.state,
-        model=generation.model.name,
+        model=generation.model_label,
         fingerprint=generation.fingerprint,
         scope=generation.scope,
         dimension=generation.dimension,
@@ -207,6 +209,7 @@ def _adopted_from(archive: Archive, generation_id: int) -> AdoptedFrom | None:
         origin=found.origin,
         model=found.model,
         fingerprint=found.fingerprint,
+        weights="inferred" if checked else "unknown",
         median_cosine=checked.median_cosine if checked else None,
         least_cosine=checked.least_cosine if checked else None,
         sampled=checked.sampled if checked else 0,

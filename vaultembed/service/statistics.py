@@ -142,7 +142,7 @@ def _active_view(archive: Archive, generation: Generation) -> ActiveGenerationVi
     coverage = coverage_of(archive, generation.id)
     return ActiveGenerationView(
         id=generation.id,
-        model=generation.model.name,
+        model=generation.model_label,
         dimension=generation.dimension,
         fingerprint=generation.fingerprint,
         state=generation.state,
@@ -166,7 +166,7 @@ def _building_view(archive: Archive, generation: Generation) -> BuildingGenerati
     rate = round(sum(worker.per_second or 0 for worker in workers if not worker.is_gone), 1) or None
     return BuildingGenerationView(
         id=generation.id,
-        model=generation.model.name,
+        model=generation.model_label,
         dimension=generation.dimension,
         fingerprint=generation.fingerprint,
         state=generation.state,

@@ -57,6 +57,8 @@ class Generation:
     is_vouched_for: bool
     """With its vectors as they are, it passed its last verification, or was in use and did not fail since. (What
     triggers cannot see: the coarse index, which `doctor` compares with the vectors; a change without SQL.)"""
+    model_label: str
+    """Its model's name, with what tells it from the others of this archive that have the same name."""
 
     @property
     def is_checked(self) -> bool:
@@ -105,7 +107,13 @@ SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension,
        g.canary, g.changes, g.verified_at,
        CASE WHEN g.verified_changes <> g.changes THEN 'outdated' WHEN g.verified_passed THEN 'passed'
             WHEN g.verified_at IS NOT NULL THEN 'failed' END,
-       coalesce(CASE WHEN g.verified_changes = g.changes THEN g.verified_passed END, g.served_changes = g.changes, 0)
+       coalesce(CASE WHEN g.verified_changes = g.changes THEN g.verified_passed END, g.served_changes = g.changes, 0),
+       CASE WHEN NOT EXISTS (SELECT 1 FROM models WHERE name = m.name AND id <> m.id) THEN m.name
+            WHEN m.weights_sha256 = '' THEN m.name || ' (weights unknown)'
+            WHEN NOT EXISTS (SELECT 1 FROM models WHERE name = m.name AND id <> m.id
+                             AND substr(weights_sha256, 1, 8) = substr(m.weights_sha256, 1, 8))
+            THEN m.name || ' (w' || substr(m.weights_sha256, 1, 8) || ')'
+            ELSE g.space END
 FROM generations g JOIN models m ON m.id = g.model_id
 """
 
