@@ -125,7 +125,7 @@ def _unusable_models(archive: Archive) -> list[Finding]:
             verify(resolve_model_of(generation))
         except ModelError as error:
             what = f"the model of generation {generation.id} cannot be used: {error.message}"
-            found.append(Finding("model", "model", what, 1, (generation.model.name,), generation.id, None, error.hint))
+            found.append(Finding("model", "model", what, 1, (generation.model_label,), generation.id, None, error.hint))
     return found
 
 

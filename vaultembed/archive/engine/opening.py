@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,7 +96,8 @@ def _require_latest(archive: Archive) -> None:
     if user_version(archive.db) < latest_version():
         raise ArchiveOutdatedError(
             f"{archive.path} was last written by an older vaultembed, or its creation was interrupted",
-            "Bring it up to date (a backup is made first): vaultembed migrate",
+            "Bring it up to date (a backup is made first): vaultembed migrate --archive"
+            f" {shlex.quote(str(archive.path.absolute()))}",
         )
 
 
