@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kit.archives import new_message
+from tests.kit.archives import add, new_archive, new_message
 from tests.kit.query_oracle import Tree, holds, read_mails, written
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
@@ -325,11 +325,44 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("ｆｕｌｌ", "full", True),
         ("an\u200ena", "anna", True),
         ("ハス", "バス", False),
+        ("Счёт", "СЧЕТ", True),
+        ("τιμολόγιο", "ΤΙΜΟΛΟΓΙΟ", True),
+        ("ığdır", "IĞDIR", True),
+        ("שָׁלוֹם", "שלום", True),
+        ("مُحَمَّد", "محمد", True),
+        ("सुनील", "सनील", False),
+        ("ดี", "ดำ", False),
+        ("কমল", "কোমল", False),
         ("박", "바", False),
     ],
 )
 def test_fields_mind_neither_case_nor_accents_and_tell_letters_apart(one: str, other: str, same: bool) -> None:
     assert (folded(other) in folded(one)) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "same"),
+    [
+        ("оплатите счёт", "счет", True),
+        ("ΤΙΜΟΛΟΓΙΟ 17", "τιμολόγιο", True),
+        ("Große Straße", "GROSSE strasse", True),
+        ("Łódź, Tromsø", "lodz tromso", True),
+        ("مُحَمَّد", "محمد", True),
+        ("मोती", "मीता", False),
+        ("कमरा", "कम", False),
+        ("दुनिया", "दुनि*", True),
+        ("ที่ดี", "ดี", False),
+        ("schön​weit", "weit", True),
+    ],
+)
+def test_words_mind_neither_case_nor_accents_and_tell_letters_apart(
+    tmp_path: Path, text: str, query: str, same: bool
+) -> None:
+    with new_archive(tmp_path / "a.db") as archive:
+        add(archive, text)
+        for asked, expected in ((query, same), (f"-({query})", not same)):
+            only = compile_condition(parse_query(asked).everything)
+            assert (matching_ids(archive, only, deleted=False) == [1]) is expected, asked
 
 
 def test_what_is_excluded_is_not_embedded_and_or_is_no_word() -> None:

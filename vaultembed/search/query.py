@@ -39,7 +39,7 @@ _MOST_WORDS: Final = 120
 MOST_LEAVES: Final = 200
 _DEEPEST: Final = 40
 _SAME: Final = "To search for it, put it in quotes."
-_PREFIX: Final = re.compile(r"\w[\w.@'’-]*\*")
+_PREFIX: Final = re.compile(r"\w[^\s()*]*\*")
 
 
 @dataclass(frozen=True, slots=True)
