@@ -15,8 +15,8 @@ from vaultembed.archive.doctor.derived import STRAYS
 from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
-from vaultembed.archive.migrations import migrate_up
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.migrations import migrate_up, user_version
+from vaultembed.archive.schema_files import read_migrations, up_to
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 _MOST_REPORTS: Final = 200
@@ -85,6 +85,15 @@ def altered_objects(archive: Archive) -> list[tuple[str, str, str]]:
         fresh.close()
     present = {tuple(row) for row in archive.stream(query)}
     return [row for row in wanted if row not in present]
+
+
+def check_migrations(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """The record of migrations names those that made the schema; no copy is made that says otherwise."""
+    applied = {migration.version for migration in up_to(user_version(archive.db), read_migrations())}
+    recorded = {row[0] for row in archive.rows("SELECT version FROM schema_migrations")}
+    what = "the record of migrations does not say what was applied"
+    differing = [(version,) for version in sorted(applied ^ recorded)]
+    yield from from_rows(differing, Finding("migrations", "wrong", what, fix="write it again"), name="migration")
 
 
 def check_integrity(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
@@ -283,6 +292,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
 
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the schema", check_schema),
+    ("the record of migrations", check_migrations),
     ("the structure of the file", check_integrity),
     ("references", check_references),
     ("texts of messages", check_texts),
