@@ -239,6 +239,15 @@ def test_the_record_of_migrations_is_mended(path: Path, statement: str) -> None:
     check_copy(path)
 
 
+@pytest.mark.parametrize("table", ["messages", "thread_ids"])
+@pytest.mark.parametrize("value", ["'a note'", "x'00'", "0.5", "-5", "99"])
+def test_a_conversation_that_is_none_is_mended(path: Path, table: str, value: str) -> None:
+    assert at_the_shell(path, f"UPDATE {table} SET conversation_id = {value} WHERE id < 3") is None
+    assert fix(path)
+    assert serious(path) == []
+    check_copy(path)
+
+
 def test_a_pruned_generation_stays_so(path: Path) -> None:
     with open_archive(path) as archive:
         archive.load_vec()

@@ -168,6 +168,10 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
         gone = f"{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.id = {table}.{column})"
         change = f"UPDATE {table} SET {column} = NULL" if can_be_without else f"DELETE FROM {table}"
         if parent == "conversations":
+            # what is no number can be no conversation's id: each such row gets one of its own, or none
+            instead = "NULL" if can_be_without else "-id"
+            odd = f"typeof({column}) NOT IN ('integer', 'null')"
+            yield str(table), str(parent), f"UPDATE {table} SET {column} = {instead} WHERE {odd}"
             change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
         yield str(table), str(parent), f"{change} WHERE {gone}"
 
