@@ -150,6 +150,12 @@ def test_conditions_of_a_search_are_no_suggestions(path: Path, tree: Tree) -> No
         assert found == expected
 
 
+def test_a_search_for_everything_lists_everything(path: Path) -> None:
+    with open_archive_readonly(path) as archive:
+        every = {mail.id for mail in read_mails(archive)}
+    assert {hit.id for hit in search_archive(path, "in:anywhere", mode="text", limit=100).data.results} == every
+
+
 @QUICK
 @given(tree=LEAVES)
 def test_every_message_is_on_one_side_of_a_field_and_none_on_both(path: Path, tree: Tree) -> None:
@@ -217,6 +223,10 @@ def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path:
         ("from:shop NOT(invoice OR receipt)", 'from:shop AND NOT ("invoice" OR "receipt")'),
         ("shop \u200b-invoice -from:\u200banna\u200e", '"shop" AND NOT "invoice" AND NOT from:anna\u200e'),
         ('from:"Anna Müller <anna@x.example>"', "from:anna@x.example"),
+        ("on:2019-06-30T1000", "after:2019-06-30T10:00:00 AND before:2019-06-30T10:01:00"),
+        ("on:20190630T100005", "after:2019-06-30T10:00:05 AND before:2019-06-30T10:00:06"),
+        ("on:2019-06-30T10+02", "after:2019-06-30T08:00:00+00:00 AND before:2019-06-30T09:00:00+00:00"),
+        ("on:2019-06-30T10:00:05.25Z", "after:2019-06-30T10:00:05+00:00 AND before:2019-06-30T10:00:06+00:00"),
         ("on:2019-06-30T10", "after:2019-06-30T10:00:00 AND before:2019-06-30T11:00:00"),
         ("-in:anywhere", "NOT in:anywhere"),
         ("-ｆｒｏｍ：anna", "NOT from:anna"),
