@@ -15,6 +15,7 @@ from vaultembed.search.filters import FIELDS, likely_field
 _PLAIN: Final = str.maketrans("“”„‟«»＂‐‑‒–−⁃﹣－：（）", '"""""""--------:()')
 """What phones, word processors and keyboards of other scripts write instead. Each stands for one character, so that
 places in an error are right."""
+_JOINERS: Final = "\u200c\u200d"  # which words of Persian and of India have within
 _OPERATOR: Final = re.compile(r"(NOT|AND|OR)(?=[\s()]|$)")
 _FIELD: Final = re.compile(r"([^\W\d]\w*):(?!//)")
 _SAME: Final = "To search for it, put it in quotes."
@@ -34,8 +35,8 @@ _TRAPS: Final = (
 )
 """At the beginning of a token."""
 _VALUE_TRAP: Final = re.compile(r"[-!{](?=\w)|(?:NOT|AND|OR)$")
-_NO_QUOTES: Final = re.compile(r"['‘’‚‛`´‹›′″‴❛❜❝❞〝〞〟「『《〈【]")
-_NO_QUOTES_TO_EXCLUDE: Final = re.compile(_NO_QUOTES.pattern[:-1] + r"\[<]")  # a field's value may be <a@b.example>
+_NO_QUOTES: Final = re.compile(r"['‘’‚‛`´‹›′″‴❛❜❝❞〝〞〟「『《〈【＇｢｛]")
+_NO_QUOTES_TO_EXCLUDE: Final = re.compile(_NO_QUOTES.pattern[:-1] + r"\[<［＜]")  # a field's value may be <a@b.example>
 _SMALL: Final = frozenset({"not", "and", "or"})
 _SHOWN: Final = 60
 
@@ -68,7 +69,8 @@ class Lexer:
     "f(x)", ":-)"."""
 
     def __init__(self, query: str) -> None:
-        self.text = query.translate(_PLAIN)
+        # what nobody sees, such as a mark that a page had before a word, is no part of NOT, nor between it and a minus
+        self.text = "".join(c for c in query.translate(_PLAIN) if c in _JOINERS or unicodedata.category(c) != "Cf")
         self._opened: list[int] = []
 
     def tokens(self) -> Sequence[Token]:
@@ -85,8 +87,7 @@ class Lexer:
     def _read(self) -> Iterator[Token]:
         at, after_field = 0, False
         while at < len(self.text):
-            # what nobody sees, such as a mark that a page had before a word, does not hide the minus behind it
-            if self.text[at].isspace() or unicodedata.category(self.text[at]) in ("Cc", "Cf"):
+            if self.text[at].isspace() or self.text[at] in _JOINERS or unicodedata.category(self.text[at]) == "Cc":
                 at += 1
                 continue
             token = self._value(at) if after_field else self._token(at)
