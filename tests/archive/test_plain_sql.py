@@ -248,6 +248,14 @@ def test_a_conversation_that_is_none_is_mended(path: Path, table: str, value: st
     check_copy(path)
 
 
+@pytest.mark.parametrize("change", ["UPDATE live_count SET live = 'many'", "UPDATE embed_coverage SET chunks = 'many'"])
+def test_a_counter_that_is_no_number_is_mended(path: Path, change: str) -> None:
+    assert at_the_shell(path, change) is None
+    assert fix(path)
+    assert serious(path) == []
+    check_invariants(path)
+
+
 def test_a_pruned_generation_stays_so(path: Path) -> None:
     with open_archive(path) as archive:
         archive.load_vec()
