@@ -22,7 +22,6 @@ from vaultembed.archive.doctor.derived import (
     all_generations,
     count_generation,
     count_live,
-    dead_leases,
     vec_tables,
     whole_generations,
 )
@@ -30,6 +29,7 @@ from vaultembed.archive.doctor.findings import Finding, OnStep
 from vaultembed.archive.doctor.stored import altered_objects, mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.generations.leases import dead_leases
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.migrations import record, user_version
 from vaultembed.archive.schema_files import read_migrations, up_to
