@@ -712,7 +712,7 @@ class Lifecycle(RuleBasedStateMachine):
         check_invariants(self.archive.path)
         # On a connection of its own, as the command has: one that was open while another wrote remembers an older
         # structure of the text index, and `integrity_check` then misses blobs of it that are gone, until it searches.
-        with open_archive_readonly(self.archive.path, mmap_bytes=0) as archive:
+        with open_archive_readonly(self.archive.path) as archive:
             wrong = [finding for finding in inspect_archive(archive) if finding.severity != "leftover"]
         assert wrong == [], "doctor finds what the test's own recount does not"
         states = {g.id: g.state for g in list_generations(self.archive)}

@@ -15,7 +15,7 @@ from vaultembed.failpoints import failpoint
 APPLICATION_ID: Final = 0x76656D62  # "vemb"
 
 _IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
-_RECORD: Final = """
+RECORD: Final = """
 -- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
@@ -112,7 +112,7 @@ def migrate_up(
             return 0
         if applied:
             before(applied)
-        db.execute(_RECORD)
+        db.execute(RECORD)
         for migration in missing:
             db.execute(migration.up)
             if applied:

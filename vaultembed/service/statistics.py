@@ -307,7 +307,7 @@ def archive_statistics(where: Path | Within) -> Result[StatsView]:
             return None
 
     # each page is read once, and to map it costs more
-    with open_archive_readonly(where, mmap_bytes=0) as archive, archive.snapshot():
+    with open_archive_readonly(where) as archive, archive.snapshot():
         # the quickest first: where the time of a call is over, the rest is what is not known
         vector_search = part("vector_search", lambda: vector_statistics(archive))
         text_search = part("text_search", lambda: TextSearchView(count_stale(archive)))

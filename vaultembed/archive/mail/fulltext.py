@@ -43,33 +43,39 @@ def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
     for message_id in message_ids:
         archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
         archive.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
-        found = archive.row(
-            # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
-            "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
-            " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
-            (message_id,),
-        )
-        if found is None:
-            continue
-        people = archive.rows(
-            "SELECT CAST(p.name AS BLOB), CAST(p.address AS BLOB) FROM participants p WHERE p.id IN ("
-            " SELECT sender_id FROM messages WHERE id = ?1"
-            " UNION SELECT participant_id FROM message_recipients WHERE message_id = ?1)",
-            (message_id,),
-        )
-        files = archive.rows(
-            "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
-        )
-        archive.execute(
-            "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
-            (
-                message_id,
-                fulltext(_lenient(found[0])),
-                fulltext(_lenient(found[1])),
-                fulltext(" ".join(f"{_lenient(name)} {_lenient(address)}" for name, address in people)),
-                fulltext(" ".join(_lenient(name) for (name,) in files)),
-            ),
-        )
+        texts = texts_to_index(archive, message_id)
+        if texts is not None:
+            archive.execute(
+                "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
+                (message_id, *texts),
+            )
+
+
+def texts_to_index(archive: Archive, message_id: int) -> tuple[str, str, str, str] | None:
+    """Subject, body, people and files as FTS5 is given them; None of a message that is gone."""
+    found = archive.row(
+        # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
+        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
+        " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
+        (message_id,),
+    )
+    if found is None:
+        return None
+    people = archive.rows(
+        "SELECT CAST(p.name AS BLOB), CAST(p.address AS BLOB) FROM participants p WHERE p.id IN ("
+        " SELECT sender_id FROM messages WHERE id = ?1"
+        " UNION SELECT participant_id FROM message_recipients WHERE message_id = ?1)",
+        (message_id,),
+    )
+    files = archive.rows(
+        "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
+    )
+    return (
+        fulltext(_lenient(found[0])),
+        fulltext(_lenient(found[1])),
+        fulltext(" ".join(f"{_lenient(name)} {_lenient(address)}" for name, address in people)),
+        fulltext(" ".join(_lenient(name) for (name,) in files)),
+    )
 
 
 def _lenient(stored: bytes) -> str:
