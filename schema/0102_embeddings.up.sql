@@ -446,6 +446,18 @@ BEGIN
     SELECT RAISE(ABORT, 'another generation is in that state');
 END;
 
+CREATE TRIGGER generation_in_use_is_not_pruned BEFORE UPDATE OF state, pruned_at ON generations
+WHEN new.pruned_at IS NOT NULL AND new.state IN ('building', 'active')
+BEGIN
+    SELECT RAISE(ABORT, 'a generation that is pruned has no vectors to use');
+END;
+
+CREATE TRIGGER generation_stays_pruned BEFORE UPDATE OF pruned_at ON generations
+WHEN old.pruned_at IS NOT NULL AND new.pruned_at IS NULL
+BEGIN
+    SELECT RAISE(ABORT, 'the vectors of this generation are gone, or going');
+END;
+
 CREATE TRIGGER generation_keeps_id BEFORE UPDATE ON generations WHEN new.id <> old.id
 BEGIN
     SELECT RAISE(ABORT, 'an id is for good');
@@ -517,6 +529,11 @@ BEGIN
 END;
 
 CREATE TRIGGER gone_messages_stay BEFORE DELETE ON gone_messages
+BEGIN
+    SELECT RAISE(ABORT, 'an old content_rev could come back');
+END;
+
+CREATE TRIGGER gone_messages_are_one_row BEFORE INSERT ON gone_messages
 BEGIN
     SELECT RAISE(ABORT, 'an old content_rev could come back');
 END;

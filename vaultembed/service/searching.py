@@ -117,7 +117,7 @@ def search_archive(
     """
     query = parse_query(text)
     query = replace(query, condition=All((query.condition, filters.condition())))
-    if not query.text and query.only.is_empty:
+    if not query.everything.parts and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")

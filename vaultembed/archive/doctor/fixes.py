@@ -31,7 +31,8 @@ from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import dead_leases
 from vaultembed.archive.mail.fulltext import refresh_stale
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.migrations import record, user_version
+from vaultembed.archive.schema_files import read_migrations, up_to
 from vaultembed.archive.trust import Difference, differences, empty_like
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
 from vaultembed.archive.vectors.coarse_table import rebuild
@@ -126,6 +127,14 @@ def _schema(archive: Archive, _found: list[Finding]) -> list[str]:
             archive.execute(difference.sql)
         done.append(f"Made the {difference.kind} {difference.name} again")
     return done
+
+
+def _migrations(archive: Archive, _found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        archive.execute("DELETE FROM schema_migrations")
+        for migration in up_to(user_version(archive.db), read_migrations()):
+            record(archive.db, migration)
+    return ["Wrote the record of migrations again"]
 
 
 def _restore_definition(archive: Archive, altered: Difference) -> None:
@@ -425,6 +434,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("index",), _indexes),
     (("states",), _states),
     (("schema",), _schema),
+    (("migrations",), _migrations),
     (("stray_rows",), _strays),
     (("odd_values",), _odd_values),
     (("references",), _references),

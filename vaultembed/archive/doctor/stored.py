@@ -22,7 +22,8 @@ from vaultembed.archive.doctor.findings import (
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.mail.messages import unpack
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.migrations import user_version
+from vaultembed.archive.schema_files import read_migrations, up_to
 from vaultembed.archive.trust import Difference, differences, empty_like
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
@@ -121,6 +122,15 @@ def added_columns(archive: Archive, altered: Difference) -> list[str] | None:
     return [str(column[0]) for column in columns if column not in wanted_columns]
 
 
+def check_migrations(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """The record of migrations names those that made the schema; no copy is made that says otherwise."""
+    applied = {migration.version for migration in up_to(user_version(archive.db), read_migrations())}
+    recorded = {row[0] for row in archive.rows("SELECT version FROM schema_migrations")}
+    what = "the record of migrations does not say what was applied"
+    differing = [(version,) for version in sorted(applied ^ recorded)]
+    yield from from_rows(differing, Finding("migrations", "wrong", what, fix="write it again"), name="migration")
+
+
 def check_integrity(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """SQLite's own check of its pages, of indexes against tables, and of the text index."""
     kinds = dict(archive.stream("SELECT name, type FROM sqlite_schema"))
@@ -193,6 +203,10 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
         gone = f"{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.id = {table}.{column})"
         change = f"UPDATE {table} SET {column} = NULL" if can_be_without else f"DELETE FROM {table}"
         if parent == "conversations":
+            # what is no number can be no conversation's id: each such row gets one of its own, or none
+            instead = "NULL" if can_be_without else "-id"
+            odd = f"typeof({column}) NOT IN ('integer', 'null')"
+            yield str(table), str(parent), f"UPDATE {table} SET {column} = {instead} WHERE {odd}"
             change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
         yield str(table), str(parent), f"{change} WHERE {gone}"
 
@@ -325,6 +339,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
 
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the schema", check_schema),
+    ("the record of migrations", check_migrations),
     ("names of the file", check_names),
     ("the structure of the file", check_integrity),
     ("references", check_references),

@@ -8,28 +8,29 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.text.folding import folded
 
 # Scripts written without spaces between words: each character is a token, and a word of a query a phrase of them.
 _UNSPACED: Final = re.compile(
     r"[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-
-
-_MARKS: Final = ("Mn", "Mc", "Co")  # what unicode61 takes as parts of a word besides letters and digits
+_UNSEEN: Final = re.compile("[\u200b\u200c]")  # between words, or the parts of one: folded, they would be gone
+_MARKS: Final = ("Mn", "Mc", "Me", "Co")  # what the index takes as parts of a word besides letters and digits
 
 
 def fulltext(text: str) -> str:
-    """`text` as FTS5 is given it: compatibility forms folded, CJK characters set apart. Case and accents are FTS5's."""
+    """`text` as FTS5 is given it: folded as fields are, for it knows accents of Latin letters alone; CJK characters set
+    apart."""
     if text.isascii():
         return text
-    return _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
+    return _UNSPACED.sub(r" \g<0> ", folded(_UNSEEN.sub(" ", text)))
 
 
 def phrase(words: str) -> str | None:
     """`words` as an FTS5 phrase in quotes; None where nothing in it can be searched for."""
     letters = (c if c.isalnum() or unicodedata.category(c) in _MARKS else " " for c in fulltext(words))
-    folded = " ".join("".join(letters).split())
-    return f'"{folded}"' if any(c.isalnum() for c in folded) else None
+    spaced = " ".join("".join(letters).split())
+    return f'"{spaced}"' if any(c.isalnum() for c in spaced) else None
 
 
 def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:
