@@ -21,7 +21,6 @@ def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
 def run_raw(message_id: int, archive: Path | None) -> None:
     with reported_errors("show", as_json=False):
         raw = raw_message(archive_path(archive), message_id)
-    if sys.stdout is not None:  # closed by the caller: >&-
         with written():
             sys.stdout.buffer.write(raw)
             sys.stdout.buffer.flush()

@@ -29,7 +29,7 @@ def say(text: str, *, err: bool = False) -> None:
 def columns(*, err: bool = False) -> int | None:
     """Of the terminal. None where there is none: what reads a pipe wants each line whole."""
     stream = sys.stderr if err else sys.stdout
-    if os.environ.get("COLUMNS") or (stream is not None and stream.isatty()):
+    if os.environ.get("COLUMNS") or stream.isatty():
         return shutil.get_terminal_size((80, 24)).columns
     return None
 
@@ -52,7 +52,7 @@ def fit(line: str, width: int | None) -> str:
 
 def paragraph(text: str, indent: int) -> str:
     """Text of a mail as a block, never wider than is good to read."""
-    width = min(columns() or 100, 110) - indent
+    width = max(min(columns() or 100, 110) - indent, 1)
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     return "\n".join(" " * indent + line for line in lines)
 
