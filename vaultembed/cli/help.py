@@ -14,7 +14,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vaultembed.errors import UsageError
-from vaultembed.paths import full_path
 from vaultembed.service.display import valid
 
 EVERYDAY: Final = "Everyday"
@@ -87,6 +86,8 @@ def _each(read: Callable[[str], str], value: Any) -> Any:
 
 
 def _path(text: str) -> str:
+    from vaultembed.paths import full_path  # loads what --help does without
+
     if not text:  # a variable of the shell that is not set; to Python, it is the folder one is in
         raise UsageError("a path is empty", "Name a file or a folder; the folder you are in is .")
     return str(full_path(Path(text)))
