@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed
+from vaultembed.archive.database import explained_errors
+from vaultembed.errors import StorageError
 
 TEXT = "Größe → 漢字 \U0001f600 Ω ñ"
 LONE = re.compile("[\ud800-\udfff]")
@@ -218,3 +221,19 @@ def test_any_width_of_a_terminal_will_do(archive: Path, columns: str) -> None:
     for line in ("search --mode text barn", "show 1", "stats"):
         done = shell(archive, line, COLUMNS=columns)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "folder", "told"),
+    [
+        (apsw.SQLITE_CANTOPEN, "none", r"its folder cannot be written\nCopy both files"),
+        (apsw.SQLITE_PROTOCOL, "", r"cannot be locked.*\n.*a disk of this machine"),
+        (apsw.SQLITE_IOERR_LOCK, "", r"cannot be locked.*\n.*a disk of this machine"),
+        (apsw.SQLITE_IOERR_READ, "", r"cannot read or write"),
+    ],
+)
+def test_a_disk_that_is_not_enough_for_sqlite_is_told_with_the_way_out(
+    tmp_path: Path, number: int, folder: str, told: str
+) -> None:
+    with pytest.raises(StorageError, match=told), explained_errors(tmp_path / folder / "a.db"):
+        raise apsw.exception_for(number)
