@@ -16,6 +16,7 @@ import pytest
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed
 from vaultembed.archive.database import explained_errors
+from vaultembed.cli.wording import safe_line
 from vaultembed.errors import StorageError
 
 TEXT = "Größe → 漢字 \U0001f600 Ω ñ"
@@ -237,3 +238,8 @@ def test_a_disk_that_is_not_enough_for_sqlite_is_told_with_the_way_out(
 ) -> None:
     with pytest.raises(StorageError, match=told), explained_errors(tmp_path / folder / "a.db"):
         raise apsw.exception_for(number)
+
+
+def test_a_name_of_megabytes_does_not_fill_the_terminal() -> None:
+    assert len(safe_line("y" * 1_000_000)) == 5_000
+    assert safe_line("y" * 5_000) == "y" * 5_000

@@ -17,6 +17,7 @@ from vaultembed.service.result import CoverageView
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST_LINE: Final = 5_000
 _INDENT: Final = re.compile(r"^ +| {2,}")
 
 
@@ -93,8 +94,8 @@ def safe(text: str) -> str:
 
 
 def safe_line(text: str) -> str:
-    """The same on one line: a subject, a name, a label."""
-    return one_line(text)
+    """The same on one line: a subject, a name, a label. One of megabytes is cut off."""
+    return one_line(text, _LONGEST_LINE)
 
 
 def safe_json(document: str) -> str:
