@@ -28,7 +28,7 @@ def full_path(path: Path) -> Path:
         raise UsageError(f"{path}: there is no home {path.parts[0]}", "Write the path in full.") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"{path}: {error.strerror}", "Shorten it.") from error
+            raise UsageError(f"{path} cannot be the name of a file: {error.strerror}") from error
     return path
 
 
