@@ -28,6 +28,7 @@ def run_build(archive: Path | None, request: BuildRequest, *, as_json: bool) -> 
                     on_step=display.steps.show,
                     on_plan=display.on_plan,
                     on_batch=display.on_batch,
+                    on_wait=display.on_wait,
                     should_stop=stop,
                 )
                 return stop.exit_code(result)
@@ -98,7 +99,7 @@ class BuildDisplay:
         about = ""
         if plan.about_seconds is not None and plan.about_bytes is not None:
             about = f": about {duration(plan.about_seconds)}, {size(plan.about_bytes)}"
-        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model.name}{about}"
+        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model_label}{about}"
         say(f"{what}. Ctrl-C is safe.", err=True)
         self._progress = Progress("Embedding")
         self._progress.update(0, 1, 0, f"0 of {plan.messages:,}")
@@ -111,6 +112,10 @@ class BuildDisplay:
         if self._tokens and run.tokens < self._tokens:
             share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
         self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rate}")
+
+    def on_wait(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress.update(0, None, 0, what)
 
     def close(self) -> None:
         self.steps.close()
@@ -129,8 +134,11 @@ def render_build(data: BuildView) -> None:
             f"{count(run.messages, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
             f"{count(run.chunks, 'chunk')}, {run.blank:,} blank, {run.failed:,} failed"
         )
+    elif not data.interrupted and data.generation.coverage.missing:
+        say("Nothing to do was found, and yet messages are missing.")
     elif not data.interrupted and data.generation.coverage.live:
-        say("Nothing to do: every message is covered.")
+        which = " in the scope" if data.generation.scope else ""
+        say(f"Nothing to do: every message{which} is covered.")
     state = "now active" if data.activated else data.generation.state
     if data.verified:
         state = f"verified, {state}"

@@ -20,6 +20,7 @@ _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 _OUR_ESCAPE: Final = f"\x1b{secrets.token_hex(8)}"
 """Begins what `style` writes, and what no text that somebody else wrote can know."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST_LINE: Final = 5_000
 _INDENT: Final = re.compile(r"^ +| {2,}")
 
 
@@ -34,7 +35,7 @@ def say(text: str, *, err: bool = False) -> None:
 def columns(*, err: bool = False) -> int | None:
     """Of the terminal. None where there is none: what reads a pipe wants each line whole."""
     stream = sys.stderr if err else sys.stdout
-    if os.environ.get("COLUMNS") or (stream is not None and stream.isatty()):
+    if os.environ.get("COLUMNS") or stream.isatty():
         return shutil.get_terminal_size((80, 24)).columns
     return None
 
@@ -57,7 +58,7 @@ def fit(line: str, width: int | None) -> str:
 
 def paragraph(text: str, indent: int) -> str:
     """Text of a mail as a block, never wider than is good to read."""
-    width = min(columns() or 100, 110) - indent
+    width = max(min(columns() or 100, 110) - indent, 1)
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     return "\n".join(" " * indent + line for line in lines)
 
@@ -103,8 +104,8 @@ def in_line(text: str) -> str:
 
 
 def safe_line(text: str) -> str:
-    """The same on one line: a subject, a name, a label."""
-    return one_line(text)
+    """The same on one line: a subject, a name, a label. One of megabytes is cut off."""
+    return one_line(text, _LONGEST_LINE)
 
 
 def safe_json(document: str) -> str:
@@ -112,10 +113,18 @@ def safe_json(document: str) -> str:
     return escaped_json(document)
 
 
+def ended(outcome: str | None) -> str:
+    """How a run of a build did."""
+    words = {"limited": "paused at --limit", "stopped": "stopped by an error", None: "has not ended"}
+    return words.get(outcome, outcome or "")
+
+
 def coverage(found: CoverageView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
+    outside = f" (outside the scope: {found.outside_scope:,})" if found.outside_scope else ""
+    in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""
     # rounded down: 100 % means all
     return (
-        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded"
+        f"{int(share * 1000) / 10:g} % covered{outside}: {found.live:,} live = {found.embedded:,} embedded{in_part}"
         f" + {found.blank:,} blank + {found.failed:,} failed + {found.missing:,} missing"
     )

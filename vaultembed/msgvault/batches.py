@@ -133,6 +133,7 @@ def adopted_outcome(
                 # what cannot be told is equal to no other text
                 text_hash(text[chunk.char_start : chunk.char_end] if text else f"\0{chunk.embedding_id}"),
                 row,
+                chunk.embedded_at,
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),

@@ -16,6 +16,8 @@ from vaultembed.archive.generations.work import read_work
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.resilient import NoVector, check_model, embed_texts, make_canary
+from vaultembed.embeddings.verify import LONGEST_ADOPTED
+from vaultembed.embeddings.verify import SAME_TENTH as SAME_TENTH
 from vaultembed.models.protocol import Embedder
 from vaultembed.msgvault.embedded_text import candidates
 from vaultembed.text.embeddable.chunking import text_hash
@@ -24,12 +26,9 @@ SAMPLE: Final = 48
 _ENOUGH: Final = 8
 """With so many texts that are known, none need be guessed at."""
 SAME_MEDIAN: Final = 0.98
-SAME_TENTH: Final = 0.95
-"""Cosines from which two models count as the same: the median, and the one that nine of ten are above. Of 149 real
-texts (`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960
-and 0.946; with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
-_LONGEST: Final = 1_500
-"""Characters: a longer text may have been cut off by either model."""
+"""Cosine from which two models count as the same: the median, beside SAME_TENTH. Of 149 real texts
+(`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960 and
+0.946; with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +54,14 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     if embedder.facts.dimension != generation.dimension:
         return Comparison(Checked(0.0, 0.0, 0), 0.0)
     sample = read_adopted_sample(archive, generation.id, 4 * SAMPLE, random.Random(generation.id))  # noqa: S311
-    known = [chunk for chunk in sample if _is_known(chunk) and len(chunk.text or "") <= _LONGEST][:SAMPLE]
+    known = [chunk for chunk in sample if _is_known(chunk) and len(chunk.text or "") <= LONGEST_ADOPTED][:SAMPLE]
     cosines = [_best(embedder, [chunk.text or ""], chunk) for chunk in known]
     if len(known) < _ENOUGH:
         for chunk in [chunk for chunk in sample if not _is_known(chunk)][:SAMPLE]:
             texts = [
                 t for work in read_work(archive, [chunk.message_id]) for t in candidates(work.subject, work.body_text)
             ]
-            cosines.append(_best(embedder, [text for text in texts if len(text) <= _LONGEST], chunk))
+            cosines.append(_best(embedder, [text for text in texts if len(text) <= LONGEST_ADOPTED], chunk))
     found = [cosine for cosine in cosines if cosine is not None]
     if not found:
         return None

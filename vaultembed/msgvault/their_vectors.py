@@ -56,6 +56,8 @@ class TheirChunk:
     embedding_id: int
     vector: npt.NDArray[np.float32]
     """(dimension,), normalised here."""
+    embedded_at: int | None
+    """None where it is not recorded."""
 
 
 class TheirVectors:
@@ -193,6 +195,7 @@ class TheirVectors:
                     None if basis is None else basis == 0,
                     embedding_id,
                     vector,
+                    as_seconds(row["embedded_at"]),
                 )
             )
         return chunks

@@ -17,6 +17,7 @@ from vaultembed.embeddings.build import Built, Observer, Wanted, build, choose_g
 from vaultembed.embeddings.build import Options as Options
 from vaultembed.embeddings.build import Plan as Plan
 from vaultembed.embeddings.helpers import Helpers
+from vaultembed.embeddings.stopping import StoppableEmbedder
 from vaultembed.embeddings.worker import Limits as Limits
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.model_file import ModelFile
@@ -71,7 +72,7 @@ class BuildView:
     interrupted: bool
     """There is work left."""
     verified: bool | None
-    """None where nothing was to be activated, or it is the very first generation."""
+    """None where nothing was to be activated."""
     collected: int
     """Vectors of deleted messages that were removed first."""
 
@@ -83,6 +84,7 @@ def build_embeddings(
     on_step: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[BuildView]:
     """Create the first generation, top up the one there is, or build another beside it; go on where an earlier run
@@ -107,7 +109,9 @@ def build_embeddings(
         on_step("Removing vectors of deleted messages")
         collected = collect_garbage(archive, is_over)
         found: list[str] = []
-        built = _build(archive, request, on_step, on_plan, on_batch, is_over, found.append)
+        limited = replace(request.options, limits=replace(request.options.limits, until=deadline))
+        request = replace(request, options=limited)
+        built = _build(archive, request, on_step, on_plan, on_batch, on_wait, should_stop, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -119,7 +123,7 @@ def build_embeddings(
         )
         migrated = (*migration_notes(archive), *found)
     exit_code = 0
-    if built.interrupted:
+    if built.interrupted or built.coverage.missing:
         exit_code = 130 if should_stop() else 3
     return Result("embeddings build", view, migrated + _notes(view, request, is_over=is_over()), exit_code)
 
@@ -130,6 +134,7 @@ def _build(
     on_step: Callable[[str], None],
     on_plan: Callable[[Plan], None],
     on_batch: Callable[[RunCounts], None],
+    on_wait: Callable[[str], None],
     should_stop: Callable[[], bool],
     on_note: Callable[[str], None],
 ) -> Built:
@@ -138,9 +143,16 @@ def _build(
     named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
     wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
     resolved = _resolve(request, present, to_bind)
-    embedder = open_in_child(resolved, share=request.workers)
     helpers = Helpers()
     run_id = 0
+
+    def is_stopping() -> bool:
+        if should_stop():
+            helpers.stop()  # while this process finishes its own part
+            return True
+        return False
+
+    embedder = StoppableEmbedder(open_in_child(resolved, share=request.workers), is_stopping)
 
     def start_helpers(own_run_id: int) -> None:
         nonlocal run_id
@@ -162,7 +174,7 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            Observer(on_plan, start_helpers, on_own_batch, lambda: helpers.wait(should_stop), should_stop),
+            Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(is_stopping), is_stopping),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))
@@ -220,6 +232,11 @@ def _notes(view: BuildView, request: BuildRequest, *, is_over: bool) -> tuple[st
         notes.append(
             f"Paused with {coverage.missing:,} of {coverage.live:,} messages missing; what is done is safe."
             " Go on with: vaultembed embeddings build"
+        )
+    elif not view.interrupted and not view.run.messages and coverage.missing:
+        notes.append(
+            f"{coverage.missing:,} messages count as missing, and even a look at every message found no work in them:"
+            " a counter may be wrong. Next: vaultembed doctor"
         )
     elif view.interrupted:
         notes.append(f"{coverage.missing:,} messages changed meanwhile. Go on with: vaultembed embeddings build")

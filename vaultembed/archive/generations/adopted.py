@@ -290,8 +290,8 @@ def _stored_outcome(archive: Archive, generation_id: int, message_id: int) -> tu
         "SELECT recipe, content_rev, outcome FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", key
     )[0]
     chunks = archive.rows(
-        "SELECT c.char_start, c.char_end, c.text_hash, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id"
-        " WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
+        "SELECT c.char_start, c.char_end, c.text_hash, v.embedding, c.embedded_at FROM chunks c"
+        " JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
         key,
     )
     rows = tuple(ChunkRow(*chunk) for chunk in chunks)

@@ -11,6 +11,8 @@ from typing import Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.work import watermark_of, work_ids
 
+BACKSTOP_HOURS: Final = 24.0
+"""Between two, unless a build is told otherwise."""
 WINDOW: Final = 20_000
 """Ids of one look: about 20 ms."""
 
@@ -24,9 +26,11 @@ def is_due(archive: Archive, generation_id: int, every_hours: float) -> bool:
 
 
 def last_backstop_at(archive: Archive, generation_id: int) -> int | None:
-    """When the last one of this generation came to its end, in unix seconds; None where none has."""
+    """When the last one of this generation came to its end, in unix seconds; None where none has. One in the future, as
+    a clock that was wrong leaves it, counts as none: or there would be no other until then."""
     found: int | None = archive.scalar(
-        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ?", (generation_id,)
+        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ? AND last_backstop_at <= unixepoch()",
+        (generation_id,),
     )
     return found
 

@@ -29,6 +29,8 @@ class ChunkRow:
     text_hash: bytes
     embedding: bytes
     """float16, normalised."""
+    embedded_at: int | None = None
+    """None: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class MessageOutcome:
     text: str | None
     """The embeddable text; None where it could not be prepared. Other generations may have their chunks in it."""
     chunks: tuple[ChunkRow, ...]
+    in_part: bool = False
+    """The text goes on where the chunks end."""
 
 
 Progress = Callable[[Sequence[MessageOutcome]], RunCounts]
@@ -136,8 +140,8 @@ def write_outcome(
     for index, chunk in enumerate(outcome.chunks):
         chunk_id = archive.insert(
             "INSERT INTO chunks(generation_id, message_id, chunk_index, char_start, char_end, text_hash, embedded_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) RETURNING id",
-            (*key, index, chunk.char_start, chunk.char_end, chunk.text_hash),
+            " VALUES (?, ?, ?, ?, ?, ?, coalesce(?, unixepoch())) RETURNING id",
+            (*key, index, chunk.char_start, chunk.char_end, chunk.text_hash, chunk.embedded_at),
         )
         archive.execute(
             "INSERT INTO vectors VALUES (?, ?, ?)", (chunk_id, chunk.embedding, zlib.crc32(chunk.embedding))
@@ -151,7 +155,13 @@ def write_outcome(
         " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT DO UPDATE SET content_rev = excluded.content_rev,"
         " recipe = excluded.recipe, outcome = excluded.outcome, reason = excluded.reason, at = excluded.at,"
         " is_stale = 0, attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
-        (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
+        (
+            *key,
+            outcome.content_rev,
+            f"{recipe}c{len(outcome.chunks)}" if outcome.in_part else recipe,
+            outcome.outcome,
+            outcome.reason,
+        ),
     )
     if stamped:
         archive.execute(
