@@ -81,7 +81,7 @@ def planted(archive: Archive, message_id: int) -> dict[str, bytes]:
             assert values, f"{name}: nothing of the message is there"
             if not any(value and (b"zq" in value or kind == "BLOB") for value in values):
                 write = f"UPDATE {table} SET {column} = ? WHERE {whose}".replace(":id", str(message_id))
-                archive.db.execute(write, (word(name),))
+                archive.db.execute(write, (word(name).encode() if kind == "BLOB" else word(name),))
                 values = [word(name).encode()]
             for n, value in enumerate(values):
                 if kind == "TEXT" and b"zq" not in value:
@@ -166,7 +166,7 @@ def test_of_every_text_and_blob_of_a_message_nothing_is_left(folder: Path, tmp_p
             )
         archive.db.execute("INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0)", (source, doomed, word("p1")))
         archive.db.execute("INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0)", (source, locator, word("p2")))
-        archive.db.execute("INSERT INTO msgvault_messages VALUES (?, ?, ?, 1)", (source, key, word("digest")))
+        archive.db.execute("INSERT INTO msgvault_messages VALUES (?, ?, ?, 1)", (source, key, word("digest").encode()))
         archive.db.execute("INSERT INTO labels(kind, name) VALUES ('label', ?)", (word("label it had once"),))
         archive.db.execute(
             "INSERT INTO participants(address, name, domain) VALUES (?, '', '')", (word("address it had once"),)
