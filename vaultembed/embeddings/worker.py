@@ -250,6 +250,7 @@ class Filler:
             self._archive, self._generation, self._job.recipe.tag, done.outcomes, self._worker, done.leases, with_these
         )
         self._counts = with_these(written)
+        self._has_tried = True
         self._on_batch(self._counts)
         if self._backstop is not None:
             self._backstop.step()
