@@ -115,7 +115,9 @@ def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, wou
         for comparison in compared:
             if comparison.generation == generation.generation:
                 verdict = "the same space" if comparison.same else "another space"
-                if comparison.sampled:
+                if comparison.median_cosine is None:
+                    yield f"    no text is known that it embedded, so {comparison.model} could not be compared"
+                elif comparison.sampled:
                     yield (
                         f"    {count(comparison.sampled, 'text')} embedded again with {comparison.model}: median cosine"
                         f" {comparison.median_cosine:.4f}, {verdict}"

@@ -100,11 +100,6 @@ def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | 
         return None, (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
 
 
-def texts_of(message: TheirMessage) -> tuple[str, str]:
-    """Subject and body as msgvault has them."""
-    return _text(message.subject, []), _body(message, [])
-
-
 def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
     if message.conversation is None:
         return None

@@ -28,7 +28,7 @@ from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of
+from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of, words_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import ForeignDamageError
@@ -40,7 +40,7 @@ from vaultembed.msgvault.their_messages import (
     TheirSource,
     ids_still_there,
 )
-from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, TheirGeneration, TheirVectors, Why
 from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
 from vaultembed.sources.base import printable
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -167,9 +167,8 @@ class MsgvaultImport:
                 self._count(unchanged=len(messages) - len(new))
                 for bad in unreadable:
                     self._report(bad)
-                by_id = {m.id: m for m in messages}
                 for adoption, verdicts in found:
-                    self._adopt(theirs, adoption, by_id, ids, verdicts)
+                    self._adopt(theirs, adoption, ids, verdicts)
         except BaseException:
             self.counts = before
             raise
@@ -177,7 +176,7 @@ class MsgvaultImport:
 
     def _read_vectors(
         self, vectors: TheirVectors | None, messages: Sequence[TheirMessage], known: Mapping[int, Known]
-    ) -> list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]]:
+    ) -> list[tuple[_Adoption, dict[int, Covered | Why]]]:
         """Of the messages that have no outcome here yet. `known`: those that are not written now."""
         found = []
         for adoption in self._adoptions if vectors is not None else ():
@@ -186,8 +185,9 @@ class MsgvaultImport:
             done = {i for i, each in known.items() if self._is_done(adoption, each)}
             for m in messages:
                 if m.id in done and m.deleted_at is None:
-                    adoption.tally.tell(known[m.id].message_id, "covered", [])
-            found.append((adoption, vectors.read(adoption.theirs, [m for m in messages if m.id not in done])))
+                    adoption.tally.tell(known[m.id].message_id, "covered", BLANK)
+            wanted = [m for m in messages if m.id not in done]
+            found.append((adoption, vectors.read(adoption.theirs, wanted, adoption.here)))
         return found
 
     def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
@@ -253,9 +253,8 @@ class MsgvaultImport:
         self,
         theirs: Opened,
         adoption: _Adoption,
-        messages: Mapping[int, TheirMessage],
         ids: Mapping[int, tuple[int, int]],
-        verdicts: Mapping[int, list[TheirChunk] | Why],
+        verdicts: Mapping[int, Covered | Why],
     ) -> None:
         if adoption.here is not None and self._was_given_up(theirs, adoption):
             return
@@ -266,11 +265,14 @@ class MsgvaultImport:
                 continue  # its text here is another, or it could not be imported
             message_id, content_rev = ids[their_id]
             here = standing(self._archive, adoption.here.id if adoption.here else None, message_id, content_rev)
-            if here == "open" and verdict == [] and not self._is_blank(message_id):
+            if here == "open" and verdict == BLANK and not self._is_blank(message_id):
                 verdict = "vectors missing"
             tally.tell(message_id, here, verdict)
             if here == "open" and not isinstance(verdict, str):
-                outcomes.append(adopted_outcome(messages[their_id], verdict, message_id, content_rev))
+                words = words_of(
+                    "\n".join(f"{w.subject}\n{w.body_text}" for w in read_work(self._archive, [message_id]))
+                )
+                outcomes.append(adopted_outcome(verdict, message_id, content_rev, words))
         if outcomes and theirs.vectors is not None:
             if adoption.here is None:
                 adoption.here = adopt(self._archive, origin_of(theirs.vectors, adoption.theirs))

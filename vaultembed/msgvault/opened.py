@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,10 @@ def open_theirs(paths: MsgvaultPaths) -> Iterator[Opened]:
             in `left_out`.
     """
     missing: list[str] = []
-    with open_pair(paths.archive, _readable_vectors(paths.vectors, missing)) as (database, vectors_database):
+    with (
+        ExitStack() as stack,
+        open_pair(paths.archive, _readable_vectors(paths.vectors, missing)) as (database, vectors_database),
+    ):
         check_is_archive(database)
         parts = left_out(database)
         missing += parts
@@ -73,6 +76,7 @@ def open_theirs(paths: MsgvaultPaths) -> Iterator[Opened]:
         if vectors_database is not None:
             try:
                 vectors = TheirVectors(vectors_database, database)
+                stack.callback(vectors.close)
                 missing += vectors.left_out
             except ForeignDamageError as error:
                 missing.append(f"all vectors: {error.message}")

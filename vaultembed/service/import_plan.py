@@ -22,7 +22,7 @@ from vaultembed.msgvault.entries import Taken, take
 from vaultembed.msgvault.moving_in import given_up
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import TEXT, TheirMessage
-from vaultembed.msgvault.their_vectors import TheirChunk, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, Why
 from vaultembed.msgvault.views import MsgvaultView, adopted_view
 from vaultembed.service.importing import find_archives
 from vaultembed.service.result import Result
@@ -177,7 +177,7 @@ class _Planner:
             if their_generation.id not in adoptions:
                 continue
             generation, tally = adoptions[their_generation.id]
-            for message_id, verdict in theirs.vectors.read(their_generation, messages).items():
+            for message_id, verdict in theirs.vectors.read(their_generation, messages, generation).items():
                 if message_id in spots:
                     self._tell(generation, tally, spots[message_id], verdict)
 
@@ -221,12 +221,12 @@ class _Planner:
                 found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: list[TheirChunk] | Why) -> None:
+    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: Covered | Why) -> None:
         """As the import would."""
         here: Standing = "open"
         if spot.pair is not None and self._archive is not None:
             here = standing(self._archive, generation.id if generation else None, *spot.pair)
-        if here == "open" and verdict == [] and not self._is_blank(spot):
+        if here == "open" and verdict == BLANK and not self._is_blank(spot):
             verdict = "vectors missing"
         tally.tell(spot.key, here, verdict)
 

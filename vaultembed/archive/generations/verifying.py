@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vaultembed.archive.engine.connection import Archive
@@ -32,7 +32,7 @@ def read_sample(archive: Archive, generation_id: int, count: int, pick: random.R
     whose outcome is current and whose stored text is the one that was embedded."""
     sample: list[tuple[str, bytes]] = []
     # spare ones: of some, the message was edited or deleted since
-    for chunk in _pick_chunks(archive, generation_id, 4 * count, pick):
+    for chunk in pick_chunks(archive, generation_id, 4 * count, pick):
         row = archive.row(
             "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
             " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
@@ -52,19 +52,15 @@ def read_sample(archive: Archive, generation_id: int, count: int, pick: random.R
     return sample
 
 
-def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
-    """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
+def pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
+    """At random so many chunks of a generation, or all, in random order; not all of them are held at a time. By their
+    place: by id, nearly every pick would fall into a gap that other
     generations left between them, and give the one chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
     rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
     )
-    return pick_ids(rows, stored, most, pick)
-
-
-def pick_ids(rows: Iterable[tuple[int]], total: int, most: int, pick: random.Random) -> list[int]:
-    """At random so many of a total of ids, or all, in random order; not all of them are held at a time."""
-    places = set(pick.sample(range(total), min(most, total)))
+    places = set(pick.sample(range(stored), min(most, stored)))
     picked = [row[0] for place, row in enumerate(rows) if place in places]
     pick.shuffle(picked)
     return picked
