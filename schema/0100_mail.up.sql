@@ -13,7 +13,8 @@ CREATE TABLE sources(
 -- One row is one file as it was when last read, so that an unchanged one is skipped unread.
 CREATE TABLE source_files(
     source_id   INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
-    path        TEXT NOT NULL,               -- below the source's identifier; Maildir: the source_key, which has no flags
+    path        TEXT NOT NULL,               -- below the source's identifier; Maildir: the source_key, which has no flags;
+                                             -- "/" and a digest of it, once its message was deleted for ever
     size        INTEGER NOT NULL,            -- -1 while it has not been read to its end
     mtime_ns    INTEGER NOT NULL,
     prefix_hash BLOB NOT NULL,               -- of what was read: tells "appended to" from "rewritten"; empty for one-message files

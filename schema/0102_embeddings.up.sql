@@ -82,7 +82,7 @@ CREATE TABLE embed_outcomes(
     generation_id INTEGER NOT NULL REFERENCES generations,
     message_id    INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     content_rev   INTEGER NOT NULL,          -- current only while it equals the message's
-    recipe        TEXT NOT NULL,
+    recipe        TEXT NOT NULL,             -- 'p1:t256o32'; 'p1:t256o32c64' where the text is longer than its 64 chunks
     outcome       TEXT NOT NULL CHECK(outcome IN ('embedded', 'blank', 'failed')),
     reason        TEXT CHECK((outcome = 'failed') = (reason IS NOT NULL)),
     attempts      INTEGER NOT NULL DEFAULT 1,
@@ -92,6 +92,7 @@ CREATE TABLE embed_outcomes(
 ) WITHOUT ROWID;
 CREATE INDEX embed_outcomes_by_message ON embed_outcomes(message_id);
 CREATE INDEX embed_outcomes_by_recipe ON embed_outcomes(generation_id, recipe);
+CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE recipe GLOB 'p*:t*c*';
 CREATE INDEX embed_outcomes_failed ON embed_outcomes(generation_id, message_id) WHERE outcome = 'failed';
 CREATE INDEX embed_outcomes_stale ON embed_outcomes(generation_id, message_id) WHERE is_stale;
 
@@ -157,7 +158,7 @@ CREATE INDEX messages_by_embed_gen ON messages(embed_gen, id) WHERE deleted_at I
 CREATE TABLE embed_watermark(
     generation_id    INTEGER PRIMARY KEY REFERENCES generations,
     watermark_id     INTEGER NOT NULL,
-    last_backstop_at INTEGER,                -- when its last backstop came to an end; NULL = never: a new one needs its own first
+    last_backstop_at INTEGER,                -- when its last backstop came to an end; NULL, or in the future = never: a new one needs its own first
     restamp_after    INTEGER                 -- stamps of ids above this are still to be renewed from the outcomes, after a
                                              -- rollback or a discard; NULL = none
 );
@@ -194,9 +195,9 @@ CREATE TABLE embed_leases(
     boot_id        TEXT NOT NULL,            -- with pid and pid_started_at: a process that was, whatever has its number now
     pid            INTEGER NOT NULL,
     pid_started_at TEXT NOT NULL,
-    attempts       INTEGER NOT NULL DEFAULT 0,   -- workers that died over it since it last came forward
-    heartbeat_at   INTEGER NOT NULL,
-    expires_at     INTEGER NOT NULL
+    attempts       INTEGER NOT NULL DEFAULT 0,   -- workers that died over it, and it has not been seen since to be harmless
+    heartbeat_at   INTEGER NOT NULL,         -- others only look whether it changes: clocks differ
+    expires_at     INTEGER NOT NULL          -- by the clock of who wrote it, for people; decides nothing
 );
 CREATE INDEX embed_leases_by_range ON embed_leases(generation_id, first_id);
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.archives import new_archive
 from vaultembed.archive.database import Archive
@@ -25,6 +26,10 @@ _ROOM = 4 << 30
 if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
     # Every commit waits for the disk, here two thirds of all the time; and nothing here is about a power cut.
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+# what is right is right on a busy machine too
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

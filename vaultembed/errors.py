@@ -8,6 +8,7 @@ VaultembedError            1  error                  something went wrong
 ├── UsageError             2  invalid_request        the command was asked for something that makes no sense
 │   └── QueryError         2  invalid_query          a query, or a filter in it, makes no sense
 ├── IncompleteError        3  incomplete             stopped early: there is more to do
+│   └── StoppedError     130  interrupted            by Ctrl-C; 143, terminated, by SIGTERM
 ├── NotReadyError          4  not_ready              no usable generation or model
 │   ├── NoGenerationError  4  no_active_generation   nothing that search by meaning could go by
 │   ├── IndexBuildingError 4  index_building         the first generation has nothing to answer with yet
@@ -68,6 +69,16 @@ class QueryError(UsageError):
 class IncompleteError(VaultembedError):
     exit_code = 3
     code = "incomplete"
+
+
+class StoppedError(IncompleteError):
+    exit_code = 130
+    code = "interrupted"
+
+
+class TerminatedError(StoppedError):
+    exit_code = 143
+    code = "terminated"
 
 
 class NotReadyError(VaultembedError):

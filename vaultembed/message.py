@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+MESSAGE_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of one message that are read into memory. Mail servers stop at 150 MB and below."""
 
 RecipientKind = Literal["to", "cc", "bcc", "mention"]
 """`mention`: named in a chat message."""

@@ -29,41 +29,52 @@ def this_process() -> Process:
 
 
 def is_gone(process: Process) -> bool:
-    """True only where it is certain: a process of another host may live, whatever we see here."""
-    if process.host != platform.node():
+    """True only where it is certain. The host does not count: two machines may have one name, and one changes its name
+    with the network. Nor does another boot: it may be another machine's."""
+    if not process.boot_id or process.boot_id != _boot_id():
         return False
-    boot, _, namespace = process.boot_id.partition(" ")
-    here, _, namespace_here = _boot_id().partition(" ")
-    if boot == here and namespace != namespace_here:
-        return False  # in another container, whose pids say nothing here
-    return boot != here or _started_at(process.pid) != process.started_at
+    started_at = _started_at(process.pid)
+    return started_at is None or bool(started_at and process.started_at and started_at != process.started_at)
 
 
 @cache
 def _boot_id() -> str:
+    """Of this start of this machine, and the container, whose pids say nothing elsewhere. "" where it is not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # two containers may share host name and boot, but not their pids
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
-        return _said_by("sysctl", "-n", "kern.boottime")
+        # not kern.boottime: that changes when the clock is set
+        return _said_by("sysctl", "-n", "kern.bootsessionuuid")
 
 
 def _started_at(pid: int) -> str | None:
-    """None where there is no such process, or only its remains."""
+    """None where there is no such process, or only its remains; "" where that cannot be seen."""
     if Path("/proc/self/stat").exists():
         try:
             # the name before ")" may hold anything
             fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
-            return None
+            return "" if _may_exist(pid) else None
         return None if fields[0] in "ZX" else fields[19]
-    return _said_by("ps", "-o", "lstart=", "-p", str(pid)) or None
+    return _said_by("ps", "-o", "lstart=", "-p", str(pid)) or ("" if _may_exist(pid) else None)
+
+
+def _may_exist(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, TypeError):
+        return False
+    except PermissionError:
+        pass  # another user's, which may be hidden
+    return True
 
 
 def _said_by(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        as_anywhere = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # what is compared is not to depend on who asks
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, env=as_anywhere)
+        return said.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -44,7 +44,7 @@ SMALL = {
 
 # A seek to the first row of a generation, and on through all. (By recipe, only the first and the last are asked for.)
 WHOLE_GENERATION = re.compile(
-    r"SEARCH (?!.*embed_outcomes_(failed|by_recipe|stale))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
+    r"SEARCH (?!.*embed_outcomes_(failed|by_recipe|in_part|stale))(o|embed_outcomes|c|chunks) .*\(generation_id=\?\)"
 )
 
 

@@ -22,6 +22,7 @@ OF_MSGVAULT = {"msgvault/files.py", "msgvault/their_messages.py", "msgvault/thei
 """They read msgvault's own files, which are SQLite whatever keeps the archive."""
 OF_SQLITE = {
     "archive/doctor/inspect.py",
+    "archive/horizon.py",
     "archive/upkeep/copying.py",
     "archive/upkeep/erasing.py",
     "archive/upkeep/migrating.py",

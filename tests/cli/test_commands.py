@@ -98,11 +98,11 @@ def test_coverage_adds_up_in_every_report(built: Path) -> None:
     generation = vaultembed_json("stats", archive=built)["vector_search"]["active_generation"]
     reports = [
         vaultembed_json("embeddings", archive=built)["generations"][0]["coverage"],
-        {name: generation[name] for name in ("live", "embedded", "blank", "failed", "missing")},
+        {name: generation[name] for name in ("live", "embedded", "blank", "failed", "missing", "in_part")},
         vaultembed_json("search", "zoo", archive=built)["coverage"],
         vaultembed_json("doctor", archive=built)["counted"]["generations"][0]["coverage"],
     ]
-    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0}] * 4
+    assert reports == [{"live": 4, "embedded": 3, "blank": 1, "failed": 0, "missing": 0, "in_part": 0}] * 4
 
 
 def test_a_second_build_does_nothing_and_says_so(built: Path) -> None:

@@ -8,7 +8,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed
+from vaultembed.archive.database import open_archive
+from vaultembed.cli.wording import say, style
 from vaultembed.models.model_file import ModelFile
 from vaultembed.sample import sample_path
 
@@ -69,3 +74,25 @@ def test_the_demo_leaves_no_bar_between_its_sentences(tmp_path: Path, model: Mod
     left = lines_that_stay(written)
     assert not [line for line in left if "…" in line or "━" in line]
     assert any(line.startswith("5.  ") for line in left)
+
+
+def test_a_message_as_it_was_sent_is_obeyed_by_no_terminal_and_piped_byte_by_byte(tmp_path: Path) -> None:
+    sent = mail("raw", "one\r\n\x1b]0;owned\x07\x1b[8m\u202eecho rm") + b"caf\xe9 \x9b2J\rover\n"
+    vaultembed("import", mbox(tmp_path / "box", [sent]), archive=tmp_path / "a.db")
+    written = on_terminal("show", "1", "--raw", archive=tmp_path / "a.db")
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]|\r(?!\n)", written)
+    assert "\\u{1b}]0;owned\\u{7}\\u{1b}[8m\\u{202e}echo rm\r\ncaf\\xe9 \\x9b2J\r\nover" in written
+    piped = subprocess.run([*COMMAND, "show", "1", "--raw"], env=environment(tmp_path / "a.db"), stdout=subprocess.PIPE)
+    assert piped.stdout == sent
+
+
+def test_only_our_own_styles_reach_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vaultembed("import", mbox(tmp_path / "box", [mail("found", "barn")]), archive=tmp_path / "a.db")
+    with open_archive(tmp_path / "a.db") as archive:
+        archive.db.execute("UPDATE sources SET identifier = '/mail/' || char(27) || '[8mhidden'")
+        archive.db.execute("UPDATE messages SET message_type = char(27) || '[31mred' WHERE id = 1")
+    written = on_terminal("search", "--mode", "text", "barn", archive=tmp_path / "a.db")
+    assert "\x1b[1m    found\x1b[0m" in written
+    assert "\\u{1b}[8mhidden" in on_terminal("stats", archive=tmp_path / "a.db")
+    say("\x1b[31mred " + style("bold", bold=True))
+    assert capsys.readouterr().out == "\\u{1b}[31mred bold\n"

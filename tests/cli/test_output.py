@@ -14,6 +14,9 @@ import pytest
 
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import environment, vaultembed
+from vaultembed.cli import main
+from vaultembed.cli.embedding import first_second
+from vaultembed.failpoints import action_at
 
 TEXT = "Größe → 漢字 \U0001f600 Ω ñ"
 LONE = re.compile("[\ud800-\udfff]")
@@ -164,3 +167,30 @@ def test_a_url_is_no_path(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in tmp_path.iterdir()] == ["box"]
     (tmp_path / "odd:").mkdir()
     assert vaultembed("import", str(box), "--archive", "odd:/a.db").returncode == 0  # a folder of that name is there
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("2014", 1_388_534_400),
+        ("2014-03-04", 1_393_891_200),
+        ("2014-03-04T10:00:00+00:00", 1_393_927_200),
+        ("2014-03-04T10:00:00Z", 1_393_927_200),
+        ("2014-03-04T12:00:00.250+02:00", 1_393_927_200),
+        ("4 March 2014", 1_393_891_200),
+    ],
+)
+def test_a_scope_takes_dates_as_queries_do_and_as_they_are_printed(text: str, second: int) -> None:
+    assert first_second("--after", text) == second
+
+
+def test_what_a_bug_prints_is_obeyed_by_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("\x1b]0;owned\x07")
+
+    monkeypatch.delenv("VAULTEMBED_DEBUG", raising=False)
+    with action_at("command.begins", fail), pytest.raises(SystemExit):
+        main()
+    assert "Internal error: ValueError: \\u{1b}]0;owned\\u{7}\n" in capsys.readouterr().err

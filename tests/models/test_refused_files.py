@@ -99,6 +99,14 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, reason: str
     assert str(path) in refusal.value.message
 
 
+def test_a_text_as_large_as_a_disk_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 34))
+    os.truncate(path, 1 << 35)
+    with pytest.raises(ModelError, match="a text of 17,179,869,184 bytes"):
+        inspect_file(path)
+
+
 def test_a_file_cut_off_anywhere_is_refused(whole: Path) -> None:
     content = whole.read_bytes()
     for size in (*range(1, 2000, 13), len(content) // 2, len(content) - 100):

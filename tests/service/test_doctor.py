@@ -43,7 +43,7 @@ def write(path: Path, *statements: str) -> None:
 
 
 def test_an_archive_that_the_commands_made_is_sound(archive: Path) -> None:
-    coverage = {"live": 42, "embedded": 42, "blank": 0, "failed": 0, "missing": 0}
+    coverage = {"live": 42, "embedded": 42, "blank": 0, "failed": 0, "missing": 0, "in_part": 0}
     assert vaultembed_json("doctor", archive=archive) == {
         "archive": str(archive),
         "healthy": True,

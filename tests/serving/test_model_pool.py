@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,3 +162,20 @@ def test_the_end_of_a_model_for_a_third_one_keeps_nobody_from_the_second(generat
                 assert embedders.open(second) is kept
         finally:
             may_end.set()
+
+
+def test_the_question_after_the_process_was_killed_is_answered_by_another(
+    generation: Generation, model: ModelFile
+) -> None:
+    child = open_in_child(model)
+    embedders = KeptEmbedders(lambda _: child)
+    kept = embedders.open(generation)
+    for query in ("boat", "harbour", "sea"):
+        assert kept.embed([query], "query").vectors.shape == (1, model.facts.dimension)
+        process_id = child.process_id
+        assert process_id is not None
+        os.kill(process_id, signal.SIGKILL)
+    kept.embed(["island"], "query")
+    embedders.close()
+    with pytest.raises(ModelError):
+        kept.embed(["tide"], "query")

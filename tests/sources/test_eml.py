@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vaultembed.message import RawMessage
+from vaultembed.message import MESSAGE_LIMIT, RawMessage
 from vaultembed.sources import SourceFile, Unreadable, read_mbox
-from vaultembed.sources.base import MESSAGE_LIMIT
 from vaultembed.sources.eml import read_eml_file
 from vaultembed.text.mime.identity import content_hash
 

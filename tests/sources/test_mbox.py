@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from vaultembed.message import RawMessage
 from vaultembed.sources import MboxEntry, SourceFile, Unreadable, read_mbox
 from vaultembed.text.mime.identity import content_hash
+from vaultembed.text.mime.mime import parse_message
 
 FROM = b"From joe@example.org Mon Feb 13 12:00:05 2012\n"
 PIPERMAIL = b"From joe at example.org  Mon Feb 13 12:00:05 2012\n"
@@ -171,6 +172,48 @@ def test_from_line_in_a_body_is_no_separator_without_a_header_below(tmp_path: Pa
 def test_missing_blank_line_before_a_separator_is_forgiven(tmp_path: Path) -> None:
     first, second = message("one", b"no blank line follows\n"), message("two", b"x\n")
     assert messages_of(tmp_path / "box", FROM + first + FROM + second) == [first, second]
+
+
+ODD_FIRST_LINES = {
+    "quoted From_ line": b">From - Sat Apr 12 2025 15:59:28\n",
+    "sentence": b"no header at all line\n",
+    "continuation": b" folded garbage\n",
+    "blank": b"\n",
+    "byte order mark": b"\xef\xbb\xbfX-A: z\n",
+    "NUL": b"X-A\0: z\n",
+    "stray CR": b"\rX-A: z\n",
+    "8-bit name": b"\xc3\x9cberschrift: x\n",
+    "name of several words": b"X-Odd Header Name: foo\n",
+    "no name": b": z\n",
+    "long name": b"X-" + b"a" * 400 + b": z\n",
+    "tab before the colon": b"Received\t: from x by y\n",
+}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("odd", ODD_FIRST_LINES)
+def test_an_odd_line_below_it_hides_no_separator(tmp_path: Path, odd: str, end: bytes) -> None:
+    messages = [
+        ODD_FIRST_LINES[odd] + f"Message-ID: <{n}@example.org>\n".encode() + message(f"number {n}", b"text\n")
+        for n in range(300)
+    ]
+    data = b"".join(FROM + each + b"\n" for each in messages).replace(b"\n", end)
+    found = messages_of(tmp_path / "box", data)
+    assert len(found) == 300
+    assert [parse_message(each).subject for each in found] == [f"number {n}" for n in range(300)]
+
+
+@pytest.mark.parametrize("blank", [b"", b"\n"])
+@pytest.mark.parametrize("line", [b"From ", b"From - ", b"From -"])
+@pytest.mark.parametrize("first", [FROM, b"From - Mon Mar  5 10:11:12 2018\n", None])
+def test_a_separator_without_a_date(tmp_path: Path, first: bytes | None, line: bytes, blank: bytes) -> None:
+    messages = [
+        f"X-Mozilla-Status: 0001\nDate: Mon, 05 Mar 2018 10:11:12 +0100\n{message(str(n), b'text').decode()}\n".encode()
+        for n in range(3)
+    ]
+    line += b"\n"
+    data = (first or line) + (blank + line).join(messages)
+    assert messages_of(tmp_path / "box", data) == messages
 
 
 def test_sentence_ending_in_a_date_is_no_separator(tmp_path: Path) -> None:

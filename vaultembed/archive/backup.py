@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ _STEP_PAGES: Final = 256
 _BUSY_MS: Final = 15_000
 _MIGRATION_SPARE: Final = 1_000_000
 _LOOK_EVERY: Final = 100_000  # instructions of SQLite's virtual machine: some milliseconds
+_READ_AS_IT_IS: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _OF_SOURCE: Final = (apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ)
 
 
@@ -301,6 +302,38 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
+
+
+def copies_holding(path: Path, content_hashes: Sequence[bytes]) -> list[Path]:
+    """Other archives in the folder of this one that hold one of these messages, or cannot be asked: backups, and what a
+    migration or a restore has kept."""
+    folders = {path.parent, path.resolve().parent}
+    beside = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
+    return [
+        file for file in beside if _is_archive(file) and not _is_same(file, path) and _may_hold(file, content_hashes)
+    ]
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header[:16] == b"SQLite format 3\0" and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def _may_hold(path: Path, content_hashes: Sequence[bytes]) -> bool:
+    try:
+        # immutable: nothing is to appear beside it
+        db = apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=_READ_AS_IT_IS)
+        try:
+            query = "SELECT 1 FROM messages WHERE content_hash = ?"
+            return any(db.execute(query, (one,)).fetchone() is not None for one in content_hashes)
+        finally:
+            db.close()
+    except apsw.Error:
+        return True
 
 
 def check_place(destination: Path, *, overwrite: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,8 +46,6 @@ def damage_behind(path: Path, error: Exception, seconds: float = SECONDS) -> Dam
         found = [("", str(error))]
     if not found and isinstance(error, UnicodeDecodeError):
         found = [("", "a stored text is not UTF-8")]
-    if not found and isinstance(error, zlib.error):
-        found = [("", "a stored message cannot be decompressed")]
     if not found:
         return None
     where, what = found[0]

@@ -43,6 +43,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("VAULTEMBED_DEBUG"):
             raise
-        print(f"Internal error: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        from vaultembed.service.display import visible
+
+        print(visible(f"Internal error: {type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201
         print("This is a bug. VAULTEMBED_DEBUG=1 shows where.", file=sys.stderr)  # noqa: T201
         sys.exit(1)

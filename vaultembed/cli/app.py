@@ -396,6 +396,10 @@ def migrate(
 )
 def mcp(
     archive: ArchiveOption = None,
+    only: Annotated[
+        OptionalText,
+        typer.Option(metavar="QUERY", help="Nothing else is there for the assistant: 'label:work -from:bank'."),
+    ] = None,
     http: Annotated[bool, typer.Option("--http", help="Over HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="With --http: the address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -431,16 +435,16 @@ def mcp(
     from vaultembed.cli import serving
 
     if install is not None:
-        serving.run_install(install, archive, write=write, as_json=json)
+        serving.run_install(install, archive, only, write=write, as_json=json)
     if write or json:
         raise typer.BadParameter("--write and --json go with --install")
     if http:
         serving.run_http(
-            archive, serving.HttpOptions(host, port, remote, token_file, tuple(allow_host or ()), time_limit)
+            archive, only, serving.HttpOptions(host, port, remote, token_file, tuple(allow_host or ()), time_limit)
         )
     if remote or token_file or allow_host:
         raise typer.BadParameter("--remote, --token-file and --allow-host go with --http")
-    serving.run_stdio(archive, time_limit)
+    serving.run_stdio(archive, only, time_limit)
 
 
 def command_tree() -> Any:

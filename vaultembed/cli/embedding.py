@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +13,7 @@ from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress, StepDisplay
 from vaultembed.cli.wording import count, coverage, duration, say, size
 from vaultembed.paths import archive_path
-from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings
+from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings, period
 from vaultembed.service.result import Result
 
 
@@ -29,6 +28,7 @@ def run_build(archive: Path | None, request: BuildRequest, *, as_json: bool) -> 
                     on_step=display.steps.show,
                     on_plan=display.on_plan,
                     on_batch=display.on_batch,
+                    on_wait=display.on_wait,
                     should_stop=stop,
                 )
                 return stop.exit_code(result)
@@ -68,23 +68,19 @@ def per_second(text: str | None) -> float | None:
 
 
 def first_second(option: str, text: str | None) -> int | None:
-    """Of a day, month or year (UTC).
+    """Of a day, month or year, or a moment; UTC where it names no zone.
 
     Raises:
         typer.BadParameter: it is none.
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", text)
     try:
-        if found is None:
-            raise ValueError
-        day = datetime(int(found[1]), int(found[2] or 1), int(found[3] or 1), tzinfo=UTC)
-    except ValueError:
+        return period(text, datetime.now()).start
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text} is not a date; write 2019, 2019-06 or 2019-06-30", param_hint=option
         ) from None
-    return calendar.timegm(day.timetuple())
 
 
 class BuildDisplay:
@@ -116,6 +112,10 @@ class BuildDisplay:
         if self._tokens and run.tokens < self._tokens:
             share = run.tokens / self._tokens  # time goes by tokens: old mail may be ten times as long as new
         self._progress.update(share, 1, run.seconds, f"{run.messages:,} of {self._messages:,}, {rate}")
+
+    def on_wait(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress.update(0, None, 0, what)
 
     def close(self) -> None:
         self.steps.close()

@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 import typer
 
-from vaultembed.cli.wording import safe, safe_json, say
-from vaultembed.errors import StorageError, UsageError, VaultembedError
+from vaultembed.cli.wording import in_line, safe, safe_json, say
+from vaultembed.errors import StoppedError, StorageError, TerminatedError, UsageError, VaultembedError
+from vaultembed.service.display import shown
 from vaultembed.service.result import Result, envelope, error_envelope
 
 T = TypeVar("T")
@@ -28,8 +29,16 @@ class OutputFailedError(StorageError):
     """Stdout takes no more, so nothing can be said there."""
 
 
-def finish(command: str, call: Callable[[], Result[T]], render: Callable[[T], None], *, as_json: bool) -> NoReturn:
-    """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document."""
+def finish(
+    command: str,
+    call: Callable[[], Result[T]],
+    render: Callable[[T], None],
+    *,
+    as_json: bool,
+    text: Callable[[str], str] = in_line,
+) -> NoReturn:
+    """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document. What is
+    rendered has gone through `text`, whoever wrote it; `safe` where it is to have more lines than one."""
     with reported_errors(command, as_json=as_json):
         result = call()
     if as_json:
@@ -37,11 +46,11 @@ def finish(command: str, call: Callable[[], Result[T]], render: Callable[[T], No
             print_json(envelope(result))
     else:
         with written():
-            render(result.data)
+            render(shown(result.data, text))
             if sys.stdout is not None:  # closed by the caller: >&-
                 sys.stdout.flush()
         for note in result.notes:
-            say(safe(note), err=True)
+            say(safe(" ".join(note.split("\n"))), err=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -88,7 +97,7 @@ def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
         with suppress(OutputFailedError), written():
             print_json(error_envelope(command, error))
             return
-    kind = "" if isinstance(error, CancelledError) else "Error: "
+    kind = "" if isinstance(error, CancelledError | StoppedError) else "Error: "
     try:
         say(f"{kind}{safe(error.message)}", err=True)
         if error.hint:
@@ -133,6 +142,10 @@ def stopping() -> Iterator[Stop]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except StoppedError as error:
+        if stop.signal != signal.SIGTERM:
+            raise
+        raise TerminatedError(error.message, error.hint) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -150,7 +163,7 @@ def confirmed(question: str, *, yes: bool) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"cannot ask for confirmation (no terminal): {question}", "To agree beforehand: --yes")
     try:
-        agrees = typer.confirm(question, default=False, err=True)
+        agrees = typer.confirm(safe(question), default=False, err=True)
     except typer.Abort:  # Ctrl-C, or the end of input
         say("\nNothing was changed.", err=True)
         raise typer.Exit(130) from None

@@ -51,7 +51,7 @@ def run(archive: Path | None, request: RepairRequest, *, as_json: bool) -> NoRet
         finally:
             progress.close()
 
-    finish("repair-encoding", call, render, as_json=as_json)
+    finish("repair-encoding", call, render, as_json=as_json, text=safe)
 
 
 def run_undo(archive: Path | None, run_id: int, *, as_json: bool) -> NoReturn:

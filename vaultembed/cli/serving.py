@@ -17,13 +17,19 @@ from vaultembed.cli.wording import say
 from vaultembed.errors import NotReadyError
 from vaultembed.paths import archive_path, full_path
 from vaultembed.service.mcp_clients import Client, ClientView, configure_client, missing_package
+from vaultembed.service.result import Result
 
 if TYPE_CHECKING:
+    from vaultembed.service.keeping import Within
     from vaultembed.serving.model_pool import KeptEmbedders
 
 
-def run_install(client: Client, archive: Path | None, *, write: bool, as_json: bool) -> NoReturn:
-    finish("mcp", lambda: configure_client(client, archive_path(archive), write=write), render_client, as_json=as_json)
+def run_install(client: Client, archive: Path | None, only: str | None, *, write: bool, as_json: bool) -> NoReturn:
+    def call() -> Result[ClientView]:
+        _opened(archive, only)
+        return configure_client(client, archive_path(archive), only, write=write)
+
+    finish("mcp", call, render_client, as_json=as_json)
 
 
 def render_client(data: ClientView) -> None:
@@ -39,10 +45,10 @@ def render_client(data: ClientView) -> None:
         say(f"  as it was before: {data.backup}")
 
 
-def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
+def run_stdio(archive: Path | None, only: str | None, time_limit: float | None) -> NoReturn:
     with reported_errors("mcp", as_json=False):
-        path = archive_path(archive)
-        embedders = _warmed(path)
+        opened = _opened(archive, only)
+        embedders = _warmed(archive_path(archive))
         from vaultembed.serving.mcp.server import make_server
         from vaultembed.serving.time_limited import CALL_SECONDS
 
@@ -55,7 +61,7 @@ def run_stdio(archive: Path | None, time_limit: float | None) -> NoReturn:
         # the thread that waits for input would hold up any gentler end; nothing is written that could be cut off, and
         # the model's process ends when its input does
         signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
-        make_server(path, embedders, time_limit or CALL_SECONDS).run("stdio")
+        make_server(opened, embedders, time_limit or CALL_SECONDS).run("stdio")
     raise typer.Exit
 
 
@@ -71,10 +77,10 @@ class HttpOptions:
     time_limit: float | None
 
 
-def run_http(archive: Path | None, given: HttpOptions) -> NoReturn:
+def run_http(archive: Path | None, only: str | None, given: HttpOptions) -> NoReturn:
     with reported_errors("mcp", as_json=False):
-        path = archive_path(archive)
-        embedders = _warmed(path)
+        opened = _opened(archive, only)
+        embedders = _warmed(archive_path(archive))
         from vaultembed.serving.mcp.http import HttpSettings, serve_http
         from vaultembed.serving.mcp.server import make_server
         from vaultembed.serving.time_limited import CALL_SECONDS
@@ -83,8 +89,20 @@ def run_http(archive: Path | None, given: HttpOptions) -> NoReturn:
         settings = HttpSettings(
             given.host, given.port, given.remote, token, given.names, given.time_limit or CALL_SECONDS
         )
-        serve_http(make_server(path, embedders, settings.call_seconds), settings)
+        serve_http(make_server(opened, embedders, settings.call_seconds), settings)
     raise typer.Exit
+
+
+def _opened(archive: Path | None, only: str | None) -> Path | Within:
+    """
+    Raises:
+        QueryError: `only` is no query.
+    """
+    if only is None:
+        return archive_path(archive)
+    from vaultembed.service.keeping import only_matching
+
+    return only_matching(archive_path(archive), only)
 
 
 def _warmed(path: Path) -> KeptEmbedders:

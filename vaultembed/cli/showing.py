@@ -15,7 +15,7 @@ from vaultembed.service.showing import MessageView, ProblemsView, raw_message, s
 
 
 def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
-    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json)
+    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json, text=safe)
 
 
 def run_raw(message_id: int, archive: Path | None) -> None:
@@ -23,8 +23,12 @@ def run_raw(message_id: int, archive: Path | None) -> None:
         raw = raw_message(archive_path(archive), message_id)
     if sys.stdout is not None:  # closed by the caller: >&-
         with written():
-            sys.stdout.buffer.write(raw)
-            sys.stdout.buffer.flush()
+            if sys.stdout.isatty():
+                for line in raw.splitlines():  # bytes that are no UTF-8 are written out as \xff
+                    typer.echo(safe(line.decode("utf-8", "surrogateescape")))
+            else:
+                sys.stdout.buffer.write(raw)
+                sys.stdout.buffer.flush()
 
 
 def run_problems(archive: Path | None, kind: str | None, number: int, *, as_json: bool) -> NoReturn:
@@ -69,12 +73,12 @@ def render(data: MessageView) -> None:
 
 def render_problems(data: ProblemsView) -> None:
     for kind, number in data.counts.items():
-        say(f"{number:>8,}  {kind}")
+        say(f"{number:>8,}  {safe_line(kind)}")
     if data.problems:
         say("")
     for problem in data.problems:
         which = f"message {problem.message_id}, {problem.locator}" if problem.message_id else problem.locator
-        say(f"{problem.kind}: {safe_line(problem.detail)}\n    {safe_line(which)}")
+        say(f"{safe_line(problem.kind)}: {safe_line(problem.detail)}\n    {safe_line(which)}")
 
 
 def _person(name: str, address: str) -> str:

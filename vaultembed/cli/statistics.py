@@ -46,11 +46,11 @@ def render(data: StatsView) -> None:
     if data.sources is not None:
         say("Sources:")
         for source in data.sources:
-            say(f"  {source.kind:<8} {safe_line(source.identifier)} ({_messages(source)})")
+            say(f"  {safe_line(source.kind):<8} {safe_line(source.identifier)} ({_messages(source)})")
 
 
 def _render_totals(archive: Path, totals: TotalsView) -> None:
-    say(f"Archive:        {archive} ({size(totals.file_bytes)}, of it {size(totals.raw_bytes)} raw messages)")
+    say(f"Archive:        {archive} ({size(totals.file_bytes or 0)}, of it {size(totals.raw_bytes)} raw messages)")
     first, last = totals.first_date, totals.last_date
     dates = f", {first[:10]} to {last[:10]}" if first and last else ""
     deleted = f", {totals.deleted:,} deleted" if totals.deleted else ""
@@ -86,7 +86,7 @@ def _render_last_build(build: LastBuildView) -> None:
 
 
 def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:
-    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing))
+    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing, found.in_part))
 
 
 def _messages(source: SourceView) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import sys
 import textwrap
@@ -16,13 +17,17 @@ from vaultembed.service.result import CoverageView
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
+_OUR_ESCAPE: Final = f"\x1b{secrets.token_hex(8)}"
+"""Begins what `style` writes, and what no text that somebody else wrote can know."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _INDENT: Final = re.compile(r"^ +| {2,}")
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """One or more lines on stdout or stderr, each broken at words where a terminal is too narrow for it."""
+    """One or more lines on stdout or stderr, each broken at words where a terminal is too narrow for it. Whatever they
+    hold, a terminal obeys nothing but `style`."""
     width = columns(err=err)
+    text = "\x1b".join(visible(part) for part in text.split(_OUR_ESCAPE))
     typer.echo("\n".join(fit(line, width) for line in text.split("\n")), err=err)
 
 
@@ -84,12 +89,17 @@ def count(number: int, what: str) -> str:
 def style(text: str, **how: Any) -> str:
     """`text` in bold or colour, unless the environment asks for plain text (no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain else typer.style(text, **how)
+    return text if plain else typer.style(text, **how).replace("\x1b", _OUR_ESCAPE)
 
 
 def safe(text: str) -> str:
     """Text of a mail for a terminal: what a terminal would obey, and what nobody would see, is written out."""
     return visible(text)
+
+
+def in_line(text: str) -> str:
+    """The same where only a line is expected: another one, which looked like ours, is written out, too."""
+    return visible(text).replace("\n", "\\u{a}")
 
 
 def safe_line(text: str) -> str:
@@ -104,8 +114,9 @@ def safe_json(document: str) -> str:
 
 def coverage(found: CoverageView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
+    in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""
     # rounded down: 100 % means all
     return (
-        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded"
+        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded{in_part}"
         f" + {found.blank:,} blank + {found.failed:,} failed + {found.missing:,} missing"
     )

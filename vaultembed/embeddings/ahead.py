@@ -5,13 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker, claim, heartbeat
+from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker, absolve, claim, heartbeat
 from vaultembed.archive.generations.work import Work, read_work, watermark_of
 from vaultembed.embeddings.recipe import Job, Recipe
 from vaultembed.failpoints import failpoint
@@ -23,6 +23,8 @@ BATCH_CHUNKS: Final = 96
 """About two seconds of work on a slow machine: what a kill costs, and how long Ctrl-C may take. In halves, each with a
 transaction of its own: one is embedded while the one before it is written, and a kill then loses both."""
 BATCH_MESSAGES: Final = 256
+FIRST_CHUNKS: Final = 8
+"""Of the first batch: a build that has little time is to have done something."""
 QUEUED_BATCHES: Final = 3
 HEARTBEAT_SECONDS: Final = 15
 
@@ -44,6 +46,8 @@ class PreparedMessage:
     chunks: tuple[PreparedChunk, ...]
     failure: str | None = None
     """Why it could not be cut into chunks."""
+    in_part: bool = False
+    """Its text is longer than its chunks."""
 
 
 @dataclass(slots=True)
@@ -71,11 +75,12 @@ def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> Prepare
     text = None
     try:
         text = prepare_text(work.subject, work.body_text)
-        chunks = chunk_text(text, tokenizer, recipe.max_tokens, recipe.overlap_tokens) if text else []
+        chunks = chunk_text(text, tokenizer, recipe.max_tokens, recipe.overlap_tokens, recipe.most_chunks)
     except Exception as error:
         # whatever it is, it is this message's: raised, it would end this build and every one after it
         return PreparedMessage(work, text, (), failure=f"it cannot be prepared: {type(error).__name__}: {error}")
-    return PreparedMessage(work, text, tuple(_prepared(text or "", chunk) for chunk in chunks))
+    in_part = bool(chunks and text[chunks[-1].char_end :].strip())
+    return PreparedMessage(work, text, tuple(_prepared(text, chunk) for chunk in chunks), in_part=in_part)
 
 
 def _prepared(text: str, chunk: Chunk) -> PreparedChunk:
@@ -105,6 +110,7 @@ class Scan:
 
     def __iter__(self) -> Iterator[Batch]:
         batch = Batch()
+        most_chunks = min(FIRST_CHUNKS, BATCH_CHUNKS // 2)
         for lease in self._leases():
             # A worker has died over this range. If it kills this one too, nothing else may be lost with it, or what is
             # innocent would in the end be taken for what does the killing.
@@ -116,12 +122,21 @@ class Scan:
                 self._all_written()
             works = {work.message_id: work for work in read_work(self._archive, lease.message_ids)}
             failpoint("build.after_read")
-            for message_id in lease.message_ids:
-                work = works.get(message_id)
-                batch.add(lease.id, message_id, None if work is None else self._prepare(work, lease))
-                if batch.chunks >= BATCH_CHUNKS // 2 or len(batch.messages) >= self._limits.batch_messages:
+            prepared: Iterable[tuple[int, PreparedMessage | None]] = (
+                (message_id, self._prepare(works[message_id], lease) if message_id in works else None)
+                for message_id in lease.message_ids
+            )
+            if is_suspect:
+                # Native code works on it in a process of its own. So only this may have killed the others; whoever dies
+                # from here on is killed by something else, as is a person who loses patience with a long message.
+                prepared = list(prepared)
+                absolve(self._archive, lease.id, self._worker)
+            for message_id, message in prepared:
+                batch.add(lease.id, message_id, message)
+                if batch.chunks >= most_chunks or len(batch.messages) >= self._limits.batch_messages:
                     yield batch
                     batch = Batch()
+                    most_chunks = BATCH_CHUNKS // 2
             if is_suspect and batch.leases:
                 yield batch
                 batch = Batch()
@@ -172,8 +187,8 @@ class PrepareAhead:
         for thread in self._threads:
             thread.start()
 
-    def next_batch(self, seconds: float | None) -> Batch | None:
-        """The next batch; None at the end. Waits so many seconds, or as long as it takes.
+    def next_batch(self, seconds: float) -> Batch | None:
+        """The next batch; None at the end. Waits so many seconds.
 
         Raises:
             queue.Empty: nothing came in that time.

@@ -31,6 +31,7 @@ from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
+from vaultembed.embeddings.stopping import check_goes_on
 from vaultembed.embeddings.verify import Verified, verify_generation
 from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
 from vaultembed.errors import DamageError, ModelError
@@ -106,6 +107,8 @@ class Observer:
     on_start: Callable[[int], None] = lambda _: None
     """Gets the run's id, before any work."""
     on_batch: Callable[[RunCounts], None] = lambda _: None
+    on_wait: Callable[[str], None] = lambda _: None
+    """What is waited for: another worker's part."""
     on_filled: Callable[[], None] = lambda: None
     """This process has done its part: what others do until it returns counts as well."""
     should_stop: Callable[[], bool] = lambda: False
@@ -197,6 +200,7 @@ def build(
 
     Raises:
         ModelError: the model does not work, or not as it did when the generation began.
+        StoppedError: before anything was embedded, or when everything was and it had not been verified.
         IncompleteError: complete but for too many failed messages.
         DamageError: what was built did not pass verification; it is not activated.
     """
@@ -222,7 +226,9 @@ def build(
         is_first = not any(g.activated_at for g in list_generations(archive))
         if not is_first:  # the very first has nothing to compare with, and nothing to lose
             with archive.snapshot():  # in which nobody discards and prunes it
-                verified = verify_generation(archive, generation, embedder)
+                verified = verify_generation(
+                    archive, generation, embedder, lambda _: check_goes_on(observer.should_stop)
+                )
             if not verified.is_sound:
                 raise DamageError(
                     f"generation {generation.id} is complete but did not pass verification; it is not activated",
@@ -252,7 +258,10 @@ def _fill(
             set_canary(archive, generation.id, make_canary(embedder))
         else:
             check_canary(embedder, generation.canary, generation.id)
-        observer.on_plan(_plan(archive, job, embedder, to_do))
+        # with a time given, what can be done in it is done: to say how much would take a part of it
+        measured = limits.until is None and to_do >= _WORTH_SAMPLING
+        plan = _plan(archive, job, embedder, to_do, observer.should_stop) if measured else None
+        observer.on_plan(plan or Plan(generation, to_do, None, None, None))
     filler = Filler(
         archive,
         job,
@@ -260,29 +269,32 @@ def _fill(
         limits=limits,
         backstop=backstop,
         on_batch=observer.on_batch,
+        on_wait=observer.on_wait,
         should_stop=observer.should_stop,
     )
     observer.on_start(filler.run_id)
     return filler.run()
 
 
-def _plan(archive: Archive, job: Job, embedder: Embedder, messages: int) -> Plan:
+def _plan(
+    archive: Archive, job: Job, embedder: Embedder, messages: int, should_stop: Callable[[], bool]
+) -> Plan | None:
     """Measured, not guessed: a sample of the messages is prepared and embedded."""
     generation = job.generation
-    if messages < _WORTH_SAMPLING:
-        return Plan(generation, messages, None, None, None)
     picked = _sample(archive, generation, messages)
     texts: list[str] = []
     for work in read_work(archive, picked):
+        if should_stop():
+            return None
         texts += [chunk.text for chunk in prepare_message(work, embedder, job.recipe).chunks]
     if not texts:
-        return Plan(generation, messages, None, None, None)
+        return None
     scale = messages / len(picked)
     tokens = scale * sum(embedder.count_tokens(text) for text in texts)
     # mail is very uneven: many messages are prepared to count tokens, of which few are embedded to find the rate
     tried = random.Random(0).sample(texts, min(_SAMPLE_CHUNKS, len(texts)))  # noqa: S311
     started = time.monotonic()
-    rate = embed_texts(embedder, tried).tokens / (time.monotonic() - started)
+    rate = embed_texts(embedder, tried).tokens / max(time.monotonic() - started, 1e-6)
     row = 2 * generation.dimension + generation.dimension // 8 + _BYTES_PER_CHUNK
     return Plan(
         generation,

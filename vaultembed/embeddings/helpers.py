@@ -1,6 +1,6 @@
 """The other workers of `embeddings build --workers N`: processes of their own, which share the work by leases.
 
-A helper gets its job on standard input, and stops after its batch when that ends: so it outlives no build.
+A helper gets its job on standard input, and stops when that ends: so it outlives no build.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vaultembed.embeddings.worker import Limits
 
 _LOOK_SECONDS: Final = 0.05
+_STOPS_SECONDS: Final = 5
+"""A helper that was told to stop and has not by then is killed: it is frozen, say."""
 
 
 class Helpers:
@@ -66,14 +68,22 @@ class Helpers:
         while any(process.poll() is None for process in self._processes) and not should_stop():
             time.sleep(_LOOK_SECONDS)
 
-    def close(self) -> None:
-        """Let them finish their batch, and wait for that. May be called twice."""
+    def stop(self) -> None:
+        """Tell them. May be called twice, and from any thread."""
         for process in self._processes:
             if process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
+
+    def close(self) -> None:
+        """Let them write what they have embedded, and wait for that. May be called twice."""
+        self.stop()
         for process in self._processes:
-            process.wait()
+            try:
+                process.wait(_STOPS_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self._processes.clear()
 
 
@@ -81,13 +91,16 @@ def main() -> None:
     from vaultembed.archive.database import open_archive
     from vaultembed.archive.generations.records import generation_with_id
     from vaultembed.embeddings.recipe import Job, Recipe
+    from vaultembed.embeddings.stopping import StoppableEmbedder
     from vaultembed.embeddings.worker import Filler, Limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     ended = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
+    order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
-    embedder = open_in_child(unpack_model(json.dumps(order["model"]).encode()), share=order["workers"])
+    model = unpack_model(json.dumps(order["model"]).encode())
+    embedder = StoppableEmbedder(open_in_child(model, share=order["workers"]), ended.is_set)
     try:
         with open_archive(Path(order["archive"])) as archive:
             archive.load_vec()

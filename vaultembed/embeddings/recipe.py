@@ -24,6 +24,11 @@ class Recipe:
         return prepare_tag()
 
     @property
+    def most_chunks(self) -> int:
+        """Of one message. The outcome of a longer one has their number at the end of its recipe: `p1:t256o32c64`."""
+        return min(MOST_CHUNKS, max(1, MOST_CHUNKS * MAX_TOKENS // self.max_tokens))
+
+    @property
     def tag(self) -> str:
         """Readable; append on the right only: `p1:t256o32`."""
         return f"{self.preparation}:{chunking_tag(self.max_tokens, self.overlap_tokens)}"
@@ -52,7 +57,8 @@ class Job:
 MAX_TOKENS: Final = 256
 """What all-MiniLM-L6-v2 was trained with; beyond it, its vectors get worse. Also a good passage to show."""
 OVERLAP_TOKENS: Final = 32
-
+MOST_CHUNKS: Final = 64
+"""Raise PREPARE_VERSION with a change. A log of a megabyte would be 1,900: minutes in one step, to say no more."""
 
 LEAST_TOKENS: Final = 16
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
 
 from vaultembed.archive.vector_format import to_rows
-from vaultembed.errors import ModelError
+from vaultembed.embeddings.stopping import Pace
+from vaultembed.errors import ModelError, StoppedError
 from vaultembed.models.errors import BadTextError, EmbedderCrashedError
 from vaultembed.models.protocol import Embedder, Vectors
 
@@ -31,42 +35,52 @@ class EmbeddedTexts:
     """What became of the texts of a batch."""
 
     results: list[Vectors | NoVector]
-    """For each a vector, (dimension,), or why there is none."""
+    """For each a vector, (dimension,), or why there is none; only of the first ones where the build is to stop."""
     tokens: int = 0
 
 
-def embed_texts(embedder: Embedder, texts: Sequence[str]) -> EmbeddedTexts:
-    """Embed documents.
+def embed_texts(embedder: Embedder, texts: Sequence[str], pace: Pace | None = None) -> EmbeddedTexts:
+    """Embed documents, in steps that `pace` gives, and as long as it lets go on.
 
     Raises:
         ModelError: the model fails on a text that is known to be good. Nothing was found out about the batch.
+        StoppedError: the build is to stop; not with `pace`.
     """
     results: dict[int, Vectors | NoVector] = {}
-    tokens = 0
-    numbered = list(enumerate(texts))
-    groups = [numbered[start : start + _GROUP] for start in range(0, len(numbered), _GROUP)]
-    while groups:
-        group = groups.pop()
-        if not group:
-            continue
-        try:
-            embedded = embedder.embed([text for _, text in group])
-        except BadTextError as error:
-            check_model(embedder)
-            results[group[error.index][0]] = NoVector(error.reason)
-            groups.append(group[: error.index] + group[error.index + 1 :])
-        except EmbedderCrashedError as error:
-            # an abort in native code takes the whole group along and does not say which text it was
-            check_model(embedder)
-            if len(group) == 1:
-                results[group[0][0]] = NoVector(error.message)
+    tokens = begun = 0
+    groups: list[list[tuple[int, str]]] = []
+    with suppress(*(() if pace is None else (StoppedError,))):
+        while (groups or begun < len(texts)) and not (pace is not None and pace.should_stop()):
+            if not groups:
+                following = texts[begun : begun + _GROUP]
+                step = len(following) if pace is None else pace.step(following)
+                groups.append(list(enumerate(following[:step], begun)))
+                begun += step
+            group = groups.pop()
+            if not group:
+                continue
+            given = [text for _, text in group]
+            started = time.monotonic()
+            try:
+                embedded = embedder.embed(given)
+            except BadTextError as error:
+                check_model(embedder)
+                results[group[error.index][0]] = NoVector(error.reason)
+                groups.append(group[: error.index] + group[error.index + 1 :])
+            except EmbedderCrashedError as error:
+                # an abort in native code takes the whole group along and does not say which text it was
+                check_model(embedder)
+                if len(group) == 1:
+                    results[group[0][0]] = NoVector(error.message)
+                else:
+                    half = len(group) // 2
+                    groups += [group[:half], group[half:]]
             else:
-                half = len(group) // 2
-                groups += [group[:half], group[half:]]
-        else:
-            tokens += embedded.tokens
-            results.update((index, vector) for (index, _), vector in zip(group, embedded.vectors, strict=True))
-    return EmbeddedTexts([results[i] for i in range(len(texts))], tokens)
+                tokens += embedded.tokens
+                results.update((index, vector) for (index, _), vector in zip(group, embedded.vectors, strict=True))
+                if pace is not None:
+                    pace.learn(given, time.monotonic() - started)
+    return EmbeddedTexts([results[i] for i in takewhile(results.__contains__, range(len(texts)))], tokens)
 
 
 def check_model(embedder: Embedder) -> None:

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.backstop import Backstop
-from vaultembed.archive.generations.leases import Worker, any_alive, release
+from vaultembed.archive.generations.leases import EXPIRES_SECONDS, Worker, alive_beside, release
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, commit_batch, embedding_of_text
 from vaultembed.archive.generations.runs import RunCounts, RunOutcome, end_run, start_run
 from vaultembed.archive.generations.work import watermark_of, work_ids
@@ -22,12 +23,14 @@ from vaultembed.archive.vector_format import to_rows
 from vaultembed.embeddings.ahead import BATCH_MESSAGES, Batch, PrepareAhead, PreparedMessage, ScanLimits
 from vaultembed.embeddings.recipe import Job
 from vaultembed.embeddings.resilient import NoVector, embed_texts
+from vaultembed.embeddings.stopping import Pace
 from vaultembed.failpoints import failpoint
 from vaultembed.models.protocol import Embedder
 from vaultembed.processes import this_process
 
 _IDLE_SECONDS: Final = 0.05
-"""So long the model may wait for a batch before what is embedded is written meanwhile."""
+"""So long the model may wait for a batch before what is embedded is written meanwhile, and before a look whether the
+build is to stop."""
 _OTHERS_SECONDS: Final = 0.25
 """Between two looks at whether another worker that holds the rest still lives."""
 
@@ -39,11 +42,14 @@ class Limits:
     messages: int | None = None
     per_second: float | None = None
     """Messages."""
+    until: float | None = None
+    """By `time.monotonic`, which is the same for all processes of a machine. The first batch is done all the same: else
+    a build that is given less time than the model takes to load would never come forward."""
 
     def share(self, workers: int, number: int) -> Limits:
         """Of worker `number`, from 0, among so many: together they keep the limits."""
         messages = None if self.messages is None else (self.messages + workers - 1 - number) // workers
-        return Limits(messages, None if self.per_second is None else self.per_second / workers)
+        return Limits(messages, None if self.per_second is None else self.per_second / workers, self.until)
 
 
 NO_LIMITS: Final = Limits()
@@ -72,6 +78,7 @@ class Filler:
         limits: Limits,
         backstop: Backstop | None = None,
         on_batch: Callable[[RunCounts], None] = lambda _: None,
+        on_wait: Callable[[str], None] = lambda _: None,
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
@@ -81,7 +88,10 @@ class Filler:
         self._limits = limits
         self._backstop = backstop
         self._on_batch = on_batch
-        self._should_stop = should_stop
+        self._on_wait = on_wait
+        self._asked_to_stop = should_stop
+        self._has_tried = False
+        self._pace = Pace(self._should_stop, limits.until)
         self.run_id: Final = start_run(archive, job.generation.id)
         self._worker = new_worker(self.run_id)
         self._started = time.monotonic()
@@ -123,6 +133,10 @@ class Filler:
             return "limited"
         return "complete"
 
+    def _should_stop(self) -> bool:
+        until = self._limits.until
+        return self._asked_to_stop() or (until is not None and self._has_tried and time.monotonic() >= until)
+
     def _is_over(self) -> bool:
         return self._should_stop() or self._left() == 0
 
@@ -142,16 +156,14 @@ class Filler:
         try:
             while True:
                 try:
-                    batch = ahead.next_batch(None if running is None else _IDLE_SECONDS)
+                    batch = ahead.next_batch(_IDLE_SECONDS)
                 except queue.Empty:
                     batch = Batch()
                 upcoming = None
-                if batch is not None and batch.leases:
-                    known = self._known_vectors(batch)
-                    done = None if running is None else running.result()
-                    upcoming = model.submit(_embed, self._embedder, batch, known)
-                else:
-                    done = None if running is None else running.result()
+                known = {} if batch is None else self._known_vectors(batch)
+                done = None if running is None else running.result()
+                if batch is not None and batch.leases and not self._should_stop():
+                    upcoming = model.submit(_embed, self._embedder, batch, known, self._pace)
                 if done is not None:  # written while the model works on the next
                     self._write(done)
                     ahead.wrote_one()
@@ -167,7 +179,11 @@ class Filler:
             if running is not None:
                 self._write(running.result())
                 ahead.wrote_one()
+        except BaseException:  # Ctrl-C where nobody asks whether to stop: the model is not to finish its batch
+            self._asked_to_stop = lambda: True
+            raise
         finally:
+            self._has_tried = True
             ahead.close()
 
     def _keep_rate(self, rate: float) -> None:
@@ -184,10 +200,15 @@ class Filler:
             return False
         if progressed or recovered:
             return True
-        if any_alive(self._archive, generation_id, but=self._worker):
-            time.sleep(_OTHERS_SECONDS)
-            return True
-        return False
+        other = alive_beside(self._archive, generation_id, self._worker)
+        if other is None:
+            return False
+        self._on_wait(
+            f"waiting for worker {other[1].pid} on {other[1].host}: last heartbeat {other[0]:.0f} s ago,"
+            f" taken over after {EXPIRES_SECONDS} s; Ctrl-C ends the wait"
+        )
+        time.sleep(_OTHERS_SECONDS)
+        return True
 
     def _finish_backstop(self) -> bool:
         """Roll it to its end; True if it found anything. One that is interrupted is not recorded as done."""
@@ -228,21 +249,26 @@ class Filler:
             self._archive, self._generation, self._job.recipe.tag, done.outcomes, self._worker, done.leases, with_these
         )
         self._counts = with_these(written)
+        self._has_tried = True
         self._on_batch(self._counts)
         if self._backstop is not None:
             self._backstop.step()
 
 
-def _embed(embedder: Embedder, batch: Batch, known: dict[bytes, bytes]) -> _Embedded:
+def _embed(embedder: Embedder, batch: Batch, known: dict[bytes, bytes], pace: Pace) -> _Embedded:
+    """Stopped in between: what there is of it up to the first message that is not finished."""
     texts = {
         chunk.digest: chunk.text for message in batch.messages for chunk in message.chunks if chunk.digest not in known
     }
-    result = embed_texts(embedder, list(texts.values()))
+    result = embed_texts(embedder, list(texts.values()), pace)
     rows: dict[bytes, bytes | NoVector] = dict(known)
-    for digest, vector in zip(texts, result.results, strict=True):
+    for digest, vector in zip(texts, result.results, strict=False):
         rows[digest] = vector if isinstance(vector, NoVector) else to_rows(np.asarray(vector)[None])[0]
     failpoint("build.after_embedding")
-    return _Embedded([_outcome(message, rows) for message in batch.messages], batch.leases, result.tokens)
+    unfinished = {m.work.message_id for m in batch.messages if any(chunk.digest not in rows for chunk in m.chunks)}
+    outcomes = [_outcome(message, rows) for message in batch.messages if message.work.message_id not in unfinished]
+    cut = {lease: list(takewhile(lambda n: n not in unfinished, ids)) for lease, ids in batch.leases.items()}
+    return _Embedded(outcomes, {lease: ids for lease, ids in cut.items() if ids}, result.tokens)
 
 
 def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | NoVector]) -> MessageOutcome:
@@ -255,4 +281,4 @@ def _outcome(message: PreparedMessage, rows: dict[bytes, bytes | NoVector]) -> M
         if isinstance(embedding, NoVector):
             return replace(found, outcome="failed", reason=embedding.reason)
         chunks.append(ChunkRow(chunk.char_start, chunk.char_end, chunk.digest, embedding))
-    return replace(found, outcome="embedded", chunks=tuple(chunks)) if chunks else found
+    return replace(found, outcome="embedded", chunks=tuple(chunks), in_part=message.in_part) if chunks else found

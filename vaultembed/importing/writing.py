@@ -130,7 +130,7 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     is_current = True
     if message_id is None and new is not None and entry.is_extract and present is None:
         # a copy of an archive that lacks what was sent: the mail itself is worth more
-        message_id = find_mail(archive, new.parsed.rfc822_message_id)
+        message_id = find_mail(archive, new.parsed)
         is_current = message_id is None
     if message_id is not None and _stays_deleted(archive, message_id, entry):
         became: Became = "deleted"

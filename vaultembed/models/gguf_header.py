@@ -36,6 +36,7 @@ _SCALARS: Final[Mapping[int, struct.Struct]] = {
     12: struct.Struct("<d"),
 }
 _STRING: Final = 8
+_LONGEST_STRING: Final = 64 * 1024 * 1024
 _ARRAY: Final = 9
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
@@ -144,6 +145,8 @@ class _Reader:
 
     def _string(self) -> str:
         size = self._number(_U64)
+        if size > _LONGEST_STRING:  # of a sparse file, say
+            raise MalformedError(f"is damaged: its header has a text of {size:,} bytes")
         start = self._take(size)
         return self._content[start : start + size].decode("utf-8", "replace")
 

@@ -19,6 +19,7 @@ from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.dates import is_plausible
 from vaultembed.text.mime.identity import content_hash
 from vaultembed.text.mime.mime import labels_in_header
+from vaultembed.text.problems import ProblemLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | 
         return None, (Problem("unreadable-raw", f"as it was sent: {reason}; its text is msgvault's"),)
 
 
+def texts_of(message: TheirMessage) -> tuple[str, str]:
+    """Subject and body as msgvault has them."""
+    return _text(message.subject, []), _body(message, [])
+
+
 def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
     if message.conversation is None:
         return None
@@ -109,9 +115,12 @@ def _thread_name(database: ForeignDatabase, message: TheirMessage, source: Their
 
 def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:
     """Of a message that has nothing as it was sent: its name at its source. Frozen for good, as `content_hash` is."""
-    # an id says nothing beyond its own archive
-    own = f"{printable(database.path.resolve())}#{message.id}"
-    name = message.source_message_id or message.rfc822_message_id or own
+    name = message.source_message_id
+    if not name and message.rfc822_message_id:
+        # bridges give equal Message-IDs to other messages
+        name = repr((message.rfc822_message_id, message.message_type, message.sent_at, *texts_of(message)))
+    if not name:
+        name = f"{printable(database.path.resolve())}#{message.id}"  # an id says nothing beyond its own archive
     text = "\0".join(("msgvault", source.kind, source.identifier, name))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
@@ -145,7 +154,10 @@ def _parsed(message: TheirMessage, problems: Sequence[Problem]) -> ParsedMessage
 def _body(message: TheirMessage, problems: list[Problem]) -> str:
     if message.body_text:
         return _text(message.body_text, problems, "body")
-    return html_to_text(_text(message.body_html, problems, "body")) if message.body_html else ""
+    log = ProblemLog()
+    text = html_to_text(_text(message.body_html, problems, "body"), log) if message.body_html else ""
+    problems += log.problems()
+    return text
 
 
 def _text(stored: bytes, problems: list[Problem], where: str = "") -> str:

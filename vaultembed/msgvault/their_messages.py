@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.message import Attachment, Person, Recipient, RecipientKind
+from vaultembed.archive.mail.messages import unpack
+from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Recipient, RecipientKind
 from vaultembed.msgvault.files import ForeignDatabase
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text, zone_of
 
-LONGEST_RAW: Final = 256 * 1024 * 1024
-"""Bytes of one message, unpacked: what mail servers let through is below 150 MB."""
 _KINDS: Final[dict[str, RecipientKind]] = {"to": "to", "cc": "cc", "bcc": "bcc", "mention": "mention"}
 _OPTIONAL: Final = {
     "message_bodies": "bodies of messages",
@@ -154,6 +152,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
     bodies = _bodies(database, listing)
     raws = _raw_sizes(database, listing)
     recipients = _recipients(database, listing)
+    members = _members(database, listing)
     labels = _labels(database, listing)
     attachments = _attachments(database, listing)
     conversations = _conversations(database, listing)
@@ -163,6 +162,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
             bodies.get(row[0]),
             raws.get(row[0]),
             recipients[row[0]],
+            members[row[2]],
             labels[row[0]],
             attachments[row[0]],
             conversations.get(row[2]),
@@ -197,23 +197,12 @@ def read_mime(database: ForeignDatabase, message_id: int) -> bytes | None:
     if not isinstance(data, bytes):
         raise ValueError("it is no blob")
     if as_text(compression).lower() in ("zlib", "deflate"):
-        return _unpacked(data)
+        return unpack(data)
     if as_text(compression).lower() in ("", "none"):
+        if len(data) > MESSAGE_LIMIT:
+            raise ValueError(f"it has more than {MESSAGE_LIMIT / 1e6:.0f} MB")
         return data
     raise ValueError(f"it is compressed with {as_text(compression)!r}, which is not known here")
-
-
-def _unpacked(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        found = unpacker.decompress(data, LONGEST_RAW)
-    except zlib.error as error:
-        raise ValueError(f"it cannot be unpacked: {error}") from error
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"it has more than {LONGEST_RAW:,} bytes")
-    if not unpacker.eof:
-        raise ValueError("it is cut off")
-    return found
 
 
 def _blob(table: str, column: str) -> str:
@@ -232,6 +221,12 @@ def _person(database: ForeignDatabase, table: str) -> tuple[str, str]:
     if table == "s" and not _sender_join(database):
         return "NULL", "NULL"
     addresses = [f"nullif({_blob(table, name)}, x'')" for name in ("email_address", "phone_number") if name in columns]
+    if {"participant_id", "identifier_value"} <= database.columns("participant_identifiers"):
+        # senders of text messages that are words or short codes, and everybody of Slack, Discord, Teams and Beeper
+        addresses.append(
+            "(SELECT CAST(identifier_value AS BLOB) FROM participant_identifiers i"
+            f" WHERE i.participant_id = {table}.id AND identifier_value <> '' ORDER BY i.rowid LIMIT 1)"
+        )
     name = _blob(table, "display_name") if "display_name" in columns else "NULL"
     return f"coalesce({', '.join([*addresses, 'NULL', 'NULL'])})", name
 
@@ -284,6 +279,30 @@ def _recipients(database: ForeignDatabase, listing: tuple[str]) -> dict[int, lis
         person = _named(found_address, found_name)
         if person is not None:
             found[message_id].append((as_text(kind), person))
+    return found
+
+
+def _members(database: ForeignDatabase, listing: tuple[str]) -> dict[int, list[Person]]:
+    """Who is in the conversations of these messages, as far as they are chats: some name no recipients."""
+    found: dict[int, list[Person]] = defaultdict(list)
+    if not (
+        "conversation_type" in database.columns("conversations")
+        and {"conversation_id", "participant_id"} <= database.columns("conversation_participants")
+        and "id" in database.columns("participants")
+    ):
+        return found
+    address, name = _person(database, "p")
+    for conversation_id, found_address, found_name in database.rows(
+        f"SELECT x.conversation_id, {address}, {name} FROM conversation_participants x"
+        " JOIN conversations c ON c.id = x.conversation_id AND c.conversation_type LIKE '%chat'"
+        " JOIN participants p ON p.id = x.participant_id"
+        " WHERE x.conversation_id IN (SELECT conversation_id FROM messages"
+        " WHERE id IN (SELECT value FROM json_each(?))) ORDER BY x.conversation_id, x.rowid",
+        listing,
+    ):
+        person = _named(found_address, found_name)
+        if person is not None:
+            found[conversation_id].append(person)
     return found
 
 
@@ -349,6 +368,7 @@ def _message(
     body: tuple[bytes | None, bytes | None] | None,
     raw_size: int | None,
     people: list[tuple[str, Person]],
+    members: list[Person],
     labels: list[str],
     attachments: list[Attachment],
     conversation: Conversation | None,
@@ -359,6 +379,8 @@ def _message(
     first_sender = next((person for kind, person in people if kind == "from"), None)
     # the header of this message names its sender as it was written there
     sender = first_sender or _named(address, name)
+    if not any(kind in _KINDS for kind, _ in people):
+        people = people + [("to", person) for person in members if person != sender]
     dates = (field[name] for name in ("sent_at", "internal_date", "received_at"))
     sent = next((date for date in dates if as_seconds(date) is not None), None)
     deleted = [as_seconds(field[n]) or 1 for n in ("deleted_at", "deleted_from_source_at") if field[n] is not None]
@@ -396,7 +418,12 @@ def _hash(parts: tuple[Any, ...], size: int) -> bytes:
 
 
 def _named(address: Any, name: Any) -> Person | None:
-    found_address, found_name = _one_line(address).lower(), _one_line(name)
+    found_address, found_name = _one_line(address), _one_line(name)
+    if found_name == "(Unknown)":  # as a phone's backup calls everybody who is not among its contacts
+        found_name = ""
+    if not found_name and "@" not in found_address and found_address != found_address.lower():
+        found_name = found_address  # as it is written: an address is in lower case
+    found_address = found_address.lower()
     return Person(found_address or found_name, found_name) if found_address or found_name else None
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from vaultembed.archive.backup import copies_holding
 from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
     Doomed,
+    content_hashes,
     count_deleted,
     delete_softly,
     ids_of_deleted,
@@ -69,6 +71,8 @@ class DeletionView:
     forever: bool
     dry_run: bool
     interrupted: bool
+    copies: tuple[Path, ...]
+    """Archives beside it that hold some of them, and are left alone. Only where it is for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,10 @@ def delete_messages(
     """Delete exactly the messages selected; whatever has come to match the query meanwhile stays."""
     deleted = 0
     held: list[str] = []
+    copies: list[Path] = []
+    if forever and selection.ids:
+        with open_archive_readonly(archive_path) as archive:
+            copies = copies_holding(archive_path, content_hashes(archive, selection.ids))
     if not dry_run and selection.ids:
         with open_archive(archive_path) as archive:
             if forever:
@@ -217,6 +225,7 @@ def delete_messages(
         forever=forever,
         dry_run=dry_run,
         interrupted=interrupted,
+        copies=tuple(copies),
     )
     return Result("delete", view, (*_notes(view, selection), *held), 130 if interrupted else 0)
 
@@ -231,14 +240,19 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
         notes.append("Nothing was deleted. Leave out --dry-run to do it.")
     elif view.forever and view.deleted:
         notes.append(
-            "They come back if an import reads their files again. To give the space back to the disk:"
-            " vaultembed embeddings prune"
+            "They come back if an import reads their files again. So that nothing of them is left in the file:"
+            " vaultembed embeddings prune --rewrite"
         )
     elif view.deleted:
         few = " ".join(map(str, selection.ids[:SHOWN])) if len(selection.ids) <= SHOWN else "ID…"
         notes.append(f"To bring them back: vaultembed undelete {few}")
     elif not view.interrupted:
         notes.append("They were deleted already. To remove them for ever: add --forever")
+    if view.copies:
+        names = ", ".join(map(str, view.copies))
+        notes.append(
+            f"Copies beside the archive hold them, too, and are left alone: {names}. Delete those you do not need."
+        )
     return notes
 
 

@@ -17,12 +17,14 @@ from vaultembed.embeddings.build import Built, Observer, Wanted, build, choose_g
 from vaultembed.embeddings.build import Options as Options
 from vaultembed.embeddings.build import Plan as Plan
 from vaultembed.embeddings.helpers import Helpers
+from vaultembed.embeddings.stopping import StoppableEmbedder
 from vaultembed.embeddings.worker import Limits as Limits
 from vaultembed.errors import NotReadyError, UsageError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
 from vaultembed.msgvault.binding import bind_or_refuse, resolve_for
+from vaultembed.search.dates import period as period
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_build, space_needed_hint
 from vaultembed.service.generations import GenerationView, generation_view
@@ -82,6 +84,7 @@ def build_embeddings(
     on_step: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result[BuildView]:
     """Create the first generation, top up the one there is, or build another beside it; go on where an earlier run
@@ -106,7 +109,9 @@ def build_embeddings(
         on_step("Removing vectors of deleted messages")
         collected = collect_garbage(archive, is_over)
         found: list[str] = []
-        built = _build(archive, request, on_step, on_plan, on_batch, is_over, found.append)
+        limited = replace(request.options, limits=replace(request.options.limits, until=deadline))
+        request = replace(request, options=limited)
+        built = _build(archive, request, on_step, on_plan, on_batch, on_wait, should_stop, found.append)
         view = BuildView(
             archive=archive_path,
             generation=generation_view(archive, generation_with_id(archive, built.generation.id)),
@@ -129,6 +134,7 @@ def _build(
     on_step: Callable[[str], None],
     on_plan: Callable[[Plan], None],
     on_batch: Callable[[RunCounts], None],
+    on_wait: Callable[[str], None],
     should_stop: Callable[[], bool],
     on_note: Callable[[str], None],
 ) -> Built:
@@ -137,9 +143,16 @@ def _build(
     named = request.model is not None or request.document_prefix is not None or request.query_prefix is not None
     wanted = Wanted(named, request.chunk_tokens, _scope(archive, request.scope), request.new)
     resolved = _resolve(request, present, to_bind)
-    embedder = open_in_child(resolved, share=request.workers)
     helpers = Helpers()
     run_id = 0
+
+    def is_stopping() -> bool:
+        if should_stop():
+            helpers.stop()  # while this process finishes its own part
+            return True
+        return False
+
+    embedder = StoppableEmbedder(open_in_child(resolved, share=request.workers), is_stopping)
 
     def start_helpers(own_run_id: int) -> None:
         nonlocal run_id
@@ -161,7 +174,7 @@ def _build(
             embedder,
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
-            Observer(on_plan, start_helpers, on_own_batch, lambda: helpers.wait(should_stop), should_stop),
+            Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(is_stopping), is_stopping),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))

@@ -12,8 +12,15 @@ from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.adopted import Standing, find_by_origin, standing
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.work import read_work
-from vaultembed.archive.mail.messages import NewMessage, content_rev_of, find_by_hash, has_text
-from vaultembed.archive.mail.places import Known, find_source, known_messages
+from vaultembed.archive.mail.messages import (
+    NewMessage,
+    content_rev_of,
+    find_by_hash,
+    find_mail,
+    has_text,
+    is_extract_of,
+)
+from vaultembed.archive.mail.places import Known, find_source, known_messages, message_at
 from vaultembed.errors import UsageError
 from vaultembed.importing.paths import ImportProgress
 from vaultembed.msgvault.batches import Tally, batches, origin_of
@@ -21,7 +28,7 @@ from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, take
 from vaultembed.msgvault.moving_in import given_up
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
-from vaultembed.msgvault.their_messages import TEXT, TheirMessage
+from vaultembed.msgvault.their_messages import TEXT, TheirMessage, read_messages
 from vaultembed.msgvault.their_vectors import BLANK, Covered, Why
 from vaultembed.msgvault.views import MsgvaultView, adopted_view
 from vaultembed.service.importing import find_archives
@@ -126,6 +133,8 @@ class _Planner:
         self._should_stop = should_stop
         self._counts = {"new": 0, "changed": 0, "unchanged": 0, "duplicate": 0, "unreadable": 0}
         self._hashes: set[bytes] = set()
+        self._mails: dict[str, int] = {}
+        """By Message-ID: msgvault's id of a mail that it has as it was sent."""
         self._deleted = 0
 
     def run(self) -> Planned:
@@ -195,16 +204,50 @@ class _Planner:
         taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=before is not None)
         digest = taken.entry.content_hash
         found = find_by_hash(archive, digest) if archive is not None else None
+        new = taken.entry.decode() if taken.entry.is_extract else None
         if before is None:
-            is_here = found is not None or digest in self._hashes
-            self._counts["duplicate" if is_here else "new"] += 1
+            is_extract = found is None and isinstance(new, NewMessage) and self._is_extract(theirs, new)
+            if self._stands_there(theirs, message):
+                self._counts["unchanged"] += 1  # looked at again, since its text here is another
+            else:
+                is_here = found is not None or digest in self._hashes or is_extract
+                self._counts["duplicate" if is_here else "new"] += 1
+            if is_extract:
+                return None
         self._hashes.add(digest)
+        if message.rfc822_message_id and new is None:
+            self._mails[message.rfc822_message_id] = message.id
         if archive is None or found is None:
             return _Spot(digest if before is None else before.message_id, None, taken)
-        new = taken.entry.decode() if taken.entry.is_extract else None
         if isinstance(new, NewMessage) and not has_text(archive, found, new):
             return None if before is None else _Spot(found, None, taken)
         return _Spot(found, (found, content_rev_of(archive, found)), taken)
+
+    def _is_extract(self, theirs: Opened, new: NewMessage) -> bool:
+        """Of a mail that is here, or that the import would have written before."""
+        if self._archive is not None and find_mail(self._archive, new.parsed) is not None:
+            return True
+        mail = self._mails.get(new.parsed.rfc822_message_id or "")
+        if mail is None:
+            return False
+        (message,) = read_messages(theirs.database, [mail])
+        whole = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=False).entry.decode()
+        if not isinstance(whole, NewMessage):
+            return False
+        parsed = whole.parsed
+        return is_extract_of(new.parsed, parsed.message_type, parsed.sent_at, parsed.subject, parsed.body_text)
+
+    def _stands_there(self, theirs: Opened, message: TheirMessage) -> bool:
+        source_id = self._source_id(theirs.owner_of(message).name)
+        return (
+            self._archive is not None
+            and source_id is not None
+            and message_at(self._archive, source_id, str(message.id)) is not None
+        )
+
+    def _source_id(self, name: str) -> int | None:
+        identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"
+        return find_source(self._archive, "msgvault", identifier) if self._archive is not None else None
 
     def _known(self, theirs: Opened, messages: Sequence[TheirMessage]) -> dict[int, Known]:
         """By msgvault's id, what an earlier import read."""
@@ -215,8 +258,7 @@ class _Planner:
         for message in messages:
             keys.setdefault(theirs.owner_of(message).name, []).append(str(message.id))
         for name, of_source in keys.items():
-            identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"
-            source_id = find_source(self._archive, "msgvault", identifier)
+            source_id = self._source_id(name)
             if source_id is not None:
                 found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
         return found

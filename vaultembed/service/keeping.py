@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vaultembed.archive.conditions import compile_condition
+from vaultembed.archive.database import Within as Within
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import Generation as Generation
+from vaultembed.errors import QueryError
+from vaultembed.models.errors import EmbedderCrashedError as EmbedderCrashedError
 from vaultembed.models.protocol import Embedded as Embedded
 from vaultembed.models.protocol import Embedder as Embedder
 from vaultembed.models.protocol import ModelFacts as ModelFacts
 from vaultembed.models.protocol import Role as Role
 from vaultembed.search.answering import Opener, find_serving, why_unavailable
 from vaultembed.search.model_of import open_model_of as open_model_of
+from vaultembed.search.query import parse_query
 from vaultembed.service.searching import Kept
 
 
@@ -23,6 +28,18 @@ def generation_that_answers(archive_path: Path) -> Generation | None:
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         serving = find_serving(archive)
         return None if serving is None or why_unavailable(archive, serving) else serving.main
+
+
+def only_matching(archive_path: Path, query: str) -> Within:
+    """The archive of which only the messages are there that match a query, every word of it included.
+
+    Raises:
+        QueryError: it cannot be read, or asks for nothing.
+    """
+    if not query.strip():
+        raise QueryError("--only says nothing to look for", "For all of the archive, leave it out.")
+    parse_query(query)
+    return Within(archive_path, lambda: compile_condition(parse_query(query).everything))
 
 
 def keep(open_embedder: Opener) -> Kept:

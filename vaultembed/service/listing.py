@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.conditions import compile_condition
-from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.mail.grouping import Group, count_groups, count_matching
 from vaultembed.archive.mail.grouping import Grouping as Grouping
 from vaultembed.archive.mail.listing import Order as Order
@@ -112,7 +112,7 @@ def no_message(message_id: int) -> MessageMissingError:
 
 
 def list_messages(
-    archive_path: Path,
+    archive_path: Path | Within,
     *,
     filters: Filters = NO_FILTERS,
     order: Order = "newest",
@@ -134,7 +134,7 @@ def list_messages(
 
 
 def read_thread(
-    archive_path: Path, thread_id: int, *, offset: int = 0, limit: int = 20, characters: int = 2_000
+    archive_path: Path | Within, thread_id: int, *, offset: int = 0, limit: int = 20, characters: int = 2_000
 ) -> Result[ThreadView]:
     """A page of a conversation, oldest first, each message with the first `characters` of its text.
 
@@ -150,7 +150,7 @@ def read_thread(
     return Result("thread", ThreadView(thread_id, total, messages, more=offset + len(messages) < total))
 
 
-def thread_of(archive_path: Path, message_id: int) -> int:
+def thread_of(archive_path: Path | Within, message_id: int) -> int:
     """The conversation of a message.
 
     Raises:
@@ -164,7 +164,7 @@ def thread_of(archive_path: Path, message_id: int) -> int:
 
 
 def read_message(
-    archive_path: Path, message_id: int, *, start: int = 0, characters: int = 10_000, most: int = 50
+    archive_path: Path | Within, message_id: int, *, start: int = 0, characters: int = 10_000, most: int = 50
 ) -> Result[MessagePage]:
     """A message, with `characters` code points of its text from `start`, and at most `most` of each list.
 
@@ -201,7 +201,7 @@ def read_message(
 
 
 def count_by(
-    archive_path: Path, by: Grouping, *, filters: Filters = NO_FILTERS, offset: int = 0, limit: int = 50
+    archive_path: Path | Within, by: Grouping, *, filters: Filters = NO_FILTERS, offset: int = 0, limit: int = 50
 ) -> Result[GroupsView]:
     """Live messages that pass the filters, counted by group: the largest first, years and months in their order.
 

@@ -101,7 +101,7 @@ class ClientView:
     """The configuration as it was."""
 
 
-def configure_client(client: Client, archive_path: Path, *, write: bool) -> Result[ClientView]:
+def configure_client(client: Client, archive_path: Path, only: str | None = None, *, write: bool) -> Result[ClientView]:
     """What tells a client of the archive; with `write`, merged into its configuration, of which a copy is kept.
 
     Raises:
@@ -110,7 +110,7 @@ def configure_client(client: Client, archive_path: Path, *, write: bool) -> Resu
     """
     path = config_path(client, this_machine())
     key = "servers" if client == "vscode" else "mcpServers"
-    entry = {key: {NAME: _server(client, archive_path)}}
+    entry = {key: {NAME: _server(client, archive_path, only)}}
     changed, backup = (False, None)
     if write:
         changed, backup = _merge(path, key, entry[key][NAME], json.dumps(entry, indent=2))
@@ -136,10 +136,12 @@ def _not_ready(archive_path: Path) -> list[str]:
     return notes
 
 
-def _server(client: Client, archive_path: Path) -> dict[str, Any]:
+def _server(client: Client, archive_path: Path, only: str | None) -> dict[str, Any]:
     # a desktop starts clients with another PATH than a terminal's: by its full path, this interpreter is found.
     # They start it in the folder that is open: without -P, Python would run a json.py that lies there
     arguments = ["-P", "-m", NAME, "mcp", "--archive", str(archive_path.absolute())]
+    if only is not None:
+        arguments.append(f"--only={only}")  # it may begin with a "-"
     command: dict[str, Any] = {"command": sys.executable, "args": arguments}
     if any(os.environ.get(name) for name in (FOLDER_VARIABLE, "XDG_CACHE_HOME")):  # nor does a desktop set these
         command["env"] = {FOLDER_VARIABLE: str(models_folder().absolute())}

@@ -9,6 +9,7 @@ from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import count_chunks, list_generations
+from vaultembed.archive.upkeep.erasing import erase_traces
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation, remove_unused_texts
 from vaultembed.archive.upkeep.shrinking import SCATTERED, Shrunk, file_bytes, shrink
 from vaultembed.archive.upkeep.space import BYTES_PER_CHUNK
@@ -102,6 +103,8 @@ def prune_embeddings(
             collected = collect_garbage(archive, should_stop).vectors
             remove_unused_texts(archive, should_stop)
             _close_all_holes(archive, should_stop)
+        if rewrite and not should_stop():
+            erase_traces(archive, should_stop)
         shrunk = None if should_stop() else shrink(archive, should_stop, scattered_share=0 if rewrite else SCATTERED)
     after = before if shrunk is None else shrunk.bytes_after
     view = PruneView(
@@ -115,7 +118,9 @@ def prune_embeddings(
         interrupted=should_stop(),
         candidates=plan.generations,
     )
-    return Result("embeddings prune", view, tuple(_notes(view, shrunk)), 130 if view.interrupted else 0)
+    left = None if shrunk is None else shrunk.left
+    exit_code = 130 if view.interrupted else 3 if rewrite and left else 0
+    return Result("embeddings prune", view, tuple(_notes(view, shrunk, rewrite=rewrite)), exit_code)
 
 
 def _dry_run(archive_path: Path, plan: PrunePlan) -> Result[PruneView]:
@@ -150,13 +155,15 @@ def _close_all_holes(archive: Archive, should_stop: Callable[[], bool]) -> None:
             close_holes(archive, generation.id, should_stop, tolerated=_TOLERATED, always=_ALWAYS)
 
 
-def _notes(view: PruneView, shrunk: Shrunk | None) -> list[str]:
+def _notes(view: PruneView, shrunk: Shrunk | None, *, rewrite: bool) -> list[str]:
     if view.interrupted:
         return ["Interrupted; the archive is right as it is. The same command goes on from here."]
     if shrunk is None or shrunk.left is None:
         return []
+    later = "Later: vaultembed embeddings prune" + (" --rewrite" if rewrite else "")
     if shrunk.left == "reader":
-        return ["Another process is reading the archive: the file becomes smaller when that has ended."]
+        what = "Another process is reading the archive: the file becomes smaller when that has ended."
+        return [f"{what} {later}" if rewrite else what]
     why = "another process is writing to it" if shrunk.left == "busy" else "the disk has too little room for that"
     free = f"About {shrunk.scattered / 1e6:,.1f} MB are free in small pieces."
-    return [f"{free} Writing the file anew would give them back, but {why}. Later: vaultembed embeddings prune"]
+    return [f"{free} Writing the file anew would give them back, but {why}. {later}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from vaultembed.archive.mail.stored_texts import (
     uses_of,
 )
 from vaultembed.archive.mail.stored_texts import Field as Field
+from vaultembed.errors import DamageError
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result
@@ -175,9 +175,9 @@ class _Sent:
             self.was_read = True
             try:
                 mime = read_raw(self.archive, self.message_id)
-            except zlib.error:
+            except DamageError as error:
                 mime = None
-                self.failures.append(RepairFailure(self.message_id, "raw", "it cannot be decompressed"))
+                self.failures.append(RepairFailure(self.message_id, "raw", error.message))
             self._parsed = None if mime is None else parse_message(mime)
         return self._parsed
 

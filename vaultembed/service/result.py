@@ -91,10 +91,14 @@ class CoverageView:
     blank: int
     failed: int
     missing: int
+    in_part: int
+    """Of the embedded ones, those of which only the beginning is: the rest of so long a text is found by words."""
 
 
 def coverage_view(coverage: Coverage) -> CoverageView:
-    return CoverageView(coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing)
+    return CoverageView(
+        coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing, coverage.in_part
+    )
 
 
 def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:

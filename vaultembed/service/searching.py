@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.conditions import All
-from vaultembed.archive.database import READER_MMAP, Archive, open_archive_readonly
+from vaultembed.archive.database import READER_MMAP, Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
@@ -100,7 +100,7 @@ NOTHING_KEPT: Final = Kept()
 
 
 def search_archive(
-    archive_path: Path,
+    archive_path: Path | Within,
     text: str,
     *,
     mode: Mode = "hybrid",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.conditions import All
-from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.outcomes import outcome_of
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.mail.reading import read_summary
@@ -33,7 +33,7 @@ class SimilarView:
 
 
 def similar_messages(
-    archive_path: Path,
+    archive_path: Path | Within,
     message_id: int,
     *,
     filters: Filters = NO_FILTERS,

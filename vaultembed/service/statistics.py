@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from vaultembed.archive.database import Archive, explained_errors, open_archive_readonly
+from vaultembed.archive.database import Archive, Within, explained_errors, open_archive_readonly
 from vaultembed.archive.generations.backstop import last_backstop_at
 from vaultembed.archive.generations.coverage import count_missing
 from vaultembed.archive.generations.records import Generation, coverage_of, generation_in_state
@@ -77,6 +77,8 @@ class ActiveGenerationView:
     blank: int
     failed: int
     missing: int
+    in_part: int
+    """Of the embedded ones."""
     last_build: LastBuildView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
@@ -98,6 +100,8 @@ class BuildingGenerationView:
     blank: int
     failed: int
     missing: int
+    in_part: int
+    """Of the embedded ones."""
     last_build: LastBuildView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
@@ -167,6 +171,7 @@ def _active_view(archive: Archive, generation: Generation) -> ActiveGenerationVi
         blank=coverage.blank,
         failed=coverage.failed,
         missing=coverage.missing,
+        in_part=coverage.in_part,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers_of(archive, generation.id),
@@ -195,6 +200,7 @@ def _building_view(archive: Archive, generation: Generation) -> BuildingGenerati
         blank=coverage.blank,
         failed=coverage.failed,
         missing=coverage.missing,
+        in_part=coverage.in_part,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers,
@@ -232,7 +238,8 @@ class TotalsView:
     problems: int
     first_date: str | None
     last_date: str | None
-    file_bytes: int
+    file_bytes: int | None
+    """None where only some messages are there for an assistant."""
     raw_bytes: int
     """Of the raw messages, compressed."""
 
@@ -277,7 +284,7 @@ class StatsView:
     unavailable: tuple[UnavailableView, ...]
 
 
-def archive_statistics(archive_path: Path) -> Result[StatsView]:
+def archive_statistics(where: Path | Within) -> Result[StatsView]:
     """All parts, of one state of the archive. A part that cannot be computed is None, and told in `unavailable`; the
     exit code is then that of the first such error. Takes about a millisecond a thousand messages; `vector_search`
     the same at any size.
@@ -286,6 +293,7 @@ def archive_statistics(archive_path: Path) -> Result[StatsView]:
         ArchiveMissingError, ArchiveOutdatedError: as `open_archive_readonly`.
         UsageError, DamageError, StorageError: it cannot be opened at all.
     """
+    archive_path = where.path if isinstance(where, Within) else where
     unavailable: list[UnavailableView] = []
     exit_codes: list[int] = []
 
@@ -299,7 +307,7 @@ def archive_statistics(archive_path: Path) -> Result[StatsView]:
             return None
 
     # each page is read once, and to map it costs more
-    with open_archive_readonly(archive_path, mmap_bytes=0) as archive, archive.snapshot():
+    with open_archive_readonly(where, mmap_bytes=0) as archive, archive.snapshot():
         # the quickest first: where the time of a call is over, the rest is what is not known
         vector_search = part("vector_search", lambda: vector_statistics(archive))
         text_search = part("text_search", lambda: TextSearchView(count_stale(archive)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger: Final = logging.getLogger(__name__)
@@ -29,21 +30,29 @@ class Allowed:
     """Who may ask."""
 
     hosts: frozenset[str]
-    """Values of the Host header, port included, in lower case. Whatever else a browser was led to is refused."""
+    """Values of the Host header, in lower case; a name without a port stands for all, as a proxy is asked at its own.
+    Whatever else a browser was led to is refused."""
     token: str | None
     """None: whoever reaches this machine's loopback."""
 
-    @property
-    def origins(self) -> frozenset[str]:
-        """Pages of this server itself; there are none, and of others none may ask."""
-        return frozenset(f"http://{host}" for host in self.hosts)
+    def has_host(self, host: str) -> bool:
+        return not self.hosts.isdisjoint({host.lower(), re.sub(r":\d+$", "", host.lower())})
+
+    def has_origin(self, origin: str) -> bool:
+        """A page of this server itself; there are none, and of others none may ask."""
+        scheme, _, host = origin.partition("://")
+        return scheme.lower() in ("http", "https") and self.has_host(host)
 
 
 class Guard:
     """ASGI application around another. Refuses before it reads, and reads no more and no longer than is allowed."""
 
-    def __init__(self, app: ASGIApp, allowed: Allowed, call_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed: Allowed, call_seconds: float, check: Callable[[Scope, bytes], Response | None]
+    ) -> None:
+        """`check`: what else is to be said to a request, with its body, in place of the application."""
         self._app = app
+        self._check = check
         self._allowed = allowed
         self._answer_seconds = call_seconds + MORE_SECONDS
 
@@ -65,14 +74,17 @@ class Guard:
             return
         if body is None:  # hung up
             return
+        if (said := self._check(scope, body)) is not None:
+            await said(scope, receive, send)
+            return
         await self._answer(body, scope, receive, send)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or hosts[0].lower() not in self._allowed.hosts:
+        if len(hosts) != 1 or not self._allowed.has_host(hosts[0]):
             return _refuse(421, "this server does not go by that name")
-        if any(origin.lower() not in self._allowed.origins for origin in origins):
+        if not all(map(self._allowed.has_origin, origins)):
             return _refuse(403, "pages of other origins may not ask")
         if self._allowed.token is not None and not self._has_token(headers.getlist("authorization")):
             return _refuse(401, "a token is needed", {"www-authenticate": 'Bearer realm="vaultembed"'})

@@ -14,6 +14,7 @@ from vaultembed.errors import ModelError
 from vaultembed.service.keeping import (
     Embedded,
     Embedder,
+    EmbedderCrashedError,
     Generation,
     ModelFacts,
     Role,
@@ -129,7 +130,14 @@ class _Kept:
         if self._is_closed:
             raise _closed()
         try:
-            return self._embedder.embed(texts, role)
+            try:
+                return self._embedder.embed(texts, role)
+            except EmbedderCrashedError:
+                if self._is_closed:
+                    raise
+                # somebody has ended its process since the last question: the next one starts another. If it was this
+                # text that ended it, it does so again
+                return self._embedder.embed(texts, role)
         finally:
             if self._is_closed:  # `end` did not wait for this, which may have started the model again
                 self._embedder.close()

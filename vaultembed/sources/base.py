@@ -6,14 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from vaultembed.message import RawMessage
 
 SourceKind = Literal["mbox", "maildir", "eml"]
-
-MESSAGE_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of one message that are read into memory. Mail servers stop at 150 MB and below."""
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\\\\\ud800-\udfff]")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vaultembed.message import RawMessage
-from vaultembed.sources.base import MESSAGE_LIMIT, SourceFile, Unreadable, describe_os_error, printable
+from vaultembed.message import MESSAGE_LIMIT, RawMessage
+from vaultembed.sources.base import SourceFile, Unreadable, describe_os_error, printable
 from vaultembed.sources.envelope import open_envelope
 from vaultembed.text.mime.identity import content_hash
 

@@ -7,10 +7,7 @@ from typing import Final
 
 from vaultembed.message import Flag
 from vaultembed.sources.from_line import LONGEST, parse_from_line
-from vaultembed.sources.sniff import BOM
-
-HEADER_LIMIT: Final = 256 * 1024
-"""Bytes of a message within which its header is looked for."""
+from vaultembed.text.mime.header_block import BOM, HEADER_LIMIT
 
 _QUOTED_FROM = re.compile(rb"\n>(>*From )")
 _CONTENT_LENGTH = re.compile(rb"(?i)^content-length:[ \t]*(\d{1,12})[ \t]*\r?$", re.MULTILINE)

@@ -56,7 +56,7 @@ class FromLine:
     delivered_at: int | None
     """Unix seconds; None where there is no date, or none that can be true."""
     dated: bool
-    has_sender: bool
+    sender: bytes
     plain_sender: bool
     """The sender is one word or an address, not words that could be a sentence."""
 
@@ -70,11 +70,11 @@ def parse_from_line(line: bytes) -> FromLine | None:
             if match := shape.fullmatch(line):
                 sender = (match["sender"] or b"").strip()
                 plain = not _has_blank(sender) or _ADDRESS.search(sender) is not None
-                return FromLine(_unix_time(match), dated=True, has_sender=bool(sender), plain_sender=plain)
+                return FromLine(_unix_time(match), dated=True, sender=sender, plain_sender=plain)
     sender = line[5:].strip()
     if _has_blank(sender):
         return None
-    return FromLine(None, dated=False, has_sender=bool(sender), plain_sender=True)
+    return FromLine(None, dated=False, sender=sender, plain_sender=True)
 
 
 def _has_blank(sender: bytes) -> bool:

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.failpoints import failpoint
-from vaultembed.message import FileState, RawMessage
+from vaultembed.message import MESSAGE_LIMIT, FileState, RawMessage
 from vaultembed.sources.base import (
-    MESSAGE_LIMIT,
     MboxEntry,
     SourceFile,
     Unreadable,
@@ -40,17 +39,16 @@ from vaultembed.sources.sniff import (
     HEAD_SIZE,
     looks_like_mbox,
     looks_like_message,
-    names_field,
-    names_usual_field,
     skip_blank,
 )
+from vaultembed.text.mime.header_block import is_header, names_field, names_usual_field
 from vaultembed.text.mime.identity import content_hash
 
 BUFFER_SIZE: Final = 1024 * 1024
 
 _MARK: Final = b"\nFrom "
-_LOOKAHEAD: Final = LONGEST + 256
-"""Bytes that decide whether a line is a separator: the line itself and the name of a field below it."""
+_LOOKAHEAD: Final = LONGEST + 4096
+"""Bytes that decide whether a line is a separator: the line itself and the header below it."""
 _LOOKBEHIND: Final = 3
 _SAMPLE: Final = 4096
 
@@ -202,15 +200,18 @@ class _Reader:
         """Whether a line of the right shape separates messages, by the text before (b"": file start) and after.
 
         Some writers forget the empty line before it, and some bodies quote a From_ line: the less
-        a line looks the part, the better known must be the header field that follows.
+        a line looks the part, the better known must be the header that follows.
         """
         isolated = not before or before.endswith((b"\n\n", b"\n\r\n"))
-        usual = names_usual_field(after) or after.startswith(b">From ")
         if not line.dated:
-            return isolated and usual and (self._dateless or not line.has_sender)
-        if isolated and line.plain_sender:
-            return not before or not after or names_field(after)
-        return usual
+            # a bare "From " separates in Mozilla's mailboxes, whatever stands before it
+            if line.sender in (b"", b"-"):
+                return (isolated and names_usual_field(after)) or is_header(after)
+            return isolated and self._dateless and (names_usual_field(after) or is_header(after))
+        if isolated and line.plain_sender and (not before or not after or names_field(after)):
+            return True
+        may_be_apart = isolated and line.plain_sender  # header and From_ line, by an empty line
+        return names_usual_field(after) or (is_header(after) and (may_be_apart or after[:1] not in b"\r\n"))
 
     def _counted(self, section: _Section, end: int) -> tuple[bytes, _Section | None] | None:
         """The message that ends at `end` as its Content-Length says, and what follows; None if it lies."""

@@ -59,6 +59,9 @@ def test_it_runs_by_itself_when_the_last_one_is_old(archive: Archive) -> None:
     archive.db.execute("UPDATE embed_watermark SET last_backstop_at = unixepoch() - 24 * 3600 - 1")
     assert run(archive, backstop_hours=0).run.recovered == 0
     assert run(archive, backstop_hours=24).run.recovered == 1
+    lose(archive, 6)
+    archive.db.execute("UPDATE embed_watermark SET last_backstop_at = unixepoch() + 1000000")  # a clock was wrong
+    assert run(archive, backstop_hours=24).run.recovered == 1
 
 
 def test_a_new_generation_gets_its_own_first_one(archive: Archive) -> None:

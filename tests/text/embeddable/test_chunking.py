@@ -134,6 +134,17 @@ def test_a_letter_keeps_its_accents_and_an_emoji_its_parts() -> None:
         assert text[chunk.char_start] not in "\u200d🏽"
 
 
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_the_first_chunks_are_those_of_the_whole_and_the_rest_is_not_even_counted(most: int) -> None:
+    text = "\n\n".join(f"Paragraph {n} says. And says more, {'word ' * (n % 40)}." for n in range(400))
+    tokenizer = WordTokenizer()
+    whole = chunk_text(text, tokenizer, 32, 4)
+    took = tokenizer.characters
+    tokenizer.characters = 0
+    assert chunk_text(text, tokenizer, 32, 4, most) == whole[:most]
+    assert tokenizer.characters < took * (most + 2) / len(whole)
+
+
 def test_a_limit_too_small_is_refused_and_says_why() -> None:
     with pytest.raises(ValueError, match="adds 2 to every text"):
         chunk_text("some words here", WordTokenizer(), 2, 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vaultembed.archive.doctor.derived import GenerationRow, all_generations, count_generation, count_live
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.generations.records import Coverage
+from vaultembed.archive.generations.records import Coverage, coverage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,17 @@ class Counted:
 def count_coverage(archive: Archive) -> Counted:
     live = count_live(archive)
     in_use = [generation for generation in all_generations(archive) if generation.state in ("active", "building")]
-    counted = tuple(CountedGeneration(g.id, g.state, Coverage(*count_generation(archive, g.id)[1:5])) for g in in_use)
+    counted = tuple(CountedGeneration(g.id, g.state, _coverage(archive, g.id)) for g in in_use)
     if not in_use:
         return Counted(live, (), live)
     misses = " OR ".join(f"({_misses(g)})" for g in in_use)
     total = archive.scalar(f"SELECT count(*) FROM messages m NOT INDEXED WHERE m.deleted_at IS NULL AND ({misses})")
     return Counted(live, counted, int(total))
+
+
+def _coverage(archive: Archive, generation_id: int) -> Coverage:
+    # those in part are counted, and not kept
+    return Coverage(*count_generation(archive, generation_id)[1:5], coverage_of(archive, generation_id).in_part)
 
 
 def _misses(generation: GenerationRow) -> str:

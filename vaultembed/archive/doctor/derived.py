@@ -9,7 +9,7 @@ from typing import Final
 
 from vaultembed.archive.doctor.findings import EXAMPLES, Check, Finding, OnStep, Severity, from_rows
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.processes import Process, is_gone
+from vaultembed.archive.generations.leases import dead_leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,17 +274,6 @@ def check_leases(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     dead = dead_leases(archive)
     what = "leases are held by workers that are gone; the next build takes them over"
     yield from from_rows(dead, Finding("leases", "leftover", what, fix="free them"), name="lease")
-
-
-def dead_leases(archive: Archive) -> list[tuple[int]]:
-    return [
-        (row[0],)
-        for row in archive.rows(
-            "SELECT id, expires_at < unixepoch(), host, boot_id, pid, pid_started_at FROM embed_leases"
-            " WHERE owner IS NOT NULL"
-        )
-        if row[1] or is_gone(Process(*row[2:]))
-    ]
 
 
 REMAINS: Final = ("chunks", "embed_outcomes", "scope_members", "embed_watermark", "embed_coverage", "embed_leases")

@@ -22,7 +22,6 @@ from vaultembed.archive.doctor.derived import (
     all_generations,
     count_generation,
     count_live,
-    dead_leases,
     vec_tables,
     whole_generations,
 )
@@ -30,6 +29,7 @@ from vaultembed.archive.doctor.findings import Finding, OnStep
 from vaultembed.archive.doctor.stored import altered_objects, mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.generations.leases import dead_leases
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
 from vaultembed.archive.vectors.coarse_table import rebuild

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from vaultembed.archive.doctor.derived import STRAYS
 from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
+from vaultembed.archive.mail.messages import unpack
 from vaultembed.archive.migrations import migrate_up
 from vaultembed.archive.schema_files import read_migrations
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
@@ -273,11 +273,11 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
             if done % TELL_EVERY == 0:
                 on_step("messages as they were sent", done, total)
             try:
-                zlib.decompress(row[1])
-            except (zlib.error, TypeError):
+                unpack(row[1] or b"")
+            except ValueError:
                 yield row
 
-    what = "messages as they were sent cannot be decompressed"
+    what = "messages as they were sent cannot be decompressed, or are larger than an import takes"
     yield from from_rows(unreadable(), Finding("raw", "damage", what, way_out=RESTORE))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ import apsw
 
 from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
+from vaultembed.archive.engine.values import forgotten
 from vaultembed.deadline import current_deadline
 from vaultembed.text.folding import folded
 
+_HINTS: Final = re.compile(r" INDEXED BY \w+")
 _LONGEST_KEPT: Final = 200
 """Bytes of a name whose folded form is kept."""
 
@@ -31,19 +34,22 @@ class Archive:
         """Set where opening brought an older schema up to date."""
         self.steps_taken: list[str] = []
         """What opening did of what an earlier command had left to be done once."""
+        self.is_limited = False
+        """Only messages within a horizon are there; see `archive/horizon`."""
         self._has_vec = False
         self._deadline = current_deadline()
         # what another program wrote may be no UTF-8; one such message must not end a search that finds it
         db.create_scalar_function("lenient", _lenient, 1, deterministic=True)  # type: ignore[arg-type]
         db.create_scalar_function("folded", _folded, 1, deterministic=True)  # type: ignore[arg-type]
+        db.create_scalar_function("forgotten", forgotten, 1, deterministic=True)  # type: ignore[arg-type]
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.check_limit()
-        return self.db.execute(sql, tuple(bindings)).fetchall()
+        return self.db.execute(self._hinted(sql), tuple(bindings)).fetchall()
 
     def row(self, sql: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         self.check_limit()
-        return self.db.execute(sql, tuple(bindings)).fetchone()
+        return self.db.execute(self._hinted(sql), tuple(bindings)).fetchone()
 
     def scalar(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
         """First column of the first row; None where there is no row."""
@@ -53,7 +59,10 @@ class Archive:
     def stream(self, sql: str, bindings: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """As `rows`, one at a time, for what need not fit into memory."""
         self.check_limit()
-        return self.db.execute(sql, tuple(bindings))
+        return self.db.execute(self._hinted(sql), tuple(bindings))
+
+    def _hinted(self, sql: str) -> str:
+        return _HINTS.sub("", sql) if self.is_limited else sql  # the views of a horizon have no indexes
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> int:
         """For what changes something; returns how many rows an INSERT, UPDATE or DELETE has changed."""

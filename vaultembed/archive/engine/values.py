@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import Final
+
+FORGOTTEN: Final = "/"
+"""Begins what stands for the name of a file whose message was deleted for ever: no name below a source does."""
+
+
+def forgotten(name: bytes) -> str:
+    """What stands for a name that is not to be known any more. Also for SQL: `forgotten(CAST(path AS BLOB))`."""
+    return FORGOTTEN + blake2b(name, digest_size=16).hexdigest()
+
 
 def text_of(column: str) -> str:
     """SQL for its text, with U+FFFD for what is no UTF-8; of a number or of bytes, how they read."""

@@ -24,9 +24,11 @@ def is_due(archive: Archive, generation_id: int, every_hours: float) -> bool:
 
 
 def last_backstop_at(archive: Archive, generation_id: int) -> int | None:
-    """When the last one of this generation came to its end, in unix seconds; None where none has."""
+    """When the last one of this generation came to its end, in unix seconds; None where none has. One in the future, as
+    a clock that was wrong leaves it, counts as none: or there would be no other until then."""
     found: int | None = archive.scalar(
-        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ?", (generation_id,)
+        "SELECT last_backstop_at FROM embed_watermark WHERE generation_id = ? AND last_backstop_at <= unixepoch()",
+        (generation_id,),
     )
     return found
 

@@ -6,8 +6,9 @@ asks again whether the lease is still its worker's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
@@ -17,11 +18,40 @@ from vaultembed.processes import Process, is_gone
 LEASE_MESSAGES: Final = 64
 """About six seconds on a slow machine: what the others wait for when a worker is frozen, at the end of a build."""
 EXPIRES_SECONDS: Final = 120
-"""Without a heartbeat for so long, a worker is taken for dead; a live one beats every 15."""
+"""A worker whose heartbeat has stood still for so long is taken for dead; a live one beats every 15."""
 SPLIT_AFTER: Final = 2
 """A range over which so many workers died one after the other is halved."""
 GIVE_UP_AFTER: Final = 4
 """A single message is not tried again by itself after so many: one in company, the others over it alone."""
+
+
+class Watch:
+    """When a worker is dead, as one observer sees it: at once where its process is gone for certain, else when its
+    heartbeat has stood still by the observer's own clock. What a lease says of the time is by the clock of whoever
+    wrote it, which may be a year off, and is only ever compared for equality."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, float]] = {}
+        """Of each owner, the last heartbeat, and since when it has been the last."""
+
+    def is_dead(self, owner: str, process: Process, heartbeat: int) -> bool:
+        return self.silence(owner, heartbeat) >= EXPIRES_SECONDS or is_gone(process)
+
+    def silence(self, owner: str, heartbeat: int) -> float:
+        """For how many seconds the heartbeat has been seen to stand still."""
+        now = time.monotonic()
+        last, since = self._seen.get(owner, (None, now))
+        if last != heartbeat:
+            since = now
+        self._seen[owner] = (heartbeat, since)
+        return now - since
+
+
+class Glance(Watch):
+    """Of who looks once, and sees nothing change: goes by the clocks, and grants them a day of difference."""
+
+    def silence(self, _owner: str, heartbeat: int) -> float:
+        return abs(time.time() - heartbeat) - 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +62,8 @@ class Worker:
     """Unlike any other worker's, ever."""
     process: Process
     run_id: int | None
+    watch: Watch = field(default_factory=Watch, compare=False)
+    """What it has seen of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +103,11 @@ class _Row:
     owner: str | None
     process: Process
     attempts: int
-    is_expired: bool
+    heartbeat: int
+    """The latest of its owner."""
 
-    @property
-    def is_free(self) -> bool:
-        return self.owner is None or self.is_expired or is_gone(self.process)
+    def is_free(self, watch: Watch) -> bool:
+        return self.owner is None or watch.is_dead(self.owner, self.process, self.heartbeat)
 
 
 def claim(archive: Archive, generation_id: int, worker: Worker, after: int, most: int = LEASE_MESSAGES) -> Lease | None:
@@ -86,7 +118,7 @@ def claim(archive: Archive, generation_id: int, worker: Worker, after: int, most
     with archive.transaction():
         rows = _rows(archive, generation_id)
         for row in rows:
-            if not row.is_free:
+            if not row.is_free(worker.watch):
                 continue
             lease = _take_over(archive, generation_id, row, worker, most)
             if lease is not None:
@@ -105,10 +137,17 @@ def claim(archive: Archive, generation_id: int, worker: Worker, after: int, most
 
 
 def heartbeat(archive: Archive, worker: Worker) -> None:
+    """Changes it for certain: a clock may stand still, or be set back."""
     archive.execute(
-        "UPDATE embed_leases SET heartbeat_at = unixepoch(), expires_at = unixepoch() + ? WHERE owner = ?",
+        "UPDATE embed_leases SET heartbeat_at = max(heartbeat_at + 1, unixepoch()), expires_at = unixepoch() + ?"
+        " WHERE owner = ?",
         (EXPIRES_SECONDS, worker.owner),
     )
+
+
+def absolve(archive: Archive, lease_id: int, worker: Worker) -> None:
+    """No message of it kills whoever works on it."""
+    archive.execute("UPDATE embed_leases SET attempts = 0 WHERE id = ? AND owner = ?", (lease_id, worker.owner))
 
 
 def release(archive: Archive, worker: Worker) -> None:
@@ -135,12 +174,25 @@ def advance(archive: Archive, lease_id: int, last_done: int) -> None:
     )
 
 
-def any_alive(archive: Archive, generation_id: int, but: Worker) -> bool:
-    """Whether another worker holds a part of the generation and lives, as far as one can tell."""
-    return any(row.owner != but.owner and not row.is_free for row in _rows(archive, generation_id))
+def alive_beside(archive: Archive, generation_id: int, worker: Worker) -> tuple[float, Process] | None:
+    """Of the others that hold a part of the generation and live, as far as one can tell, the one that has been silent
+    for longest, and for how many seconds."""
+    alive = [
+        (worker.watch.silence(row.owner, row.heartbeat), row.process)
+        for row in _rows(archive, generation_id)
+        if row.owner not in (None, worker.owner) and not row.is_free(worker.watch)
+    ]
+    return max(alive, key=lambda one: one[0], default=None)
+
+
+def dead_leases(archive: Archive) -> list[tuple[int]]:
+    """Of all generations."""
+    watch = Glance()
+    return [(row.id,) for row in _rows(archive) if row.owner is not None and row.is_free(watch)]
 
 
 def list_workers(archive: Archive, generation_id: int) -> list[WorkerStatus]:
+    watch = Glance()
     return [
         WorkerStatus(
             owner=row[0],
@@ -151,7 +203,7 @@ def list_workers(archive: Archive, generation_id: int) -> list[WorkerStatus]:
             heartbeat_at=row[7],
             started_at=row[8],
             done=row[9] or 0,
-            is_gone=is_gone(Process(row[1], row[2], row[3], row[4])),
+            is_gone=watch.is_dead(row[0], Process(*row[1:5]), row[7]),
         )
         for row in archive.rows(
             "SELECT l.owner, l.host, l.boot_id, l.pid, l.pid_started_at, min(l.first_id), max(l.last_id),"
@@ -163,12 +215,14 @@ def list_workers(archive: Archive, generation_id: int) -> list[WorkerStatus]:
     ]
 
 
-def _rows(archive: Archive, generation_id: int) -> list[_Row]:
+def _rows(archive: Archive, generation_id: int | None = None) -> list[_Row]:
+    """None: of all generations."""
     return [
-        _Row(row[0], row[1], row[2], row[3], Process(*row[4:8]), row[8], bool(row[9]))
+        _Row(row[0], row[1], row[2], row[3], Process(*row[4:8]), *row[8:])
         for row in archive.rows(
             "SELECT id, first_id, last_id, owner, host, boot_id, pid, pid_started_at, attempts,"
-            " expires_at < unixepoch() FROM embed_leases WHERE generation_id = ? ORDER BY first_id",
+            " max(heartbeat_at) OVER (PARTITION BY owner) FROM embed_leases"
+            " WHERE generation_id = coalesce(?, generation_id) ORDER BY first_id",
             (generation_id,),
         )
     ]

@@ -41,6 +41,8 @@ class MessageOutcome:
     text: str | None
     """The embeddable text; None where it could not be prepared. Other generations may have their chunks in it."""
     chunks: tuple[ChunkRow, ...]
+    in_part: bool = False
+    """The text goes on where the chunks end."""
 
 
 Progress = Callable[[Sequence[MessageOutcome]], RunCounts]
@@ -151,7 +153,13 @@ def write_outcome(
         " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT DO UPDATE SET content_rev = excluded.content_rev,"
         " recipe = excluded.recipe, outcome = excluded.outcome, reason = excluded.reason, at = excluded.at,"
         " is_stale = 0, attempts = CASE WHEN content_rev = excluded.content_rev THEN attempts + 1 ELSE 1 END",
-        (*key, outcome.content_rev, recipe, outcome.outcome, outcome.reason),
+        (
+            *key,
+            outcome.content_rev,
+            f"{recipe}c{len(outcome.chunks)}" if outcome.in_part else recipe,
+            outcome.outcome,
+            outcome.reason,
+        ),
     )
     if stamped:
         archive.execute(

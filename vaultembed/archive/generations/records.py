@@ -80,6 +80,8 @@ class Coverage:
     embedded: int
     blank: int
     failed: int
+    in_part: int = 0
+    """Of the embedded ones, those that are longer than what a recipe embeds of one message."""
 
     @property
     def missing(self) -> int:
@@ -258,7 +260,13 @@ def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
     row = None
     if generation_id is not None:
         row = archive.row(
-            "SELECT live, embedded, blank, failed FROM embed_coverage WHERE generation_id = ?", (generation_id,)
+            "SELECT live, embedded, blank, failed, (SELECT count(*) FROM embed_outcomes o"
+            "  INDEXED BY embed_outcomes_in_part CROSS JOIN messages m ON m.id = o.message_id"
+            "  WHERE o.generation_id = c.generation_id AND o.recipe GLOB 'p*:t*c*' AND o.content_rev = m.content_rev"
+            "  AND m.deleted_at IS NULL AND (NOT c.is_scoped OR EXISTS (SELECT 1 FROM scope_members s"
+            "   WHERE s.generation_id = o.generation_id AND s.message_id = o.message_id)))"
+            " FROM embed_coverage c WHERE generation_id = ?",
+            (generation_id,),
         )
     if row is None:
         return Coverage(int(archive.scalar("SELECT live FROM live_count") or 0), 0, 0, 0)

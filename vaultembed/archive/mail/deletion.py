@@ -3,6 +3,7 @@ the same transaction. (For ever: `upkeep.erasing`.)"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,8 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import index_messages
+from vaultembed.archive.mail.places import remove_source_of_one_file
+from vaultembed.archive.mail.threads import forget_headers, headers_of
 from vaultembed.failpoints import failpoint
 
 _SOFT_BATCH: Final = 2_000
@@ -76,6 +79,15 @@ def is_any_matching(archive: Archive, only: Filter) -> bool:
     return archive.row(f"SELECT 1 FROM messages m WHERE {only.sql} LIMIT 1", only.bindings) is not None
 
 
+def content_hashes(archive: Archive, message_ids: Sequence[int]) -> list[bytes]:
+    """By which their copies elsewhere are known."""
+    found = archive.rows(
+        "SELECT content_hash FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND content_hash IS NOT NULL",
+        (json.dumps(list(message_ids)),),
+    )
+    return [row[0] for row in found]
+
+
 def delete_softly(archive: Archive, message_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False) -> int:
     """Mark messages as deleted; returns how many were live. Their text, vectors and places stay for now: until
     the vectors are collected, an undelete costs nothing."""
@@ -102,46 +114,47 @@ def _mark(archive: Archive, message_ids: Sequence[int], value: str, was: str, sh
     return marked
 
 
-def remove_message(archive: Archive, message_id: int) -> bool:
-    """With all that is its own, in the caller's transaction, which must also remove the orphans of its vectors. False:
-    it is not there."""
-    found = archive.row("SELECT conversation_id, sender_id FROM messages WHERE id = ?", (message_id,))
-    if found is None:
-        return False
-    conversation_id, sender_id = found
-    people = {
-        sender_id,
-        *(
-            row[0]
-            for row in archive.rows("SELECT participant_id FROM message_recipients WHERE message_id = ?", (message_id,))
-        ),
-    } - {None}
-    # the rest goes with it by its foreign keys: body, raw form, places, labels, problems, chunks and their vectors
-    archive.execute("DELETE FROM messages WHERE id = ?", (message_id,))
-    index_messages(archive, [message_id])  # which deletes its entry
-    for person in people:
-        remove_unused_participant(archive, person)
-    if conversation_id is not None:
-        _remove_empty_conversation(archive, conversation_id)
-    return True
+_GONE: Final = "SELECT value FROM json_each(?1)"
+_PLACES: Final = f"SELECT source_id, source_key FROM message_sources WHERE message_id IN ({_GONE})"
+_FORGET_PLACES: Final = (
+    # not deleted: an unchanged file is not to be read again. But its name is often the subject
+    f"UPDATE OR REPLACE source_files SET path = forgotten(CAST(path AS BLOB)) WHERE (source_id, path) IN ({_PLACES})",
+    f"DELETE FROM msgvault_messages WHERE (source_id, source_key) IN ({_PLACES})",
+    f"""DELETE FROM problems WHERE message_id IS NULL
+    AND locator IN (SELECT locator FROM message_sources WHERE message_id IN ({_GONE}))""",
+)
+
+
+def remove_messages(archive: Archive, message_ids: Sequence[int]) -> int:
+    """With all that is their own, in the caller's transaction, which must also remove the orphans of their vectors;
+    returns how many were there. Names and labels that nobody bears any more are left: see `remove_unused`."""
+    gone = (json.dumps(list(message_ids)),)
+    for sql in _FORGET_PLACES:
+        archive.execute(sql, gone)
+    sources = {row[0] for row in archive.rows(f"SELECT source_id FROM ({_PLACES})", gone)}
+    said = headers_of(archive, message_ids)
+    # the rest goes with them by their foreign keys: body, raw form, places, labels, problems, chunks and their vectors
+    removed = archive.execute(f"DELETE FROM messages WHERE id IN ({_GONE})", gone)
+    index_messages(archive, message_ids)  # which deletes their entries
+    forget_headers(archive, said)
+    for source_id in sources:
+        remove_source_of_one_file(archive, source_id)
+    return removed
+
+
+def remove_unused(archive: Archive) -> None:
+    """Names and labels of which there is no mail any more."""
+    with archive.transaction():
+        archive.execute(f"DELETE FROM participants WHERE {_IS_UNUSED}")
+        archive.execute("DELETE FROM labels WHERE NOT EXISTS (SELECT 1 FROM message_labels WHERE label_id = labels.id)")
+
+
+_IS_UNUSED: Final = (
+    "NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = participants.id)"
+    " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = participants.id)"
+)
 
 
 def remove_unused_participant(archive: Archive, participant_id: int) -> None:
     """An address of which there is no mail any more, in the caller's transaction."""
-    archive.execute(
-        "DELETE FROM participants WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = ?1)",
-        (participant_id,),
-    )
-
-
-def _remove_empty_conversation(archive: Archive, conversation_id: int) -> None:
-    """It bears the subject of its first message, and Message-IDs."""
-    if archive.scalar("SELECT 1 FROM messages WHERE conversation_id = ? LIMIT 1", (conversation_id,)) is not None:
-        return
-    referred = (
-        "SELECT 1 FROM message_references r JOIN thread_ids t ON t.id = r.thread_id WHERE t.conversation_id = ? LIMIT 1"
-    )
-    if archive.scalar(referred, (conversation_id,)) is None:
-        archive.execute("DELETE FROM thread_ids WHERE conversation_id = ?", (conversation_id,))
-        archive.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
+    archive.execute(f"DELETE FROM participants WHERE id = ? AND {_IS_UNUSED}", (participant_id,))

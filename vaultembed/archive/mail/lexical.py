@@ -18,6 +18,11 @@ _NEVER_COMMON: Final = 10
 """Messages that a word may stand in, however few there are."""
 
 _HIDDEN: Final = 100
+_WITHIN: Final = (
+    "SELECT count(*) FROM (SELECT 1 FROM messages_fts WHERE messages_fts MATCH ?"
+    " AND +rowid IN (SELECT id FROM temp.horizon) LIMIT ? + 1)"
+)
+"""Of a token, in how many messages within the horizon it stands."""
 
 
 def distinctive_words(archive: Archive, words: Sequence[str]) -> list[str]:
@@ -34,7 +39,9 @@ def distinctive_words(archive: Archive, words: Sequence[str]) -> list[str]:
     distinctive = []
     for word in words:
         counts = [
-            archive.scalar("SELECT doc FROM temp.fulltext_terms WHERE term = ?", (token,)) or 0
+            archive.scalar(_WITHIN, (f'"{token}"', int(most)))
+            if archive.is_limited
+            else archive.scalar("SELECT doc FROM temp.fulltext_terms WHERE term = ?", (token,)) or 0
             for token in words_of(word)
         ]
         if 0 < min(counts, default=0) <= most:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.threads import conversation_of, write_references
-from vaultembed.message import ParsedMessage, Person, Problem
+from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
+from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Problem
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 
@@ -35,6 +37,24 @@ class NewMessage:
 def compress(mime: bytes) -> bytes:
     # level 3: two thirds of level 6's time for 4 % more bytes on real mail
     return zlib.compress(mime, 3)
+
+
+def unpack(packed: bytes) -> bytes:
+    """What `compress` was given, or another program.
+
+    Raises:
+        ValueError: says why not. A few bytes can stand for gigabytes: what no import takes is not unpacked.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(packed, MESSAGE_LIMIT + 1)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be decompressed: {error}") from error
+    if len(found) > MESSAGE_LIMIT:
+        raise ValueError(f"it expands beyond {MESSAGE_LIMIT / 1e6:.0f} MB")
+    if not unpacker.eof:
+        raise ValueError("it is cut off")
+    return found
 
 
 def find_by_hash(archive: Archive, content_hash: bytes) -> int | None:
@@ -64,6 +84,7 @@ def add_message(archive: Archive, new: NewMessage) -> int:
 
 def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs."""
+    said = headers_of(archive, [message_id])
     archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
         (*_values(archive, new), message_id),
@@ -75,6 +96,7 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     for table in ("message_recipients", "attachments", "message_raw", "problems"):
         archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
+    forget_headers(archive, said)
 
 
 def has_body(archive: Archive, message_id: int) -> bool:
@@ -97,16 +119,36 @@ def has_text(archive: Archive, message_id: int, new: NewMessage) -> bool:
     )
 
 
-def find_mail(archive: Archive, rfc822_message_id: str | None) -> int | None:
-    """The one message with that Message-ID that is kept as it was sent; None where there is none, or more than one."""
-    if rfc822_message_id is None:
+def find_mail(archive: Archive, extract: ParsedMessage) -> int | None:
+    """The one mail that is kept as it was sent and that `extract` was made of; None where there is none, or more than
+    one. An equal Message-ID alone says nothing: programs give the same one to other messages."""
+    if extract.rfc822_message_id is None:
         return None
     found = archive.rows(
-        "SELECT m.id FROM messages m WHERE m.rfc822_message_id = ?"
-        " AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
-        (rfc822_message_id,),
+        f"SELECT m.id, {text_of('m.message_type')}, {number_of('m.sent_at')}, {text_of('m.subject')},"
+        f" {text_of('b.body_text')} FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+        " WHERE m.rfc822_message_id = ? AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
+        (extract.rfc822_message_id,),
     )
-    return found[0][0] if len(found) == 1 else None
+    same = [row[0] for row in found if is_extract_of(extract, *row[1:])]
+    return same[0] if len(found) == len(same) == 1 else None
+
+
+def is_extract_of(
+    extract: ParsedMessage, message_type: str, sent_at: float | None, subject: str, body_text: str | None
+) -> bool:
+    """Whether a message may be what another program made of a mail with the same Message-ID: it is of its kind, of its
+    time (programs read odd zones differently) and has most of its words from there."""
+    if message_type != extract.message_type:
+        return False
+    if sent_at is not None and extract.sent_at is not None and abs(sent_at - extract.sent_at) > 60 * MINUTES_A_DAY:
+        return False
+    words = _words(f"{extract.subject} {extract.body_text}")
+    return 2 * len(words & _words(f"{subject} {body_text or ''}")) >= len(words)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import FORGOTTEN, forgotten
 from vaultembed.message import FileState
 
 NOT_TO_ITS_END: Final = -1
@@ -40,7 +41,8 @@ def find_source(archive: Archive, kind: str, identifier: str) -> int | None:
 
 def read_state(archive: Archive, source_id: int, path: str) -> FileState | None:
     found = archive.row(
-        "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files WHERE source_id = ? AND path = ?",
+        "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files"
+        " WHERE source_id = ?1 AND path IN (?2, forgotten(CAST(?2 AS BLOB))) ORDER BY path <> ?2 LIMIT 1",
         (source_id, path),
     )
     return None if found is None else FileState(*found)
@@ -162,7 +164,9 @@ class Sighting:
         gone = 0
         for (path,) in self._archive.rows(
             "SELECT path FROM temp.known_files WHERE source_id = ?1"
-            " AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)",
+            " AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)"
+            f" AND (path NOT GLOB '{FORGOTTEN}*'"
+            " OR path NOT IN (SELECT forgotten(CAST(name AS BLOB)) FROM seen_files WHERE source_id = ?1))",
             (source_id,),
         ):
             # one by one: an OR of both conditions is planned as a walk over the whole source
@@ -179,6 +183,20 @@ class Sighting:
 def sources_at(archive: Archive, identifier: str) -> list[int]:
     """The sources, of whatever kind, of an imported path."""
     return [row[0] for row in archive.rows("SELECT id FROM sources WHERE identifier = ?", (identifier,))]
+
+
+def remove_source_of_one_file(archive: Archive, source_id: int) -> None:
+    """A message's file that was imported by its own name, where no message stands in it any more. A folder stays: its
+    files are not to be read again."""
+    found = archive.row(
+        "SELECT identifier FROM sources s WHERE id = ? AND kind = 'eml'"
+        " AND NOT EXISTS (SELECT 1 FROM message_sources WHERE source_id = s.id)"
+        " AND NOT EXISTS (SELECT 1 FROM generation_sources WHERE source_id = s.id)",
+        (source_id,),
+    )
+    files = archive.rows("SELECT path FROM source_files WHERE source_id = ?", (source_id,))
+    if found is not None and files == [(forgotten(str(found[0]).rpartition("/")[2].encode()),)]:
+        archive.execute("DELETE FROM sources WHERE id = ?", (source_id,))
 
 
 def import_finished(archive: Archive, source_id: int) -> None:

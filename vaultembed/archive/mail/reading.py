@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
+from vaultembed.archive.mail.messages import unpack
+from vaultembed.errors import DamageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +180,19 @@ def read_body(archive: Archive, message_id: int) -> str:
 
 
 def read_raw(archive: Archive, message_id: int) -> bytes | None:
-    """The message as it was sent; None where import left it out."""
+    """The message as it was sent; None where import left it out.
+
+    Raises:
+        DamageError: it cannot be unpacked.
+    """
     found: bytes | None = archive.scalar(
         "SELECT CAST(mime AS BLOB) FROM message_raw WHERE message_id = ?", (message_id,)
     )
-    return None if found is None else zlib.decompress(found)
+    try:
+        return None if found is None else unpack(found)
+    except ValueError as error:
+        what = f"the stored original of message {message_id} cannot be read: {error}"
+        raise DamageError(what, "Whether others are damaged, too: vaultembed doctor") from error
 
 
 def list_problems(archive: Archive, kind: str | None, limit: int) -> list[ProblemRow]:

@@ -46,7 +46,8 @@ class Counts:
     problems: int
     first_sent_at: int | None
     last_sent_at: int | None
-    file_bytes: int
+    file_bytes: int | None
+    """None within a horizon, as it tells of what lies outside."""
     raw_bytes: int
     """Of the raw messages, compressed."""
 
@@ -65,7 +66,9 @@ def count_archive(archive: Archive) -> Counts:
         problems=archive.scalar("SELECT count(*) FROM problems"),
         first_sent_at=first,
         last_sent_at=last,
-        file_bytes=archive.scalar("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
+        file_bytes=None
+        if archive.is_limited
+        else archive.scalar("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
         raw_bytes=archive.scalar("SELECT coalesce(sum(length(mime)), 0) FROM message_raw"),
     )
 
@@ -112,6 +115,8 @@ def count_sources(archive: Archive) -> list[SourceCount]:
     ):
         all_of, less = standing.get(source_id, _NONE), deleted.get(source_id, _NONE)
         messages, gone = all_of.messages - less.messages, all_of.gone - less.gone
+        if archive.is_limited and not messages:
+            continue
         found.append(SourceCount(kind, identifier, messages, gone, added_at, last_import_at))
     return found
 

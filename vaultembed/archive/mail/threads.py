@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import text_of
 from vaultembed.message import ParsedMessage
+from vaultembed.text.embeddable.subject import base_subject
 
 SUBJECT_WINDOW_SECONDS: Final = 30 * 86400
 _LOOKED_AT: Final = 50  # of "daily report" there may be 20,000 conversations
@@ -64,6 +70,84 @@ def write_references(archive: Archive, message_id: int, references: tuple[str, .
             "INSERT INTO message_references SELECT ?, ?, id FROM thread_ids WHERE rfc822_message_id = ?",
             (message_id, position, name),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What messages say of conversations."""
+
+    subjects: dict[int, set[bytes]]
+    """By conversation."""
+    ids: list[int]
+    """In `thread_ids`: their own, and those that they name."""
+
+
+def headers_of(archive: Archive, message_ids: Sequence[int]) -> Headers:
+    these = (json.dumps(list(message_ids)),)
+    named = archive.rows(
+        "SELECT thread_id FROM message_references WHERE message_id IN (SELECT value FROM json_each(?1))"
+        " UNION SELECT t.id FROM messages m JOIN thread_ids t ON t.rfc822_message_id IN"
+        " (m.rfc822_message_id, m.in_reply_to) WHERE m.id IN (SELECT value FROM json_each(?1))",
+        these,
+    )
+    subjects: dict[int, set[bytes]] = defaultdict(set)
+    for conversation_id, subject in archive.rows(
+        "SELECT conversation_id, CAST(subject AS BLOB) FROM messages"
+        " WHERE id IN (SELECT value FROM json_each(?)) AND conversation_id IS NOT NULL",
+        these,
+    ):
+        subjects[conversation_id].add(subject)
+    return Headers(subjects, [row[0] for row in named])
+
+
+def forget_headers(archive: Archive, said: Headers) -> None:
+    """Messages that said this are gone, or say something else: what no other message says goes. In the caller's
+    transaction."""
+    conversations = json.dumps(list(said.subjects))
+    archive.execute(
+        "DELETE FROM thread_ids WHERE id IN (SELECT value FROM json_each(?)"
+        " UNION SELECT t.id FROM thread_ids t WHERE t.conversation_id IN (SELECT value FROM json_each(?))"
+        " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = t.conversation_id))"
+        " AND NOT EXISTS (SELECT 1 FROM message_references r WHERE r.thread_id = thread_ids.id)"
+        " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.rfc822_message_id = thread_ids.rfc822_message_id)"
+        " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = thread_ids.conversation_id"
+        " AND m.in_reply_to = thread_ids.rfc822_message_id)",
+        (json.dumps(said.ids), conversations),
+    )
+    archive.execute(
+        "DELETE FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
+        " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = conversations.id)"
+        " AND NOT EXISTS (SELECT 1 FROM thread_ids t WHERE t.conversation_id = conversations.id)",
+        (conversations,),
+    )
+    strange = archive.rows(
+        "SELECT c.id, CAST(c.subject AS BLOB) FROM conversations c WHERE c.id IN (SELECT value FROM json_each(?))"
+        " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.subject = c.subject)",
+        (conversations,),
+    )
+    for conversation_id, subject in strange:
+        _name_anew(archive, conversation_id, is_of_the_gone=subject in said.subjects[conversation_id])
+
+
+def _name_anew(archive: Archive, conversation_id: int, *, is_of_the_gone: bool) -> None:
+    """A conversation whose subject none of its messages has, by the first of them. What a chat is called stays."""
+    first = archive.row(
+        f"SELECT {text_of('subject')}, message_type FROM messages WHERE conversation_id = ?"
+        " ORDER BY subject = '', id LIMIT 1",
+        (conversation_id,),
+    )
+    subject, message_type = first or ("", "email")
+    if not subject and message_type != "email" and not is_of_the_gone:
+        return
+    archive.execute(
+        "UPDATE conversations SET subject = ?, thread_key = ? WHERE id = ?",
+        (subject, base_subject(subject)[0], conversation_id),
+    )
+    archive.execute(
+        "DELETE FROM repairs WHERE field = 'conversation'"
+        " AND message_id IN (SELECT id FROM messages WHERE conversation_id = ?)",
+        (conversation_id,),
+    )
 
 
 def _new(archive: Archive, thread_key: str, subject: str) -> int:

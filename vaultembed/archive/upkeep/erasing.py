@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.mail.deletion import remove_message
+from vaultembed.archive.mail.deletion import remove_messages, remove_unused
 from vaultembed.archive.upkeep.pruning import remove_orphans
 from vaultembed.archive.upkeep.shrinking import empty_log
 from vaultembed.failpoints import failpoint
@@ -35,15 +35,14 @@ def delete_forever(
             if should_stop():
                 break
             with archive.transaction():
-                for message_id in message_ids[start : start + _BATCH]:
-                    removed += remove_message(archive, message_id)
-                    failpoint("delete.step")
+                removed += remove_messages(archive, message_ids[start : start + _BATCH])
+                failpoint("delete.step")
                 remove_orphans(archive)
                 failpoint("delete.step")
             failpoint("delete.step")
             on_messages(removed)
         if removed:
-            _rewrite_text_index(archive, should_stop)
+            erase_traces(archive, should_stop)
             # else the log beside the archive would go on holding what was removed
             if not empty_log(archive):
                 on_log_held()
@@ -52,9 +51,12 @@ def delete_forever(
     return removed
 
 
-def _rewrite_text_index(archive: Archive, should_stop: Callable[[], bool]) -> None:
-    """Merge the text index into one part, some pages at a time: until then, the words of what was removed stay in it,
-    although no search finds anything by them."""
+def erase_traces(archive: Archive, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Of messages that were removed, now or earlier: names that nobody bears any more, and words in the text index,
+    which is merged into one part, some pages at a time: until then they stay in it, although no search finds anything
+    by them."""
+    remove_unused(archive)
+    failpoint("delete.step")
     pages = -_MERGED_PAGES  # negative: take everything into the merge
     while not should_stop():
         before = archive.db.total_changes()

@@ -21,7 +21,8 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import UNREADABLE
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.coverage import Rest
-from vaultembed.archive.generations.records import Generation, count_chunks, coverage_of
+from vaultembed.archive.generations.records import Generation, count_chunks
+from vaultembed.archive.horizon import HORIZON
 from vaultembed.archive.vector_format import NORM_TOLERANCE, Floats
 from vaultembed.archive.vectors.coarse_in_memory import CANDIDATES, KeptBits
 from vaultembed.errors import DamageError, NotReadyError
@@ -98,7 +99,7 @@ def nearest_messages(
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
-    candidates = _enough_candidates(archive, only, limit, kept)
+    candidates = _enough_candidates(archive, _both(only, HORIZON if archive.is_limited else Filter()), limit, kept)
     if candidates is None:
         return _exact(archive, generation, query, passing, limit)
     candidates = round(candidates / (rest.share if rest else 1))
@@ -131,7 +132,8 @@ def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBit
     few = EXACT_CHUNKS
     if kept is not None and 0 < matching < EXACT_CHUNKS:
         # so many more candidates that as many as ever pass; or all that do, where they are no more
-        candidates = few = candidates * coverage_of(archive, None).live // matching
+        live = int(archive.scalar("SELECT live FROM main.live_count"))  # the index knows of no horizon
+        candidates = few = candidates * live // matching
     return None if matching < few else candidates
 
 

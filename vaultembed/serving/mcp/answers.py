@@ -166,11 +166,13 @@ def message_answer(page: MessagePage, fence: Fence) -> MessageAnswer:
         thread_id=page.thread,
         thread_messages=page.thread_messages,
         message_id_header=None if page.rfc822_message_id is None else one_line(page.rfc822_message_id, ADDRESS),
-        type=page.type,
+        type=one_line(page.type, NAME),
         date=page.date,
         sender=person(page.sender_name, page.sender_address),
         recipients=[
-            NamedRecipient(recipient.kind, one_line(recipient.name, NAME), one_line(recipient.address, ADDRESS))
+            NamedRecipient(
+                one_line(recipient.kind, NAME), one_line(recipient.name, NAME), one_line(recipient.address, ADDRESS)
+            )
             for recipient in page.recipients
         ],
         recipients_total=page.recipients_total,

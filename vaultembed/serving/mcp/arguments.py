@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from vaultembed.service.listing import Grouping, Order
 from vaultembed.service.searching import Filters, Mode
@@ -15,7 +15,6 @@ LARGEST_ID: Final = 2**53 - 1
 DEEPEST: Final = 200
 """So many results of a search can be paged through: so deep the rankings are joined."""
 
-_DAY: Final = r"^(\d{4}(-\d{1,2}(-\d{1,2})?)?)?$"
 _Part = Annotated[str, Field(max_length=500)]
 _Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
@@ -24,6 +23,13 @@ class Arguments(ArgModelBase):
     """What the schema does not name is refused, not ignored: an assistant that invents a filter must be told."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="arguments")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """So some clients leave out an argument."""
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
 
 
 class Paged(Arguments):
@@ -54,10 +60,10 @@ class Filtered(Paged):
         ""
     )
     message_type: Annotated[_Part, Field(description="Only of this type, as email; get_stats lists them.")] = ""
-    after: Annotated[str, Field(pattern=_DAY, description="Only sent then or later: 2019, 2019-06 or 2019-06-30.")] = ""
-    before: Annotated[
-        str, Field(pattern=_DAY, description="Only sent before that began: 2019, 2019-06 or 2019-06-30.")
+    after: Annotated[
+        _Part, Field(description="Only sent then or later: 2019, 2019-06, 2019-06-30, or a date as results have it.")
     ] = ""
+    before: Annotated[_Part, Field(description="Only sent before that began: a date, as in after.")] = ""
     has_attachment: Annotated[bool, Field(description="Only with an attachment.")] = False
 
     def filters(self) -> Filters:
@@ -67,8 +73,8 @@ class Filtered(Paged):
             label=self.label.strip(),
             source=self.source.strip(),
             message_type=self.message_type.strip(),
-            after=self.after,
-            before=self.before,
+            after=self.after.strip(),
+            before=self.before.strip(),
             has_attachment=self.has_attachment,
         )
 

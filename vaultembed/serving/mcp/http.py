@@ -15,10 +15,17 @@ from typing import Any, Final
 import h11
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vaultembed.errors import StorageError, UsageError
 from vaultembed.serving.http_guard import BODY_SECONDS, LOOPBACK, MOST_BYTES, Allowed, Guard
+from vaultembed.serving.mcp.incoming import RefusedMessageError, check_message
 from vaultembed.serving.time_limited import CALL_SECONDS
 
 DEFAULT_PORT: Final = 8737
@@ -37,7 +44,7 @@ class HttpSettings:
     """Another address than loopback is meant."""
     token_file: Path | None = None
     names: tuple[str, ...] = ()
-    """Further names, with or without a port, by which clients call this machine."""
+    """Further names by which clients call this machine; one without a port stands for all."""
     call_seconds: float = CALL_SECONDS
     """How long one call may take; the server stops it itself."""
 
@@ -58,10 +65,10 @@ def serve_http(server: MCPServer[None], settings: HttpSettings) -> None:
         stateless_http=True,
         max_request_body_size=MOST_BYTES,
         host=settings.host,
-        transport_security=None,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard has it
     )
     config = uvicorn.Config(
-        Guard(app, Allowed(_hosts(settings, port), token), settings.call_seconds),
+        Guard(app, Allowed(_hosts(settings, port), token), settings.call_seconds, _refusal),
         http=_PatientProtocol,
         ws="none",
         lifespan="on",
@@ -134,12 +141,27 @@ def _hosts(settings: HttpSettings, port: int) -> frozenset[str]:
     if settings.host not in ("0.0.0.0", "::", ""):  # noqa: S104 (these are no names to be called by)
         names.append(_named(settings.host))
     names = [f"{name}:{port}" for name in names]
-    names += [given if _has_port(given) else f"{given}:{port}" for given in settings.names]
-    return frozenset(name.lower() for name in names)
+    return frozenset(name.lower() for name in (*names, *settings.names))
 
 
-def _has_port(name: str) -> bool:
-    return name.rpartition(":")[2].isdigit() and not name.endswith("]")
+def _refusal(scope: Scope, body: bytes) -> Response | None:
+    """What the SDK would not answer, or not say why."""
+    if scope["path"] != PATH:
+        return None
+    if scope["method"] != "POST":  # there is no session, so nothing that a stream could bring
+        return PlainTextResponse("requests are sent with POST\n", 405, {"allow": "POST"})
+    try:
+        request_id = check_message(body)
+        version = Headers(scope=scope).get("mcp-protocol-version")
+        if version is not None and version not in KNOWN_PROTOCOL_VERSIONS:
+            spoken = {"supported": list(KNOWN_PROTOCOL_VERSIONS), "requested": version[:100]}
+            why = f"protocol version {version[:100]!r} is not spoken here; {', '.join(KNOWN_PROTOCOL_VERSIONS)} are"
+            raise RefusedMessageError(UNSUPPORTED_PROTOCOL_VERSION, why, request_id, spoken)
+    except RefusedMessageError as refused:
+        return Response(
+            refused.answer.model_dump_json(by_alias=True, exclude_unset=True), 400, media_type="application/json"
+        )
+    return None
 
 
 def _named(host: str) -> str:

@@ -11,6 +11,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from vaultembed.errors import MessageMissingError, VaultembedError
 from vaultembed.service.display import Fence, one_line
+from vaultembed.service.keeping import Within
 from vaultembed.service.listing import Listed, MessagePage, read_message, read_thread
 from vaultembed.serving.mcp.answers import NAME, SUBJECT, notice
 from vaultembed.serving.mcp.arguments import LARGEST_ID
@@ -23,7 +24,7 @@ THREAD_MESSAGES: Final = 50
 THREAD_CHARACTERS: Final = 1_000
 
 
-def add_resources(server: MCPServer[None], archive: Path, calls: Calls) -> None:
+def add_resources(server: MCPServer[None], archive: Path | Within, calls: Calls) -> None:
     @server.resource(
         "message://{id}",
         name="message",
@@ -82,7 +83,7 @@ def _message_text(page: MessagePage) -> str:
     return f"{notice(fence)}\n\nMessage {page.id}\n" + fence.block("\n".join([*lines, "", page.text])) + more
 
 
-def _thread_text(archive: Path, thread_id: int) -> str:
+def _thread_text(archive: Path | Within, thread_id: int) -> str:
     fence = Fence()
     page = read_thread(archive, thread_id, limit=THREAD_MESSAGES, characters=THREAD_CHARACTERS).data
     parts = [notice(fence), *(_entry(message, fence) for message in page.messages)]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.stdio import stdio_server
 
 from vaultembed import __version__
+from vaultembed.service.keeping import Within
+from vaultembed.serving.mcp.incoming import Lines, explain_parameters
 from vaultembed.serving.mcp.prompts import add_prompts
 from vaultembed.serving.mcp.resources import add_resources
 from vaultembed.serving.mcp.tools import Tools, make_tools
@@ -34,7 +38,24 @@ INSTRUCTIONS: Final = (
 )
 
 
-def make_server(archive: Path, embedders: KeptEmbedders, call_seconds: float = CALL_SECONDS) -> MCPServer[None]:
+_LIMITED: Final = (
+    "\n\nThe user has opened a part of the archive to you: what you do not find here may stand in another part. Say so."
+)
+
+
+class MailServer(MCPServer[None]):
+    async def run_stdio_async(self) -> None:
+        """As the SDK's, with an answer to lines that are no messages."""
+        lines = Lines(sys.stdin.buffer)
+        async with stdio_server(stdin=cast(Any, lines)) as (messages, answers):
+            lines.answers = answers
+            lowlevel = self._lowlevel_server
+            await lowlevel.run(messages, answers, lowlevel.create_initialization_options())
+
+
+def make_server(
+    archive: Path | Within, embedders: KeptEmbedders, call_seconds: float = CALL_SECONDS
+) -> MCPServer[None]:
     """A server that is not running yet; at its end it closes `embedders`. It starts without an archive, too, and tells
     whoever asks it. `call_seconds`: how long one call may take.
     """
@@ -47,13 +68,14 @@ def make_server(archive: Path, embedders: KeptEmbedders, call_seconds: float = C
         finally:
             embedders.close()
 
-    server: MCPServer[None] = MCPServer(
+    server = MailServer(
         "vaultembed",
         title="Mail archive",
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS + _LIMITED * isinstance(archive, Within),
         version=__version__,
         tools=list(make_tools(Tools(archive, embedders), searches, readings)),
         lifespan=lifespan,
+        middleware=[explain_parameters],
         subscriptions=False,
         log_level="WARNING",
     )

@@ -17,6 +17,7 @@ from pydantic import PrivateAttr, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from vaultembed.errors import TimedOutError, VaultembedError
+from vaultembed.service.display import one_line, shown
 from vaultembed.serving.time_limited import Calls
 
 logger: Final = logging.getLogger(__name__)
@@ -41,9 +42,9 @@ class ArchiveTool(Tool):
         try:
             given = metadata.arg_model.model_validate(metadata.pre_parse_json(arguments))
         except ValidationError as error:
-            return failure("invalid_request", _problems(error), "See the tool's input schema.")
+            return failure("invalid_request", problems(error), "See the tool's input schema.")
         try:
-            found = await self._calls.run(partial(self.fn, given))
+            found = shown(await self._calls.run(partial(self.fn, given)))
         except VaultembedError as error:
             if isinstance(error, TimedOutError):
                 logger.warning("%s took too long and was stopped", self.name)
@@ -111,11 +112,11 @@ def _required_first(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def failure(code: str, message: str, hint: str | None = None) -> CallToolResult:
-    document = {"error": {"code": code, "message": message, "hint": hint}}
+    document = shown({"error": {"code": code, "message": message, "hint": hint}}, one_line)
     return CallToolResult(content=[TextContent(type="text", text=json.dumps(document))], is_error=True)
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
     """In a line, without the values: which argument, and what is wrong with it."""
     found = [
         f"{'.'.join(str(part) for part in problem['loc'])[:80] or 'arguments'}: {problem['msg']}"

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from vaultembed.errors import UsageError
-from vaultembed.service.display import Fence, one_line
-from vaultembed.service.keeping import keep
+from vaultembed.service.display import Fence, one_line, shown
+from vaultembed.service.keeping import Within, keep
 from vaultembed.service.listing import Position, count_by, list_messages, read_message, read_thread, thread_of
 from vaultembed.service.result import Result
 from vaultembed.service.searching import SearchView, search_archive
@@ -97,7 +97,7 @@ class Tools:
     """The tools of one archive. The file is opened for each call, read-only: what others commit is seen by the next.
     The coarse indexes are kept, and follow it."""
 
-    def __init__(self, archive: Path, embedders: KeptEmbedders) -> None:
+    def __init__(self, archive: Path | Within, embedders: KeptEmbedders) -> None:
         self._archive = archive
         self._kept = keep(embedders.open)
 
@@ -179,7 +179,7 @@ class Tools:
         )
 
     def get_stats(self, _given: StatsArguments) -> StatsView:
-        return archive_statistics(self._archive).data
+        return shown(archive_statistics(self._archive).data, one_line)
 
 
 def make_tools(tools: Tools, searches: Calls, readings: Calls) -> list[ArchiveTool]:

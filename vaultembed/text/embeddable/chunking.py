@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from vaultembed.text.embeddable.tokenizer import Tokenizer
@@ -58,8 +60,11 @@ def chunking_tag(max_tokens: int, overlap_tokens: int) -> str:
     return f"t{max_tokens}o{overlap_tokens}"
 
 
-def chunk_text(text: str, tokenizer: Tokenizer, max_tokens: int, overlap_tokens: int) -> list[Chunk]:
-    """Spans of `text`, in order, that together hold every character that is not white space.
+def chunk_text(
+    text: str, tokenizer: Tokenizer, max_tokens: int, overlap_tokens: int, most: int | None = None
+) -> list[Chunk]:
+    """Spans of `text`, in order, that together hold every character that is not white space; or the first `most` of
+    them, for which no more of the text is counted than they take.
 
     Each has at most `max_tokens` by the tokenizer's own count of exactly that slice. Cuts fall at the end of
     a paragraph, else a sentence, a line, a word, and anywhere only in words too long for a chunk. A chunk
@@ -78,7 +83,7 @@ def chunk_text(text: str, tokenizer: Tokenizer, max_tokens: int, overlap_tokens:
     may_fit = len(text) <= max_tokens * _MOST_CHARS_PER_TOKEN
     if may_fit and tokenizer.count_tokens(text[whole.char_start : whole.char_end]) <= max_tokens:
         return [whole]
-    return _Chunker(text, tokenizer, max_tokens, overlap_tokens).chunks()
+    return list(islice(_Chunker(text, tokenizer, max_tokens, overlap_tokens).chunks(), most))
 
 
 def _stripped(text: str, start: int, end: int) -> Chunk | None:
@@ -101,13 +106,14 @@ class _Chunker:
                 f"max_tokens={max_tokens} leaves no room: this tokenizer adds {self._overhead} to every text"
             )
         self._room = max_tokens - self._overhead
-        self._segments = self._measured(_segments(text))
+        self._segments = _segments(text)
+        self._measured = 0  # so many of them, from the first on
 
-    def chunks(self) -> list[Chunk]:
-        chunks: list[Chunk] = []
+    def chunks(self) -> Iterator[Chunk]:
+        before: Chunk | None = None
         first = 0  # the next segment that is in no chunk yet
         while first < len(self._segments):
-            start = self._overlap_start(first, chunks[-1].char_start) if chunks else self._segments[first].start
+            start = self._overlap_start(first, before.char_start) if before else self._segments[first].start
             last = self._last_that_fits(first, start)
             if last < first and start < self._segments[first].start:
                 start = self._segments[first].start
@@ -118,18 +124,19 @@ class _Chunker:
             if last + 1 < len(self._segments):
                 last = self._best_cut(first, last, start)
             chunk = _stripped(self._text, start, self._segments[last].end)
-            if chunk is not None and (not chunks or chunk.char_end > chunks[-1].char_end):
-                chunks.append(chunk)
+            if chunk is not None and (before is None or chunk.char_end > before.char_end):
+                before = chunk
+                yield chunk
             first = last + 1
-        return chunks
 
     def _count(self, start: int, end: int) -> int:
         span = _stripped(self._text, start, end)
         return self._tokenizer.count_tokens(self._text[span.char_start : span.char_end]) if span else 0
 
-    def _measured(self, segments: list[_Segment]) -> list[_Segment]:
-        begin = 0
-        while begin < len(segments):
+    def _tokens(self, index: int) -> float:
+        segments = self._segments
+        while self._measured <= index:
+            begin = self._measured
             end = begin + 1
             while end < len(segments) and segments[end].end - segments[begin].start <= _COUNTED_TOGETHER:
                 end += 1
@@ -137,8 +144,8 @@ class _Chunker:
             tokens = max(1, self._count(segments[begin].start, segments[end - 1].end) - self._overhead)
             for segment in segments[begin:end]:
                 segment.tokens = tokens * (segment.end - segment.start) / chars
-            begin = end
-        return segments
+            self._measured = end
+        return segments[index].tokens
 
     def _last_that_fits(self, first: int, start: int) -> int:
         """The last segment so that the text from `start` to its end fits; `first - 1` if not even one does."""
@@ -147,9 +154,9 @@ class _Chunker:
         if start < segments[first].start:
             used = max(0, self._count(start, segments[first].start) - self._overhead)
         last = first - 1
-        while last + 1 < len(segments) and used + segments[last + 1].tokens <= self._room:
+        while last + 1 < len(segments) and used + self._tokens(last + 1) <= self._room:
             last += 1
-            used += segments[last].tokens
+            used += self._tokens(last)
         last = max(last, first)
         while last >= first:
             excess = self._count(start, segments[last].end) - self._max
@@ -157,7 +164,7 @@ class _Chunker:
                 return last
             # Counts do not add up exactly. Take off what is too much by the estimate, at least one segment.
             while last >= first and excess > 0:
-                excess -= max(1, int(segments[last].tokens))
+                excess -= max(1, int(self._tokens(last)))
                 last -= 1
         return first - 1
 
@@ -210,6 +217,7 @@ class _Chunker:
         for half in halves:
             half.tokens = max(1, self._count(half.start, half.end) - self._overhead)
         self._segments[index : index + 1] = halves
+        self._measured += 1
 
 
 def _segments(text: str) -> list[_Segment]:

@@ -9,8 +9,10 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from vaultembed.text.charsets import clean
+from vaultembed.text.html.bounds import check_bounds
 from vaultembed.text.html.stylesheets import TooMuchError
 from vaultembed.text.html.visibility import drop_hidden
+from vaultembed.text.problems import ProblemLog
 
 # Noncharacters mark where quotes begin and end: they pass through the extraction and mean nothing in mail.
 _QUOTE: Final = "\ufdd0"
@@ -25,7 +27,6 @@ _SKIPPED: Final = [
     *("iframe", "noframes", "noembed", "datalist", "dialog:not([open])", "progress", "meter", "rp", "[popover]"),
 ]
 
-_NOT_TOLD: Final = "[HTML with styles too intricate to tell what of its text a reader sees: it was left out.]"
 _KEPT_BACK: Final = {"label": "span", "button": "span", "figure": "div", "figcaption": "div"}
 """Elements whose text the extraction would not give, and what they are instead."""
 _MOST_OPENED: Final = 20_000
@@ -41,21 +42,24 @@ _CELLS: Final = re.compile(r"(?<=\S)[ ]*\t[ \t]*")
 _BLANK_RUN: Final = re.compile(r"\n{3,}")
 
 
-def html_to_text(html: str) -> str:
-    """Visible text of `html`, in linear time; any string is accepted.
+def html_to_text(html: str, log: ProblemLog | None = None) -> str:
+    """Visible text of `html`, in linear time; any string is accepted. What is too intricate gives none, and a problem.
 
     What is hidden by its own style, by a style sheet or an attribute is dropped, and so are comments, scripts and alt
     texts of pictures. Links keep their text, blocks and `<br>` break lines, table cells are separated by tabs.
     Quotes (`blockquote` that cites; one that merely indents does not) become "> " lines.
     """
-    tree = HTMLTree.parse(_MARKS.sub("", html))
-    body = tree.body
-    if body is None:
-        return ""
     try:
+        check_bounds(html)
+        tree = HTMLTree.parse(_MARKS.sub("", html))
+        body = tree.body
+        if body is None:
+            return ""
         drop_hidden(tree, body, html)
     except TooMuchError:
-        return _NOT_TOLD
+        if log is not None:
+            log.add("html-left-out", "its styles or its elements are too many to tell what of it a reader sees")
+        return ""
     _open_up(tree, body)
     _mark_quotes(tree, body)
     text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)

@@ -111,7 +111,7 @@ class _Reader:
             part.cut(4 * LONGEST_BODY)
         text = part.text()
         if part.mime_type == "text/html" or _HTML_IN_PLAIN.match(text):
-            return html_to_text(text)
+            return html_to_text(text, self.log)
         if part.mime_type in {"text/enriched", "text/richtext"}:
             return _ENRICHED_TAG.sub(lambda m: "<" if m[0] == "<<" else "", _ENRICHED_PARAM.sub("", text))
         return text

@@ -13,6 +13,7 @@ from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind
 from vaultembed.text.charsets import clean
 from vaultembed.text.mime.body import LONGEST_BODY, body_of
 from vaultembed.text.mime.dates import is_plausible, parse_date
+from vaultembed.text.mime.header_block import mended
 from vaultembed.text.mime.headers import addresses, decode_header, message_ids, replied_to, unfold
 from vaultembed.text.mime.identity import normalise_message_id
 from vaultembed.text.mime.parts import read_part
@@ -42,7 +43,7 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMess
             earliest Received field does.
     """
     log = ProblemLog()
-    message = _structure(mime, log)
+    message = _structure(mended(mime), log)
     top = read_part(message, log)
     body = body_of(top, log)
     fields = top.fields
