@@ -72,6 +72,17 @@ def origin_of(vectors: TheirVectors, generation: TheirGeneration) -> Origin:
     )
 
 
+_REASONS: Final = (
+    "edited here",
+    "changed",
+    "not certain",
+    "vectors unusable",
+    "vectors missing",
+    "unknown stamp",
+    "never embedded",
+)
+
+
 @dataclass(slots=True)
 class Tally:
     """What becomes of the messages of one of msgvault's generations. `tell` it of each live one."""
@@ -90,11 +101,10 @@ class Tally:
             return
         if here == "covered":
             self.here_already += 1
-        elif here == "edited here":
-            self._open[message] = here
-            return
-        elif isinstance(verdict, str):
-            self._open[message] = verdict
+        elif here == "edited here" or isinstance(verdict, str):
+            # of several copies, that of which most is there
+            why = here if here == "edited here" else str(verdict)
+            self._open[message] = min(why, self._open.get(message, why), key=_REASONS.index)
             return
         else:
             self.embedded += bool(verdict.chunks)

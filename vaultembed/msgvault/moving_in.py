@@ -83,7 +83,8 @@ class MsgvaultImport:
         self._started = time.monotonic()
         self._source_ids: dict[int, int] = {}
         self._adoptions: list[_Adoption] = []
-        self._deleted = 0
+        self._deleted: list[tuple[int, str]] = []
+        """Source and key of each that is deleted there."""
 
     def run(self) -> MsgvaultView:
         """
@@ -106,7 +107,9 @@ class MsgvaultImport:
         if not self._should_stop():
             failpoint("import.before_backfill")
             run_steps(self._archive, backfill.steps(self._archive))
-        return theirs.view(self._deleted, self._adopted())
+        there = (places.message_at(self._archive, *each) for each in self._deleted)
+        elsewhere = sum(message_id is not None and places.is_live(self._archive, message_id) for message_id in there)
+        return theirs.view(len(self._deleted), elsewhere, self._adopted())
 
     def _find_adoptions(self, theirs: Opened) -> None:
         if theirs.vectors is None:
@@ -164,7 +167,7 @@ class MsgvaultImport:
                     if written is not None:
                         ids[each.message.id] = written
                     failpoint("import.in_transaction")
-                self._count(unchanged=len(messages) - len(new))
+                self._count(unchanged=len(messages) - len(changed), marked=len(marked))
                 for bad in unreadable:
                     self._report(bad)
                 for adoption, verdicts in found:
@@ -194,8 +197,10 @@ class MsgvaultImport:
         """By msgvault's id."""
         keys: dict[int, list[str]] = {}
         for message in messages:
-            self._deleted += message.deleted_at is not None
-            keys.setdefault(self._source_id(owners[message.id]), []).append(str(message.id))
+            source_id = self._source_id(owners[message.id])
+            keys.setdefault(source_id, []).append(str(message.id))
+            if message.deleted_at is not None:
+                self._deleted.append((source_id, str(message.id)))
         found: dict[int, Known] = {}
         for source_id, of_source in keys.items():
             found |= {int(k): v for k, v in places.known_messages(self._archive, source_id, of_source).items()}

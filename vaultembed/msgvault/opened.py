@@ -43,7 +43,7 @@ class Opened:
         """Also of a message whose source is not there."""
         return self.sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
 
-    def view(self, deleted: int, generations: Sequence[AdoptedView]) -> MsgvaultView:
+    def view(self, deleted: int, elsewhere: int | None, generations: Sequence[AdoptedView]) -> MsgvaultView:
         return MsgvaultView(
             path=self.paths.archive,
             vectors=self.paths.vectors,
@@ -51,6 +51,7 @@ class Opened:
             sources=len(self.sources),
             messages=len(self.ids),
             deleted=deleted,
+            elsewhere=elsewhere,
             left_out=tuple(self.left_out),
             passed_over=tuple(self.passed_over),
             generations=tuple(generations),

@@ -29,6 +29,11 @@ _UPGRADED: Final = "messages_content_changed_at_backfill"
 """Row of that ledger: when an upgrade filled `content_changed_at` of every message with its own moment."""
 LARGEST_DIMENSION: Final = 16_384
 
+WITHOUT_VECTORS: Final = (
+    "{} messages that msgvault counts as embedded have no vectors in vectors.db. If it is a copy: was vectors.db-wal"
+    " copied with it?"
+)
+
 Why = Literal["changed", "never embedded", "unknown stamp", "vectors missing", "vectors unusable", "not certain"]
 """Why a message is to be embedded again: its text changed after it was embedded; it has not been; it is stamped with a
 generation that is not there; its vectors are not there, though they should; they are no such vectors as they should be;
@@ -102,6 +107,9 @@ class TheirVectors:
         self.generations, self.left_out, self.passed_over = _generations(vectors)
         if not self.is_pending_known:
             self.left_out += ("all vectors: pending_embeddings is missing, and with it which texts have changed since",)
+        if not self.generations and "embed_gen" in messages.columns("messages"):
+            stamped = messages.rows("SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL")[0][0]
+            self.passed_over += (WITHOUT_VECTORS.format(f"{stamped:,}"),) if stamped else ()
         self.origin = vectors.path
         self._all_ids = {row[0] for row in vectors.rows("SELECT id FROM index_generations")}
         self._columns = vectors.columns("embeddings")
@@ -333,7 +341,8 @@ def _shape(vectors: ForeignDatabase, messages: ForeignDatabase) -> Shape:
     embeddings = vectors.columns("embeddings")
     if not {"generation_id", "message_id"} <= embeddings:
         raise ForeignDamageError(
-            f"{vectors.path} is no whole vectors.db of msgvault: its table embeddings is missing, or lacks columns",
+            f"{vectors.path} is no whole vectors.db of msgvault: its table embeddings is missing, or lacks columns."
+            " If it is a copy: was vectors.db-wal copied with it?",
             "Take it from a backup, or name another file with --vectors.",
         )
     if "embedding_id" not in embeddings:

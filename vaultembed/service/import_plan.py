@@ -31,7 +31,7 @@ from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import TEXT, TheirMessage, read_messages
 from vaultembed.msgvault.their_vectors import BLANK, Covered, Why
 from vaultembed.msgvault.views import MsgvaultView, adopted_view
-from vaultembed.service.importing import find_archives
+from vaultembed.service.importing import find_archives, lacking
 from vaultembed.service.result import Result
 from vaultembed.sources.base import printable
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -93,7 +93,7 @@ def plan_import(
                 break
     is_damaged = any(plan.msgvault.left_out for plan in plans)
     interrupted = should_stop()
-    notes = ["Nothing was imported."]
+    notes = ["Nothing was imported.", *(note for plan in plans for note in lacking(plan.msgvault))]
     data = ImportPlan(archive_path, tuple(plans), time.monotonic() - started, interrupted)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if is_damaged else 0)
 
@@ -152,7 +152,7 @@ class _Planner:
                     break
         generations = theirs.vectors.generations if theirs.vectors else ()
         views = [adopted_view(each, *adoptions[each.id]) for each in generations if each.id in adoptions]
-        return Planned(PlannedCounts(**self._counts), theirs.view(self._deleted, views))
+        return Planned(PlannedCounts(**self._counts), theirs.view(self._deleted, None, views))
 
     def _adoptions(self, theirs: Opened) -> dict[int, tuple[Generation | None, Tally]]:
         """By msgvault's id of the generation."""

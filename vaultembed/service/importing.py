@@ -27,6 +27,7 @@ from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.msgvault.moving_in import MsgvaultImport
 from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
+from vaultembed.msgvault.their_vectors import WITHOUT_VECTORS
 from vaultembed.msgvault.views import AdoptedView as AdoptedView
 from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
 from vaultembed.service.backup import migration_notes
@@ -194,6 +195,7 @@ def _notes(imported: Imported) -> list[str]:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
+    notes += [note for view in imported.msgvault for note in lacking(view)]
     for each in (generation for view in imported.msgvault for generation in view.generations):
         is_taken_over = any(view.generation == each.generation and view.into is not None for view in imported.compared)
         if each.state_here == "retired" and not imported.interrupted and not is_taken_over:
@@ -202,6 +204,13 @@ def _notes(imported: Imported) -> list[str]:
                 " and embeds these messages anew"
             )
     return notes
+
+
+def lacking(view: MsgvaultView) -> list[str]:
+    """Vectors that there should be: the commonest cause is a copy that was made while msgvault ran."""
+    reasons = ("vectors missing", "unknown stamp")
+    number = max((sum(each.again.get(reason, 0) for reason in reasons) for each in view.generations), default=0)
+    return [WITHOUT_VECTORS.format(f"{number:,}")] if number else []
 
 
 def beside(path: Path, archive: Path) -> list[str]:
