@@ -141,3 +141,16 @@ def test_text_that_is_garbled_there_is_not_shown_as_what_matched(tmp_path: Path,
     }
     assert not any("\ufffd" in hit.passage.text for hit in found)
     check_invariants(archive)
+
+
+def test_the_length_of_a_beginning_tells_nothing_of_a_text_that_changed_later(
+    tmp_path: Path, embed: Embed, archive: Path
+) -> None:
+    """The oldest versions embedded the first so many characters: any longer text has them."""
+    letters = [mail(n, f"Subject {n}", f"{TOPICS[n % 8]}. {'And so on. ' * 200}") for n in range(1, 4)]
+    pair = write_pair(tmp_path / "mv", "v3", letters, embed, upgraded=True, model="my-own")
+    pair.write("DELETE FROM embeddings WHERE chunk_index > 0", name="vectors.db")
+    pair.write("UPDATE embeddings SET truncated = 1", name="vectors.db")
+    pair.write("UPDATE messages SET content_changed_at = '2026-07-07 00:00:00.321' WHERE id = 2")
+    planned_and_done(archive, pair)
+    assert with_outcome(archive) == {1, 3}

@@ -30,7 +30,6 @@ _TRACKING: Final = re.compile(
 _ATTRIBUTED: Final = re.compile(r"^On .*wrote:[ \t]*\n(?:[ \t]*\n)*(?:>.*(?:\n|\Z))+", re.MULTILINE)
 _QUOTED: Final = re.compile(r"^>.*(?:\n|\Z)", re.MULTILINE)
 _SIGNATURE: Final = re.compile(r"^--[ \t]*(?:\n[\s\S]*|\Z)", re.MULTILINE)
-_LINE_ENDS: Final = re.compile(r"(?<![ \t])[ \t]++$", re.MULTILINE)
 _BLANKS: Final = re.compile(r"[ \t]{2,}+")
 _EMPTY_LINES: Final = re.compile(r"\n{3,}+")
 
@@ -54,7 +53,8 @@ def embedded_text(subject: bytes, body: bytes, recipe: str) -> str:
     if signatures:
         text = _SIGNATURE.sub("", text)
     if whitespace:
-        text = _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", _LINE_ENDS.sub("", text)))
+        text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
+        text = _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", text))
     title = decoded(subject)
     return f"Subject: {title}\n\n{text.strip()}" if title else text.strip()
 

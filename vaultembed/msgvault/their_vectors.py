@@ -184,9 +184,9 @@ class TheirVectors:
     def _is_sure(
         self, generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk], *, is_told: bool
     ) -> bool:
-        """Of a message with a stamp. A time alone says little: it moves with dates, labels and deletions, too."""
-        is_stamped = message.embed_gen == generation.id
-        return is_told and (is_stamped or not self._is_older(message, chunks))
+        """Of a message with a stamp. A time says less than a length: it moves with dates, labels and deletions, too."""
+        is_length_known = message.embed_gen == generation.id and not chunks[-1].is_truncated
+        return is_told and (is_length_known or not self._is_older(message, chunks))
 
     def _is_vouched_for(self, generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk]) -> bool:
         """By stamp and times alone. The two files may be of different days; and where the stamp is that of the other
@@ -206,16 +206,16 @@ class TheirVectors:
     def _is_of(self, generation: TheirGeneration, text: str, last: TheirChunk, here: Generation | None) -> bool | None:
         """Whether the end of a text is what the last of its vectors is of, as a model says; None without one. (A draft
         that was gone on with begins as it did.)"""
-        end = text[last.char_start : last.char_start + generation.longest_chunk]
-        if not end or len(end) > LONGEST:
-            return None if end else False
-        model = self._model(generation, here)
-        if model is None:
-            return None
+        stop = last.char_end if last.is_truncated else last.char_start + generation.longest_chunk
+        end = text[last.char_start : stop]
+        if not end:
+            return False
+        model = self._model(generation, here) if len(end) <= LONGEST else None
         try:
-            return min(cosines_with(model, [(end, last.vector)]), default=0.0) >= SAME_TENTH
+            cosines = cosines_with(model, [(end, last.vector)]) if model is not None else []
         except ModelError:
             return None
+        return cosines[0] >= SAME_TENTH if cosines else None
 
     def _model(self, generation: TheirGeneration, here: Generation | None) -> Embedder | None:
         if generation.id not in self._models:
