@@ -109,7 +109,11 @@ def render_plan(data: ImportPlan) -> None:
 def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, would: bool = False) -> Iterator[str]:
     deleted = ""
     if view.deleted:
-        so_here = {None: "and so here unless they stand elsewhere", 0: "and so here"}.get(
+        so_here = {
+            None: "and so here unless they stand elsewhere",
+            0: "and so here",
+            view.deleted: "and none here, for they stand elsewhere",
+        }.get(
             view.elsewhere, f"{view.deleted - (view.elsewhere or 0):,} of these here, too; the others stand elsewhere"
         )
         deleted = f", {view.deleted:,} of them deleted there, {so_here}"
