@@ -4,7 +4,7 @@
 CREATE VIRTUAL TABLE messages_fts USING fts5(
     subject, body, people, files,
     content = '', contentless_delete = 1,
-    tokenize = "porter unicode61 remove_diacritics 2"
+    tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co M*'"   -- M*: the vowels of Hindi and Thai
 );
 
 -- One row is one message whose entry in messages_fts is missing, shows an older text, or outlived it. Search leaves these out;

@@ -36,7 +36,13 @@ CREATE TABLE generations(
     activated_at  INTEGER,
     retired_at    INTEGER,
     retired_order INTEGER,                   -- the last one retired has the highest: seconds cannot tell
-    pruned_at     INTEGER                    -- its vectors are gone, or going
+    pruned_at     INTEGER,                   -- its vectors are gone, or going
+    changes          INTEGER NOT NULL DEFAULT 0,   -- grows with every vector that is written to it, whoever writes. (One that goes
+                                                   -- leaves the others as good as they were.)
+    served_changes   INTEGER,                -- changes when it last went out of use; NULL = it was never in use
+    verified_at      INTEGER,                -- its last verification, which says something while changes is what it was then
+    verified_changes INTEGER,
+    verified_passed  INTEGER CHECK(verified_passed IN (0, 1))
 );
 CREATE UNIQUE INDEX generations_one_building ON generations(state) WHERE state = 'building';
 CREATE UNIQUE INDEX generations_one_active ON generations(state) WHERE state = 'active';
@@ -336,6 +342,23 @@ BEGIN
     SELECT RAISE(ABORT, 'the vector does not have the dimension of its generation');
 END;
 
+-- Not only an UPDATE: REPLACE writes over a vector, too, and shows as an INSERT.
+CREATE TRIGGER vector_written AFTER INSERT ON vectors
+BEGIN
+    UPDATE generations SET changes = changes + 1 WHERE id = (SELECT generation_id FROM chunks WHERE id = new.chunk_id);
+END;
+
+CREATE TRIGGER vector_rewritten AFTER UPDATE ON vectors
+BEGIN
+    UPDATE generations SET changes = changes + 1 WHERE id = (SELECT generation_id FROM chunks WHERE id = new.chunk_id);
+END;
+
+-- A vector that is said to be of another text.
+CREATE TRIGGER chunk_rewritten AFTER UPDATE ON chunks
+BEGIN
+    UPDATE generations SET changes = changes + 1 WHERE id = new.generation_id;
+END;
+
 -- What a vector is attributed to never changes under it.
 CREATE TRIGGER chunk_stays_in_generation BEFORE UPDATE ON chunks   -- not "OF id": that does not see "SET rowid = "
 WHEN (new.id, new.generation_id, new.message_id) IS NOT (old.id, old.generation_id, old.message_id)
@@ -395,10 +418,11 @@ BEGIN
     DELETE FROM chunks WHERE id = old.chunk_id;
 END;
 
--- One that was reopened and given up again keeps its place in the order.
+-- One that was reopened and given up again keeps its place in the order, and what it served with.
 CREATE TRIGGER retirement_has_order AFTER UPDATE OF state ON generations WHEN new.state = 'retired' AND old.state = 'active'
 BEGIN
-    UPDATE generations SET retired_order = (SELECT coalesce(max(retired_order), 0) + 1 FROM generations) WHERE id = new.id;
+    UPDATE generations SET retired_order = (SELECT coalesce(max(retired_order), 0) + 1 FROM generations),
+        served_changes = changes WHERE id = new.id;
 END;
 
 -- What is never deleted or replaced ----------------------------------------------------------------------------------
@@ -420,6 +444,18 @@ WHEN new.state <> old.state AND new.state IN ('building', 'active') AND EXISTS (
     SELECT 1 FROM generations g WHERE g.state = new.state AND g.id <> old.id)
 BEGIN
     SELECT RAISE(ABORT, 'another generation is in that state');
+END;
+
+CREATE TRIGGER generation_in_use_is_not_pruned BEFORE UPDATE OF state, pruned_at ON generations
+WHEN new.pruned_at IS NOT NULL AND new.state IN ('building', 'active')
+BEGIN
+    SELECT RAISE(ABORT, 'a generation that is pruned has no vectors to use');
+END;
+
+CREATE TRIGGER generation_stays_pruned BEFORE UPDATE OF pruned_at ON generations
+WHEN old.pruned_at IS NOT NULL AND new.pruned_at IS NULL
+BEGIN
+    SELECT RAISE(ABORT, 'the vectors of this generation are gone, or going');
 END;
 
 CREATE TRIGGER generation_keeps_id BEFORE UPDATE ON generations WHEN new.id <> old.id
@@ -493,6 +529,11 @@ BEGIN
 END;
 
 CREATE TRIGGER gone_messages_stay BEFORE DELETE ON gone_messages
+BEGIN
+    SELECT RAISE(ABORT, 'an old content_rev could come back');
+END;
+
+CREATE TRIGGER gone_messages_are_one_row BEFORE INSERT ON gone_messages
 BEGIN
     SELECT RAISE(ABORT, 'an old content_rev could come back');
 END;

@@ -23,8 +23,10 @@ from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.upkeep.pruning import prune_generation
 from vaultembed.archive.upkeep.restore import check_copy
 from vaultembed.embeddings.build import Wanted
+from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
 
 OF_ITS_OWN: Final = """
@@ -207,6 +209,9 @@ REFUSED: Final = [
     ("DELETE FROM labels WHERE id = 1", "bear this label"),
     ("DELETE FROM sources WHERE id = 1", "limited to this source"),
     ("DELETE FROM gone_messages", "come back"),
+    ("REPLACE INTO gone_messages VALUES (1, 0, 0)", "come back"),
+    ("UPDATE generations SET pruned_at = 1 WHERE state = 'active'", "no vectors to use"),
+    ("UPDATE generations SET pruned_at = 1, state = 'building' WHERE id = 1", "no vectors to use"),
 ]
 
 
@@ -217,6 +222,59 @@ def test_what_would_take_something_from_under_others_is_refused(path: Path, stat
     assert refused is not None
     assert why in refused
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM schema_migrations",
+        "DELETE FROM schema_migrations WHERE version = 104",
+        "INSERT INTO schema_migrations VALUES (999, 'mine', '', 0)",
+    ],
+)
+def test_the_record_of_migrations_is_mended(path: Path, statement: str) -> None:
+    assert at_the_shell(path, statement) is None
+    assert fix(path)
+    assert serious(path) == []
+    check_copy(path)
+
+
+@pytest.mark.parametrize("table", ["messages", "thread_ids"])
+@pytest.mark.parametrize("value", ["'a note'", "x'00'", "0.5", "-5", "99"])
+def test_a_conversation_that_is_none_is_mended(path: Path, table: str, value: str) -> None:
+    assert at_the_shell(path, f"UPDATE {table} SET conversation_id = {value} WHERE id < 3") is None
+    assert fix(path)
+    assert serious(path) == []
+    check_copy(path)
+
+
+@pytest.mark.parametrize("change", ["UPDATE live_count SET live = 'many'", "UPDATE embed_coverage SET chunks = 'many'"])
+def test_a_counter_that_is_no_number_is_mended(path: Path, change: str) -> None:
+    assert at_the_shell(path, change) is None
+    assert fix(path)
+    assert serious(path) == []
+    check_invariants(path)
+
+
+def test_a_pruned_generation_stays_so(path: Path) -> None:
+    with open_archive(path) as archive:
+        archive.load_vec()
+        prune_generation(archive, 1)
+    for change in ("pruned_at = NULL", "state = 'building'"):
+        assert at_the_shell(path, f"UPDATE generations SET {change} WHERE id = 1") is not None
+
+
+@pytest.mark.parametrize("lost", ["application_id", "user_version", "both"])
+def test_a_dump_that_was_read_in_again_is_told_from_other_databases(path: Path, tmp_path: Path, lost: str) -> None:
+    """All that `.dump` loses are the two marks."""
+    marks = ["application_id", "user_version"] if lost == "both" else [lost]
+    assert at_the_shell(path, *(f"PRAGMA {mark} = 0" for mark in marks)) is None
+    with pytest.raises(UsageError, match="lacks its marks") as caught, open_archive_readonly(path):
+        pass
+    (set_again,) = re.findall("'(.*)'", caught.value.hint or "")
+    assert at_the_shell(path, *set_again.split(";")) is None
+    assert serious(path) == []
+    check_copy(path)
 
 
 def test_an_upsert_of_messages_passes(path: Path) -> None:

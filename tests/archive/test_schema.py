@@ -22,11 +22,11 @@ from vaultembed.archive.database import (
     open_older,
     open_older_readonly,
 )
-from vaultembed.archive.doctor.stored import altered_objects
 from vaultembed.archive.ledger import run_once
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.migrations import lost_by_migrating_down, migrate_down, migrate_up, user_version
 from vaultembed.archive.schema_files import latest_version, read_migrations, schema_dir
+from vaultembed.archive.trust import differences
 from vaultembed.archive.upkeep.restore import check_copy
 from vaultembed.errors import (
     ArchiveOutdatedError,
@@ -132,7 +132,7 @@ def test_an_upgrade_and_the_way_back_keep_all_that_was_there(older: Path) -> Non
     with open_archive(older) as archive:
         assert content(archive) == before
         assert archive.scalar("SELECT note FROM notes WHERE message_id = 20") == "about subject 19"
-        assert altered_objects(archive) == []
+        assert differences(archive.db, read_migrations()) == []
     check_invariants(older)
     at_version(older, PRESENT)
     with open_older(older) as archive:
@@ -391,3 +391,26 @@ def test_a_step_of_the_ledger_runs_once_and_leaves_nothing_when_it_fails(tmp_pat
         assert archive.rows("SELECT name, detail FROM applied_steps") == [("step_v1", "3 rows")]
         assert archive.rows("SELECT * FROM labels") == []
     assert ran == ["now"]
+
+
+CUT_WHILE_READ: Final = """
+import sys
+from pathlib import Path
+from vaultembed.archive.database import open_archive_readonly
+from vaultembed.errors import VaultembedError
+path = Path(sys.argv[1])
+try:
+    with open_archive_readonly(path) as archive, archive.snapshot():
+        archive.scalar("SELECT count(*) FROM labels")
+        with path.open("r+b") as file:
+            file.truncate(8192)
+        archive.rows("SELECT * FROM messages, message_bodies, vectors")
+except VaultembedError as error:
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_file_that_is_overwritten_in_place_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    path = embedded_archive(tmp_path / "a.db", 200)
+    done = subprocess.run([sys.executable, "-c", CUT_WHILE_READ, str(path)], check=False, timeout=60)
+    assert done.returncode in (5, 74)

@@ -21,8 +21,10 @@ SQL = re.compile(
 OF_MSGVAULT = {"msgvault/files.py", "msgvault/their_messages.py", "msgvault/their_vectors.py"}
 """They read msgvault's own files, which are SQLite whatever keeps the archive."""
 OF_SQLITE = {
+    "archive/doctor/fixes.py",
     "archive/doctor/inspect.py",
     "archive/horizon.py",
+    "archive/doctor/stored.py",
     "archive/upkeep/copying.py",
     "archive/upkeep/erasing.py",
     "archive/upkeep/migrating.py",

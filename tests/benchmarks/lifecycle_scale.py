@@ -375,7 +375,7 @@ def main(messages: int, folder: Path | None) -> None:
             print(f"their vectors written in {time.perf_counter() - started:.0f} s", flush=True)
             measure_claims(archive, generation, table)
             writer.write(until_left=0)
-            activate(archive, generation.id, FAILED)
+            activate(archive, generation.id, FAILED, force=True)
             archive.db.execute("UPDATE embed_watermark SET last_backstop_at = unixepoch()")
             measure_idle(archive, generation, table)
             measure_old_ways(archive, generation, old_ways)

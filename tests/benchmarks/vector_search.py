@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from vaultembed.archive.database import READER_MMAP, Archive, open_archive, open_archive_readonly
+from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import ModelRecord, create_generation, generation_with_id
 from vaultembed.archive.vector_format import to_bits, to_rows
@@ -117,8 +117,7 @@ def timed(what: Callable[[], T]) -> tuple[T, float, float]:
 
 def search(path: Path, query: np.ndarray, kept: KeptBits | None) -> set[int]:
     """As a call to the server, or a command, does it."""
-    mmap_bytes = READER_MMAP if kept is None else 0
-    with open_archive_readonly(path, mmap_bytes=mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(path) as archive, archive.snapshot():
         if kept is None:
             archive.load_vec()
         found = nearest_messages(archive, generation_with_id(archive, 1), query, TOP, Filter(), kept=kept)
@@ -127,7 +126,7 @@ def search(path: Path, query: np.ndarray, kept: KeptBits | None) -> set[int]:
 
 def scan(path: Path, query: np.ndarray, kept: KeptBits) -> None:
     """The coarse pass alone."""
-    with open_archive_readonly(path, mmap_bytes=0) as archive, archive.snapshot():
+    with open_archive_readonly(path) as archive, archive.snapshot():
         kept.distances(archive, generation_with_id(archive, 1), query).nearest(2_000)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.kit.archives import check_invariants
-from tests.kit.builds import fill, run, search
+from tests.kit.builds import fill, run, search, verify
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import (
@@ -22,6 +22,11 @@ from vaultembed.embeddings.build import Options, Wanted, build, choose_generatio
 from vaultembed.embeddings.verify import verify_generation
 from vaultembed.errors import BusyError, DamageError, IncompleteError, ModelError, UsageError, VaultembedError
 from vaultembed.models.protocol import Embedded, ModelFacts, Role
+from vaultembed.service.display import Fence
+from vaultembed.service.generations import embeddings_status
+from vaultembed.service.searching import Filters, Kept, search_archive
+from vaultembed.service.statistics import archive_statistics
+from vaultembed.serving.mcp.answers import found_message
 
 
 def states(archive: Archive) -> list[str]:
@@ -40,6 +45,40 @@ def two(archive: Archive) -> Archive:
     run(archive, WordHashEmbedder("second", refused=["mushroom"]), max_failed=1)
     assert states(archive) == ["retired", "active"]
     return archive
+
+
+@pytest.mark.parametrize(
+    ("others", "label"),
+    [
+        ((("another name", "0" * 64),), "word-hash"),
+        ((("word-hash", "0" * 64),), "word-hash (w9fadc5f9)"),
+        ((("word-hash", "0" * 64), ("word-hash", "1" * 64)), "word-hash (w9fadc5f9)"),
+        ((("word-hash", ""),), "word-hash (w9fadc5f9)"),  # msgvault's
+        ((("word-hash", "9fadc5f9" + "0" * 56),), "word-hash:w9fadc5f9:test:64:mean:d-:q-"),
+    ],
+)
+def test_models_of_one_name_are_told_apart_wherever_a_generation_is_named(
+    archive: Archive, others: tuple[tuple[str, str], ...], label: str
+) -> None:
+    fill(archive, 3)
+    run(archive, WordHashEmbedder())
+    for name, weights in others:
+        archive.db.execute(
+            "INSERT INTO models SELECT NULL, ?, ?, converter, architecture, dimension, pooling, context_length,"
+            " document_prefix, query_prefix, licence, path, added_at FROM models LIMIT 1",
+            (name, weights),
+        )
+    kept = Kept(open_embedder=lambda _: WordHashEmbedder())
+    found = search_archive(archive.path, "word1", mode="vector", filters=Filters(), kept=kept).data.results[0]
+    stats = archive_statistics(archive.path).data.vector_search
+    assert found.vector is not None
+    assert stats is not None
+    assert stats.active_generation is not None
+    shown = embeddings_status(archive.path).data.generations[0].model
+    assert {shown, stats.active_generation.model, found.vector.model} == {label}
+    named = found_message(found, Fence(), explain=True).evidence
+    assert named is not None
+    assert (named.generation, named.model) == (1, label)
 
 
 def test_rollback_embeds_nothing_again_that_is_current(two: Archive) -> None:
@@ -318,6 +357,9 @@ def test_one_that_was_in_use_can_be_gone_back_to_after_its_completion_was_given_
     run(two, WordHashEmbedder(refused=["mushroom"]), max_failed=1, hold=True)
     assert states(two) == ["building", "active"]
     assert discard(two, None).state == "retired"
+    with pytest.raises(IncompleteError, match="has not passed verification"):
+        rollback(two)
+    verify(two, 1, WordHashEmbedder(refused=["mushroom"]))
     assert rollback(two).id == 1
     embedder = WordHashEmbedder(refused=["mushroom"])
     run(two, embedder, max_failed=1)

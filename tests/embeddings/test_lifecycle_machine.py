@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.kit.archives import check_invariants, new_message
-from tests.kit.builds import run
+from tests.kit.builds import run, verify
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import misread
 from tests.kit.query_oracle import Tree, holds, leaves, read_mails, written
@@ -37,7 +37,7 @@ from vaultembed.archive.upkeep import pruning
 from vaultembed.embeddings import ahead, worker
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
-from vaultembed.errors import ModelError, UsageError, VaultembedError
+from vaultembed.errors import IncompleteError, ModelError, UsageError, VaultembedError
 from vaultembed.failpoints import VARIABLE
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.repair_runs import undo_repair
@@ -140,6 +140,8 @@ class Gen:
     is_pruned: bool = False
     place: int = 0
     """In the order in which they were retired; 0 where it never was active."""
+    vouched: frozenset[tuple[int, bytes]] | None = None
+    """Its vectors when it was last verified, or last went out of use."""
 
     def covers(self, mail: Mail) -> bool:
         return not mail.is_deleted and (self.scope == EVERYTHING or mail.sent_at >= (self.scope.after or 0))
@@ -551,6 +553,7 @@ class Lifecycle(RuleBasedStateMachine):
                 assert gen.current[message_id] == expected or self._was_given_up(target, message_id)
         if not hold and gen.state == "building" and in_scope and in_scope <= set(gen.current):
             assert built.activated  # type: ignore[attr-defined]
+            gen.vouched = self._vectors(target)
             self._activated(target)
         else:
             assert not built.activated  # type: ignore[attr-defined]
@@ -613,6 +616,8 @@ class Lifecycle(RuleBasedStateMachine):
                     elif outcome != "failed":
                         assert now[message_id] == outcome
                 gen.current = now
+            if generation.is_vouched_for:
+                gen.vouched = self._vectors(generation.id)
             gen.state = generation.state
         now_active = self._in_state("active")
         if now_active is not None:
@@ -632,7 +637,7 @@ class Lifecycle(RuleBasedStateMachine):
             return
         in_scope = {i for i, mail in self.mails.items() if gen.covers(mail)}
         is_empty = not in_scope & set(gen.current)
-        is_complete = in_scope <= set(gen.current)
+        is_complete = in_scope <= set(gen.current) and self._is_vouched_for(generation_id)
         if gen.state == "discarded" or gen.is_pruned or is_empty or not (is_complete or force):
             with pytest.raises(VaultembedError):
                 transitions.activate(self.archive, generation_id, 1000, force=force)
@@ -650,12 +655,34 @@ class Lifecycle(RuleBasedStateMachine):
         if not former:
             with pytest.raises(VaultembedError, match="no earlier generation"):
                 transitions.rollback(self.archive)
+        elif not self._is_vouched_for(former[-1]):
+            with pytest.raises(IncompleteError, match="has not passed verification"):
+                transitions.rollback(self.archive)
         else:
             assert transitions.rollback(self.archive).id == former[-1], "not the one before"
             self._activated(former[-1])
         if finish:
             transitions.restamp(self.archive)
         self.check()
+
+    @precondition(lambda self: self.gens)
+    @rule(pick=PICK)
+    def verify(self, pick: int) -> None:
+        generation_id = sorted(self.gens)[pick % len(self.gens)]
+        gen = self.gens[generation_id]
+        if not gen.is_pruned:
+            verify(self.archive, generation_id, WordHashEmbedder(gen.model, refused=[BAD]))
+            gen.vouched = self._vectors(generation_id)
+        self.check()
+
+    def _vectors(self, generation_id: int) -> frozenset[tuple[int, bytes]]:
+        query = "SELECT c.id, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ?"
+        return frozenset(self.archive.rows(query, (generation_id,)))
+
+    def _is_vouched_for(self, generation_id: int) -> bool:
+        """Whether each vector is one that was verified, or was in use."""
+        vouched = self.gens[generation_id].vouched
+        return vouched is not None and self._vectors(generation_id) <= vouched
 
     @precondition(lambda self: self._in_state("active"))
     @rule(really=st.sampled_from([False, False, True]))
@@ -712,7 +739,7 @@ class Lifecycle(RuleBasedStateMachine):
         check_invariants(self.archive.path)
         # On a connection of its own, as the command has: one that was open while another wrote remembers an older
         # structure of the text index, and `integrity_check` then misses blobs of it that are gone, until it searches.
-        with open_archive_readonly(self.archive.path, mmap_bytes=0) as archive:
+        with open_archive_readonly(self.archive.path) as archive:
             wrong = [finding for finding in inspect_archive(archive) if finding.severity != "leftover"]
         assert wrong == [], "doctor finds what the test's own recount does not"
         states = {g.id: g.state for g in list_generations(self.archive)}
@@ -760,7 +787,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _retire(self, generation_id: int) -> None:
         self.retirements += 1
-        self.gens[generation_id].state, self.gens[generation_id].place = "retired", self.retirements
+        gen = self.gens[generation_id]
+        gen.state, gen.place, gen.vouched = "retired", self.retirements, self._vectors(generation_id)
 
     def _in_state(self, state: str) -> int | None:
         return next((i for i, gen in self.gens.items() if gen.state == state), None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.kit.archives import add, check_invariants
@@ -8,8 +10,16 @@ from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.records import coverage_of, list_generations
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, source_id_of_path
+from vaultembed.cli.embedding import render_build
+from vaultembed.cli.generations import render_status
+from vaultembed.cli.statistics import render as render_statistics
 from vaultembed.embeddings.build import Wanted
 from vaultembed.errors import UsageError
+from vaultembed.service.doctor import examine
+from vaultembed.service.embedding import BuildView, RunCounts
+from vaultembed.service.generations import embeddings_status
+from vaultembed.service.searching import Kept, search_archive
+from vaultembed.service.statistics import archive_statistics
 
 YEAR = 365 * 86400
 SINCE_2001 = Scope(after=978307200)
@@ -32,6 +42,41 @@ def test_a_generation_covers_its_scope_and_says_so(mail: Archive) -> None:
     assert mail.scalar("SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL") == 10
     assert run(mail).run.embedded == 0
     check_invariants(mail.path)
+
+
+def test_what_is_outside_the_scope_is_told_wherever_coverage_is(
+    mail: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(mail, wanted=Wanted(scope=SINCE_2001))
+    run(mail, WordHashEmbedder("second"), wanted=Wanted(model_named=True, scope=Scope(after=0)), hold=True)
+    mail.db.execute("UPDATE messages SET deleted_at = 1 WHERE rfc822_message_id = 'old3'")
+    status = embeddings_status(mail.path)
+    found = archive_statistics(mail.path).data.vector_search
+    kept = Kept(open_embedder=lambda generation: WordHashEmbedder(generation.model.name))
+    searched = search_archive(mail.path, "word3", kept=kept).data
+    counted = examine(mail.path).data.counted
+    assert found is not None
+    assert found.active_generation is not None
+    assert found.building_generation is not None
+    assert searched.building is not None
+    assert counted is not None
+    of_active = [status.data.generations[0].coverage, found.active_generation, searched.coverage]
+    of_building = [status.data.generations[1].coverage, found.building_generation, searched.building.coverage]
+    for reports, each, outside in ((of_active, 0, 10), (of_building, 1, 1)):
+        for report in (*reports, counted.generations[each].coverage):
+            assert (report.live + report.outside_scope, report.outside_scope) == (20, outside)
+    render_status(status.data)
+    assert "100 % covered (outside the scope: 10): 10 live" in " ".join(capsys.readouterr().out.split())
+    render_statistics(archive_statistics(mail.path).data)
+    assert " ".join(capsys.readouterr().out.split()).count("(outside the scope: 1") == 2
+    render_build(build_view(mail.path, generation=1))
+    assert "every message in the scope is covered" in " ".join(capsys.readouterr().out.split())
+
+
+def build_view(path: Path, generation: int) -> BuildView:
+    """Of a build that found nothing to do."""
+    shown = embeddings_status(path).data.generations[generation - 1]
+    return BuildView(path, shown, RunCounts(), activated=False, interrupted=False, verified=None, collected=0)
 
 
 def test_a_message_that_comes_into_scope_is_work(mail: Archive) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 
 from tests.kit.archives import add, new_archive
 from tests.kit.builds import fill, run
+from tests.kit.builds import verify as passes
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
-from vaultembed.archive.database import Archive
+from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import generation_with_id
+from vaultembed.archive.generations.transitions import activate, rollback
+from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.verify import Verified, verify_generation
-from vaultembed.errors import DamageError, ModelError
+from vaultembed.errors import DamageError, IncompleteError, ModelError
+from vaultembed.models.protocol import Embedded, Role
 
 COUNT = 30
 
@@ -105,6 +110,97 @@ def test_a_generation_that_does_not_pass_is_not_activated(archive: Archive) -> N
         run(archive, WordHashEmbedder("two"), wanted=Wanted(model_named=True))
     states = archive.rows("SELECT id, state FROM generations ORDER BY id")
     assert states == [(1, "active"), (2, "building")]
+
+
+@pytest.fixture
+def held(archive: Archive) -> Archive:
+    """Generation 1 in use; 2 complete, verified and held."""
+    run(archive, WordHashEmbedder("two"), hold=True)
+    passes(archive, 2, WordHashEmbedder("two"))
+    return archive
+
+
+ANOTHER = np.full(DIMENSION, DIMENSION**-0.5).astype("<f2").tobytes()
+WRITTEN = [
+    "UPDATE vectors SET embedding = :vector, checksum = :crc WHERE chunk_id = :chunk",
+    "UPDATE OR REPLACE vectors SET embedding = :vector WHERE chunk_id = :chunk",
+    "UPDATE vectors SET checksum = :crc WHERE rowid = :chunk",
+    "REPLACE INTO vectors VALUES (:chunk, :vector, :crc)",
+    "INSERT INTO vectors VALUES (:chunk, :vector, :crc) ON CONFLICT DO UPDATE SET embedding = excluded.embedding",
+    "UPDATE chunks SET char_start = char_start + 1 WHERE id = :chunk",
+    "UPDATE chunks SET text_hash = randomblob(16) WHERE id = :chunk",
+    """INSERT INTO chunks SELECT NULL, generation_id, message_id, 9, 0, 5, x'00', 0 FROM chunks WHERE id = :chunk;
+    INSERT INTO vectors VALUES (last_insert_rowid(), :vector, :crc)""",
+]
+
+
+@pytest.mark.parametrize("sql", WRITTEN)
+def test_what_was_verified_counts_until_a_vector_is_written_by_whomever(held: Archive, sql: str) -> None:
+    chunk = held.scalar("SELECT max(id) FROM chunks WHERE generation_id = 2")
+    shell = apsw.Connection(str(held.path))  # foreign keys off
+    try:
+        shell.execute(sql, {"chunk": chunk, "vector": ANOTHER, "crc": zlib.crc32(ANOTHER)})
+    finally:
+        shell.close()
+    assert generation_with_id(held, 2).verification == "outdated"
+    with pytest.raises(IncompleteError, match="has not passed verification since"):
+        activate(held, 2, 0)
+    assert activate(held, 2, 0, force=True)
+
+
+def test_what_goes_leaves_the_others_as_good_as_they_were(held: Archive) -> None:
+    held.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = 3; DELETE FROM messages WHERE id = 4")
+    collect_garbage(held)
+    assert activate(held, 2, 0)
+
+
+def test_the_last_verification_counts_and_not_the_best(held: Archive) -> None:
+    with pytest.raises(DamageError, match="did not pass"):  # no statement changed it: a bit that fell over, say
+        passes(held, 2, WordHashEmbedder("one"))
+    with pytest.raises(IncompleteError, match="has not passed"):
+        activate(held, 2, 0)
+
+
+def test_a_write_during_the_verification_is_not_vouched_for(held: Archive) -> None:
+    class Meanwhile(WordHashEmbedder):
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            with open_archive(held.path) as other:
+                other.db.execute("UPDATE vectors SET checksum = checksum WHERE chunk_id = ?", (chunk,))
+            return super().embed(texts, role)
+
+    chunk = held.scalar("SELECT max(id) FROM chunks WHERE generation_id = 2")
+    passes(held, 2, Meanwhile("two"))
+    with pytest.raises(IncompleteError, match="has not passed"):
+        activate(held, 2, 0)
+
+
+def test_what_was_in_use_can_be_gone_back_to_as_it_was_and_not_otherwise(held: Archive) -> None:
+    activate(held, 2, 0)
+    assert rollback(held).id == 1
+    assert rollback(held).id == 2
+    held.db.execute("UPDATE vectors SET embedding = ?, checksum = ? WHERE chunk_id = 1", (ANOTHER, zlib.crc32(ANOTHER)))
+    with pytest.raises(IncompleteError, match="has not passed"):
+        rollback(held)
+    with pytest.raises(DamageError, match="did not pass"):
+        passes(held, 1)
+    with pytest.raises(IncompleteError, match="activate 1 --force"):
+        rollback(held)
+
+
+def test_the_very_first_generation_is_verified_as_any(tmp_path: Path) -> None:
+    class Changing(WordHashEmbedder):
+        """Gives a text another vector each time, but for those that are known to be good."""
+
+        def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
+            is_mail = any("word" in text for text in texts)
+            self.calls = getattr(self, "calls", 0) + is_mail
+            return super().embed([f"{text} {self.calls}" if is_mail else text for text in texts], role)
+
+    with new_archive(tmp_path / "b.db") as opened:
+        fill(opened, COUNT)
+        with pytest.raises(DamageError, match="did not pass"):
+            run(opened, Changing())
+        assert generation_with_id(opened, 1).state == "building"
 
 
 def test_the_sample_is_of_its_own_generation_and_of_different_chunks(archive: Archive) -> None:

@@ -8,10 +8,11 @@ from tests.kit.archives import add
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations.records import generation_in_state
+from vaultembed.archive.generations.records import generation_in_state, generation_with_id
 from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.vectors.nearest import nearest_messages
 from vaultembed.embeddings.build import Built, Observer, Options, Wanted, build, choose_generation
+from vaultembed.embeddings.verify import Verified, verify_for_use
 from vaultembed.models.protocol import Embedder
 
 
@@ -35,6 +36,12 @@ def run(
         Options(**{"max_failed": 0, "backstop_hours": 0.0, **options}),  # type: ignore[arg-type]
         Observer(on_batch=on_batch, on_wait=on_wait, should_stop=should_stop),
     )
+
+
+def verify(archive: Archive, generation_id: int, embedder: Embedder | None = None) -> Verified:
+    """So that it may be put to use."""
+    archive.load_vec()
+    return verify_for_use(archive, generation_with_id(archive, generation_id), embedder or WordHashEmbedder())
 
 
 def fill(archive: Archive, count: int, start: int = 0) -> list[int]:

@@ -73,6 +73,9 @@ def mail(n: int, subject: str, body: str, **more: object) -> Mail:
     return Mail(n, subject, body, raw=mime(n, subject, body), **more)  # type: ignore[arg-type]
 
 
+EMBEDDED_AT: Final = 1700000050
+
+
 @dataclass
 class Pair:
     folder: Path
@@ -372,14 +375,14 @@ def _embed_all(
         length = len(one.prepared)
         if shape == "v0":
             db.execute(
-                "INSERT INTO embeddings VALUES (?, ?, 1700000050, ?, ?)", (generation, one.id, end, end < length)
+                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", (generation, one.id, EMBEDDED_AT, end, end < length)
             )
             number = one.id
         else:
             db.execute(
                 "INSERT INTO embeddings(generation_id, message_id, chunk_index, embedded_at, source_char_len,"
-                " chunk_char_start, chunk_char_end, truncated) VALUES (?, ?, ?, 1700000050, ?, ?, ?, 0)",
-                (generation, one.id, index, end - start, start, end),
+                " chunk_char_start, chunk_char_end, truncated) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                (generation, one.id, index, EMBEDDED_AT, end - start, start, end),
             )
             number = db.last_insert_rowid()
         db.execute(

@@ -57,6 +57,10 @@ class SlowEmbedder(WordHashEmbedder):
         """What is embedded before, to try the model and to estimate the build, are no messages."""
         self._is_counting = True
 
+    def stop_counting(self) -> None:
+        """A sample is embedded again to verify the generation."""
+        self._is_counting = False
+
     def embed(self, texts: Sequence[str], role: Role = "document") -> Embedded:
         time.sleep(self._seconds * len(texts))
         embedded = super().embed(texts, role)
@@ -79,7 +83,8 @@ def run_build(archive: Path, given: argparse.Namespace) -> None:
         job = choose_generation(opened, embedder, None, Wanted(model_named=True))
         limits = Limits(messages=given.limit)
         options = Options(max_failed=given.max_failed, hold=given.hold, backstop_hours=0.0, limits=limits)
-        built = build(opened, embedder, job, options, Observer(on_start=embedder.start_counting))
+        observer = Observer(on_start=embedder.start_counting, on_filled=embedder.stop_counting)
+        built = build(opened, embedder, job, options, observer)
     if built.interrupted:
         sys.exit(3)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.embedder import WordHashEmbedder
-from tests.kit.msgvault import ACTIVE, BUILDING, SHAPES, Embed, Pair, Shape, mail, write_pair
+from tests.kit.msgvault import ACTIVE, BUILDING, EMBEDDED_AT, SHAPES, Embed, Pair, Shape, mail, write_pair
 from tests.kit.processes import vaultembed_json
 from tests.msgvault.cast import (
     BYTES,
@@ -147,13 +147,14 @@ def test_moving_in(cast_of: Cast, archive: Path, shape: Shape, altered: bool) ->
 def _check_vectors(opened: object, pair: Pair, where: dict[int, int], covered: set[int]) -> None:
     for number in covered:
         rows = opened.rows(  # type: ignore[attr-defined]
-            "SELECT v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id WHERE c.message_id = ?"
+            "SELECT v.embedding, c.embedded_at FROM chunks c JOIN vectors v ON v.chunk_id = c.id WHERE c.message_id = ?"
             " ORDER BY c.chunk_index",
             (where[number],),
         )
         originals = pair.vectors[number]
         assert len(rows) == len(originals)
-        for (row,), original in zip(rows, originals, strict=True):
+        for (row, embedded_at), original in zip(rows, originals, strict=True):
+            assert embedded_at == EMBEDDED_AT, "when msgvault made it, and not when it was taken over"
             mine = np.frombuffer(row, "<f2").astype(np.float64)
             cosine = mine @ original / (np.linalg.norm(mine) * np.linalg.norm(original))
             assert cosine >= 0.99999

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from tests.kit.msgvault import Embed, Pair, mail, write_pair
 from tests.kit.processes import vaultembed, vaultembed_json
 from tests.msgvault.cast import CAST, DELETED, TOPICS, again
 from tests.msgvault.test_adoption import stamped
-from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.embeddings.verify import SAMPLE
 from vaultembed.errors import ModelError, NotReadyError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.registry import model_called
 from vaultembed.service.embedding import BuildRequest, build_embeddings
-from vaultembed.service.generations import embeddings_status
+from vaultembed.service.generations import embeddings_status, verify_embeddings
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -47,6 +49,7 @@ def test_before_its_model_is_found_search_goes_by_words(unknown: Path) -> None:
     with pytest.raises(NotReadyError, match="my-own-embedder"):
         search_archive(unknown, "lentil soup", mode="vector")
     assert vaultembed("doctor", archive=unknown).returncode == 4, "its model is missing"
+    assert [g.adopted.weights for g in embeddings_status(unknown).data.generations if g.adopted] == ["unknown"]
     shown = vaultembed("embeddings", archive=unknown)
     assert "has not been found here: vaultembed embeddings build --model PATH" in shown.stdout
 
@@ -66,6 +69,8 @@ def test_the_right_model_is_found_by_what_it_gives(unknown: Path, blob: Path) ->
     assert generation.adopted is not None
     assert generation.adopted.median_cosine is not None
     assert generation.adopted.median_cosine > 0.999
+    assert generation.adopted.weights == "inferred"
+    assert "its weights are inferred" in vaultembed("embeddings", archive=unknown).stdout
     assert generation.coverage.missing == 0
     found = search_archive(unknown, "water comes through the ceiling of the stable", mode="vector", limit=3)
     assert {hit.subject for hit in found.data.results} == {TOPICS[0]}
@@ -75,6 +80,21 @@ def test_the_right_model_is_found_by_what_it_gives(unknown: Path, blob: Path) ->
 
 
 @pytest.mark.slow
+def test_adopted_vectors_that_were_written_over_do_not_pass_verification(unknown: Path, blob: Path) -> None:
+    """They are compared as they were when the model was found: those of one quantised may be a little off."""
+    vaultembed_json("embeddings", "build", "--model", blob, archive=unknown)
+    assert verify_embeddings(unknown).data.sampled > SAMPLE / 2
+    noise = np.full(384, 384**-0.5).astype("<f2").tobytes()
+    with open_archive(unknown) as opened:
+        opened.execute(
+            "UPDATE vectors SET embedding = ?, checksum = ? WHERE chunk_id IN (SELECT c.id FROM chunks c"
+            " JOIN embed_outcomes o USING (generation_id, message_id) WHERE o.recipe GLOB 'msgvault*')",
+            (noise, zlib.crc32(noise)),
+        )
+    verified = verify_embeddings(unknown).data
+    assert (verified.altered, verified.malformed, verified.unsound, verified.sound) == (0, 0, 0, False)
+
+
 def test_another_model_of_the_same_dimension_is_refused_with_the_figure(
     tmp_path: Path, embed: Embed, archive: Path, blob: Path
 ) -> None:

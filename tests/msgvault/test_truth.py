@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.kit.archives import check_invariants
-from tests.kit.msgvault import ACTIVE, Embed, Mail, Pair, mail, mime, write_pair
+from tests.kit.msgvault import ACTIVE, EMBEDDED_AT, Embed, Mail, Pair, mail, mime, write_pair
 from tests.msgvault.cast import CAST, DELETED, TOPICS
 from tests.msgvault.test_adoption import here, stamped, states, with_outcome
 from vaultembed.archive.database import open_archive, open_archive_readonly
@@ -346,6 +346,9 @@ def test_beside_a_generation_of_the_same_model_nothing_is_embedded_again(
     )
     assert states(archive) == ["active", "retired"]
     assert len(stamped(archive, 1)) == compared.taken_over
+    with open_archive_readonly(archive) as opened:
+        made = opened.rows("SELECT DISTINCT embedded_at FROM chunks WHERE generation_id = 1")
+    assert (EMBEDDED_AT,) in made
     check_invariants(archive)
     again = import_mail(archive, [pair.folder])
     assert again.data.compared == ()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kit.archives import new_message
+from tests.kit.archives import add, new_archive, new_message
 from tests.kit.query_oracle import Tree, holds, read_mails, written
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
@@ -150,6 +150,12 @@ def test_conditions_of_a_search_are_no_suggestions(path: Path, tree: Tree) -> No
         assert found == expected
 
 
+def test_a_search_for_everything_lists_everything(path: Path) -> None:
+    with open_archive_readonly(path) as archive:
+        every = {mail.id for mail in read_mails(archive)}
+    assert {hit.id for hit in search_archive(path, "in:anywhere", mode="text", limit=100).data.results} == every
+
+
 @QUICK
 @given(tree=LEAVES)
 def test_every_message_is_on_one_side_of_a_field_and_none_on_both(path: Path, tree: Tree) -> None:
@@ -215,10 +221,19 @@ def test_a_command_that_deletes_indexes_first_what_changed(path: Path, tmp_path:
         ("a - b -- c", '"a" AND "-" AND "b" AND "--" AND "c"'),
         ("from：anna （a OR b）", 'from:anna AND ("a" OR "b")'),
         ("from:shop NOT(invoice OR receipt)", 'from:shop AND NOT ("invoice" OR "receipt")'),
-        ("shop \u200b-invoice -from:\u200banna\u200e", '"shop" AND NOT "invoice" AND NOT from:anna\u200e'),
+        ("shop \u200b-invoice -from:\u200banna\u200e", '"shop" AND NOT "invoice" AND NOT from:anna'),
+        ("shop NOT\u200b invoice -fr\u2060om:anna", '"shop" AND NOT "invoice" AND NOT from:anna'),
+        ("کتاب\u200cها", '"کتاب\u200cها"'),
         ('from:"Anna Müller <anna@x.example>"', "from:anna@x.example"),
+        ("on:2019-06-30T1000", "after:2019-06-30T10:00:00 AND before:2019-06-30T10:01:00"),
+        ("on:20190630T100005", "after:2019-06-30T10:00:05 AND before:2019-06-30T10:00:06"),
+        ("on:2019-06-30T10+02", "after:2019-06-30T08:00:00+00:00 AND before:2019-06-30T09:00:00+00:00"),
+        ("on:2019-06-30T10:00:05.25Z", "after:2019-06-30T10:00:05+00:00 AND before:2019-06-30T10:00:06+00:00"),
         ("on:2019-06-30T10", "after:2019-06-30T10:00:00 AND before:2019-06-30T11:00:00"),
         ("-in:anywhere", "NOT in:anywhere"),
+        ("-ｆｒｏｍ：anna", "NOT from:anna"),
+        ("label:[Gmail]/Sent -from:<a@b.example>", "label:[Gmail]/Sent AND NOT from:a@b.example"),
+        (":-P in (house) to :-)", '":-P" AND "in" AND "house" AND "to" AND ":-)"'),
         ("not an or and", '"not" AND "an" AND "or" AND "and"'),
     ],
 )
@@ -254,7 +269,7 @@ def test_a_query_is_read_as(query: str, reading: str) -> None:
         ("from:(anna or bob)", "or", "OR"),
         ("from:anna or bob", "or", "OR"),
         ("a -{b c}", "-{", "(a OR b)"),
-        ("a -'b c'", "-'", "two words"),
+        ("a -'b c'", "'b", "two words"),
         ("a NOT ‘b c’", "‘", "two words"),
         ("subject:-invoice", "-invoice", "-field:value"),
         ("a NOT:b", "NOT:", "space"),
@@ -265,6 +280,23 @@ def test_a_query_is_read_as(query: str, reading: str) -> None:
         ("date:2020..2019", "2020..2019", "2019..2020"),
         ("on:9999-12-31", "9999-12-31", "2019"),
         ("before:2019111", "2019111", "2019"),
+        ("shop -from :anna", "-from :", "field:value"),
+        ("shop -from : anna", "-from : ", "field:value"),
+        ('shop -subject"big sale"', '-subject"', "field:value"),
+        ("shop -From(anna OR bob)", "-From(", "field:value"),
+        ("shop -from=anna", "-from=", "field:value"),
+        ("from:'anna bob'", "'anna", "two words"),
+        ("-from:NOT anna", "NOT", "-field:value"),
+        ("shop -NOT invoice", "-", "quotes"),
+        ('shop -big"sale of"', '"', "space"),
+        ('-"say \\"sale\\" now"', "sale", "space"),
+        ('-"a ""sale"" b"', '"', "space"),
+        ('"co"-op', "-", "space"),
+        *((f"shop {minus}invoice", minus, "-word") for minus in "¬⁻₋˗➖﹘⸺ー"),
+        *((f"shop {run}invoice", run, "-word") for run in (",-", ".-", "'-", "*-", "#--")),
+        *((f"shop -{mark}big sale", mark, "two words") for mark in "′″❝〝『《‚<＇｢［"),
+        *((f"shop NOT {mark}big sale", mark, "two words") for mark in "’″『<["),
+        ("larger_than:5M", "larger_than:", "larger:"),
     ],
 )
 def test_what_cannot_be_read_is_shown_with_its_place_and_the_way_out(query: str, place: str, hint: str) -> None:
@@ -305,11 +337,44 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("ｆｕｌｌ", "full", True),
         ("an\u200ena", "anna", True),
         ("ハス", "バス", False),
+        ("Счёт", "СЧЕТ", True),
+        ("τιμολόγιο", "ΤΙΜΟΛΟΓΙΟ", True),
+        ("ığdır", "IĞDIR", True),
+        ("שָׁלוֹם", "שלום", True),
+        ("مُحَمَّد", "محمد", True),
+        ("सुनील", "सनील", False),
+        ("ดี", "ดำ", False),
+        ("কমল", "কোমল", False),
         ("박", "바", False),
     ],
 )
 def test_fields_mind_neither_case_nor_accents_and_tell_letters_apart(one: str, other: str, same: bool) -> None:
     assert (folded(other) in folded(one)) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "same"),
+    [
+        ("оплатите счёт", "счет", True),
+        ("ΤΙΜΟΛΟΓΙΟ 17", "τιμολόγιο", True),
+        ("Große Straße", "GROSSE strasse", True),
+        ("Łódź, Tromsø", "lodz tromso", True),
+        ("مُحَمَّد", "محمد", True),
+        ("मोती", "मीता", False),
+        ("कमरा", "कम", False),
+        ("दुनिया", "दुनि*", True),
+        ("ที่ดี", "ดี", False),
+        ("schön​weit", "weit", True),
+    ],
+)
+def test_words_mind_neither_case_nor_accents_and_tell_letters_apart(
+    tmp_path: Path, text: str, query: str, same: bool
+) -> None:
+    with new_archive(tmp_path / "a.db") as archive:
+        add(archive, text)
+        for asked, expected in ((query, same), (f"-({query})", not same)):
+            only = compile_condition(parse_query(asked).everything)
+            assert (matching_ids(archive, only, deleted=False) == [1]) is expected, asked
 
 
 def test_what_is_excluded_is_not_embedded_and_or_is_no_word() -> None:

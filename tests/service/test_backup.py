@@ -134,8 +134,8 @@ def test_a_backup_that_is_interrupted_leaves_nothing(
 ) -> None:
     with open_archive(archive) as opened:  # about a second to copy and check
         opened.db.execute(
-            "CREATE TABLE ballast AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 150)"
-            " SELECT zeroblob(1000000) FROM c"
+            "INSERT INTO applied_steps WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 150)"
+            " SELECT n, 0, zeroblob(1000000) FROM c"
         )
     folder = tmp_path / "to"
     folder.mkdir()

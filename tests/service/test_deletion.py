@@ -58,6 +58,13 @@ def test_what_is_not_clear_is_refused(archive: Path, arguments: tuple[str, ...],
         select_messages(archive, arguments)
 
 
+@pytest.mark.parametrize("option", ["--yes", "--dry-run"])
+def test_a_query_that_matches_nothing_shows_how_it_was_read(archive: Path, option: str) -> None:
+    done = vaultembed("delete", "from:nobody", option, archive=archive)
+    assert done.stdout.startswith("0 messages")
+    assert "Read as: from:nobody" in done.stdout
+
+
 def test_deleting_shows_first_asks_and_can_be_taken_back(archive: Path) -> None:
     refused = vaultembed("delete", "thing2", archive=archive)
     assert refused.returncode == 2

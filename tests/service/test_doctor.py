@@ -18,7 +18,9 @@ from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import start, vaultembed, vaultembed_json
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive
+from vaultembed.models.cache import FOLDER_VARIABLE
 from vaultembed.models.model_file import ModelFile
+from vaultembed.service.doctor import examine
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def write(path: Path, *statements: str) -> None:
 
 
 def test_an_archive_that_the_commands_made_is_sound(archive: Path) -> None:
-    coverage = {"live": 42, "embedded": 42, "blank": 0, "failed": 0, "missing": 0, "in_part": 0}
+    coverage = {"live": 42, "embedded": 42, "blank": 0, "failed": 0, "missing": 0, "in_part": 0, "outside_scope": 0}
     assert vaultembed_json("doctor", archive=archive) == {
         "archive": str(archive),
         "healthy": True,
@@ -105,6 +107,18 @@ def test_a_missing_model_has_an_exit_code_of_its_own(archive: Path) -> None:
     assert (done.returncode, document["exit_code"]) == (4, 4)
     assert [(f["kind"], f["generation"]) for f in document["data"]["findings"]] == [("model", 1)]
     assert not document["data"]["healthy"]
+
+
+def test_an_altered_model_is_told(
+    archive: Path, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copy(model.path, tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    assert examine(archive).data.findings == ()
+    flip(copy, copy.stat().st_size // 2)
+    [found] = examine(archive).data.findings
+    assert (found.kind, found.generation) == ("model", 1)
+    assert "has been altered" in found.what
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/ns").exists(), reason="root may write anywhere")

@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import shutil
+import zlib
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.kit.archives import check_invariants, new_archive
 from tests.kit.mail import mail, mbox
-from vaultembed.errors import ModelError, NotReadyError, VaultembedError
+from vaultembed.archive.database import open_archive
+from vaultembed.archive.engine import opening
+from vaultembed.errors import DamageError, ModelError, NotReadyError, UsageError, VaultembedError
 from vaultembed.models.model_file import ModelFile
-from vaultembed.service.embedding import BuildRequest, build_embeddings
-from vaultembed.service.generations import embeddings_status, roll_back, verify_embeddings
+from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
+from vaultembed.service.generations import (
+    activate_generation,
+    embeddings_status,
+    list_recorded_runs,
+    roll_back,
+    verify_embeddings,
+)
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
 
@@ -59,6 +70,93 @@ def test_status_says_what_to_do_next_at_every_stage(archive: Path, tmp_path: Pat
     assert embeddings_status(archive).notes == ("Everything is covered; nothing to do.",)
     import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
     assert "misses 1 of 3 messages" in embeddings_status(archive).notes[0]
+
+
+def test_status_says_when_every_message_was_looked_at_and_when_again(archive: Path, model: ModelFile) -> None:
+    build_embeddings(archive, BuildRequest(options=Options(backstop_hours=0)))
+    (never,) = embeddings_status(archive).data.generations
+    assert (never.last_backstop_at, never.next_backstop_at) == (None, never.created_at)
+    assert embeddings_status(archive, backstop_hours=0).data.generations[0].next_backstop_at is None
+    build_embeddings(archive)
+    (shown,) = embeddings_status(archive, backstop_hours=2).data.generations
+    assert shown.last_backstop_at is not None
+    assert shown.next_backstop_at is not None
+    last, following = (datetime.fromisoformat(at) for at in (shown.last_backstop_at, shown.next_backstop_at))
+    assert following - last == timedelta(hours=2)
+    build_embeddings(archive, BuildRequest(chunk_tokens=100, options=Options(hold=True)))
+    beside, filled = embeddings_status(archive).data.generations
+    assert beside.next_backstop_at is None  # no build fills it now
+    assert filled.next_backstop_at is not None
+
+
+def test_runs_are_listed_with_what_they_did_the_last_first(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    assert list_recorded_runs(archive, limit=20).data.runs == ()
+    build_embeddings(archive)
+    import_mail(archive, [mbox(tmp_path / "more", [mail("Choir", "We sing on Thursday.")])])
+    build_embeddings(archive)
+    build_embeddings(archive, BuildRequest(chunk_tokens=100, options=Options(hold=True)))
+    found = list_recorded_runs(archive, limit=20)
+    assert [(run.generation, run.embedded, run.outcome) for run in found.data.runs] == [
+        (2, 3, "complete"),
+        (1, 1, "complete"),
+        (1, 2, "complete"),
+    ]
+    assert found.notes == ()
+    assert [run.embedded for run in list_recorded_runs(archive, 1, limit=1).data.runs] == [1]
+    assert "There are more" in list_recorded_runs(archive, limit=2).notes[0]
+    with pytest.raises(UsageError, match="no generation 9"):
+        list_recorded_runs(archive, 9, limit=1)
+
+
+def write_noise(archive: Path, generation_id: int) -> None:
+    noise = np.full(384, 384**-0.5).astype("<f2").tobytes()
+    with open_archive(archive) as opened:
+        opened.execute(
+            "UPDATE vectors SET embedding = ?, checksum = ? WHERE chunk_id IN"
+            " (SELECT id FROM chunks WHERE generation_id = ?)",
+            (noise, zlib.crc32(noise), generation_id),
+        )
+
+
+def test_what_is_put_to_use_is_verified_first(archive: Path, tmp_path: Path, model: ModelFile) -> None:
+    build_embeddings(archive, BuildRequest(options=Options(hold=True)))
+    assert embeddings_status(archive).data.generations[0].verification is None
+    assert activate_generation(archive, 1, max_failed=0).data.generation.verification == "passed"
+    build_embeddings(archive, BuildRequest(chunk_tokens=100))
+    assert roll_back(archive).data.generation.id == 1
+    write_noise(archive, 2)
+    with pytest.raises(DamageError, match="generation 2 did not pass") as refused:
+        roll_back(archive)
+    assert verify_embeddings(archive, 2, sample=False).data.sound  # and is not taken for a verification
+    (status,) = embeddings_status(archive, every=True).data.generations[1:]
+    assert (status.state, status.verification) == ("retired", "failed")
+    assert refused.value.hint is not None
+    assert "activate 2 --force" in refused.value.hint
+    assert activate_generation(archive, 2, max_failed=0, force=True).data.changed
+    assert "verify 2" in embeddings_status(archive).notes[0]
+
+
+def test_what_cannot_be_verified_because_its_model_is_gone_is_put_to_use_by_force_alone(
+    archive: Path, tmp_path: Path, model: ModelFile
+) -> None:
+    path = Path(shutil.copy(model.path, tmp_path / "m.gguf"))
+    build_embeddings(archive, BuildRequest(str(path), options=Options(hold=True)))
+    path.unlink()
+    with pytest.raises(ModelError, match="generation 1 cannot be verified") as refused:
+        activate_generation(archive, 1, max_failed=0)
+    assert refused.value.hint is not None
+    assert "build --model PATH" in refused.value.hint
+    assert "activate 1 --force" in refused.value.hint
+    assert activate_generation(archive, 1, max_failed=0, force=True).data.changed
+
+
+def test_verification_of_an_archive_that_takes_no_writes_says_what_it_found(
+    archive: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_embeddings(archive)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_MS", 20)
+    with open_archive(archive) as other, other.transaction():
+        assert verify_embeddings(archive).data.sound
 
 
 def test_search_by_meaning_without_embeddings_says_how_to_get_them(archive: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.kit.archives import add, check_invariants
+from tests.kit.builds import verify
+from tests.kit.embedder import WordHashEmbedder
 from tests.kit.recount import check_coverage, nearest, states
 from tests.kit.runner import Runners, times_embedded
 from tests.kit.scale import scaled
@@ -129,6 +131,8 @@ def embeds_nothing(runners: Runners, path: Path, model: str) -> None:
 def test_activate_killed_at_every_statement(runners: Runners, imported: Path, tmp_path: Path) -> None:
     base = Path(shutil.copy(imported, tmp_path / "base.db"))
     runners.succeed("build", base, "--model", "two", "--hold")
+    with open_archive(base) as opened:
+        verify(opened, 2, WordHashEmbedder("two"))
     assert states(base) == {1: "active", 2: "building"}
 
     def again(path: Path, has_effect: bool) -> None:

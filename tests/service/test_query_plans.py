@@ -155,7 +155,7 @@ ALLOWED: Final[dict[str, dict[str, str]]] = {
 
 SMALL: Final = {
     # a row a generation, or one in all
-    *("g", "generations", "live_count", "sqlite_schema", "schema_migrations"),
+    *("g", "generations", "models", "live_count", "sqlite_schema", "schema_migrations"),
     # a row a thing to be done
     "fulltext_stale",
 }

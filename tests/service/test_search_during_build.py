@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
         for n in range(COUNT):
             add(archive, f"subject{n}", f"thing{n} lies in box{n % 7}", message_id=str(n), sent_at=n)
         fill(archive, "old")
-        activate(archive, 1, 0)
+        activate(archive, 1, 0, force=True)
     return tmp_path / "a.db"
 
 
@@ -105,7 +105,7 @@ def test_searches_during_a_build_and_every_switch_of_generations(path: Path) -> 
             "SELECT embedded < live FROM embed_coverage WHERE generation_id = 2"
         ):
             fill(archive, "new", COUNT // 10)
-        activate(archive, 2, 0)
+        activate(archive, 2, 0, force=True)
         for _ in range(scaled(10)):
             rollback(archive)
             restamp(archive)

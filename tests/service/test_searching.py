@@ -126,7 +126,7 @@ def test_nothing_goes_dark_at_any_step_of_a_rebuild(path: Path) -> None:
             assert (right.vector.rank, right.vector.generation) == (1, 2 if n < step else 1)
             assert view.not_covered == 0
     with open_archive(path) as archive:
-        activate(archive, 2, 0)
+        activate(archive, 2, 0, force=True)
     assert set(voices(meaning(path, "thing3")).values()) == {2}
 
 

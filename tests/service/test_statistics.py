@@ -15,6 +15,7 @@ from tests.kit.embedder import WordHashEmbedder
 from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.doctor.counting import Counted, count_coverage
+from vaultembed.archive.engine.opening import PAGE_SIZE
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.generations.transitions import activate
 from vaultembed.deadline import Deadline, within
@@ -145,7 +146,10 @@ def test_a_part_that_cannot_be_computed_does_not_hide_the_rest(tmp_path: Path) -
     with open_archive(path) as archive:
         fill(archive, 3)
         run(archive)
-        archive.db.execute("DROP TABLE embed_runs")
+        root = archive.scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'embed_runs'")
+    with path.open("r+b") as file:
+        file.seek((root - 1) * PAGE_SIZE)
+        file.write(bytes(PAGE_SIZE))
     done = vaultembed("stats", "--json", archive=path)
     document = json.loads(done.stdout)
     assert done.returncode == document["exit_code"] == 5

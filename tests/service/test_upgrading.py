@@ -4,6 +4,8 @@ again. Those of before the first release are refused."""
 from __future__ import annotations
 
 import gzip
+import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 from tests.fixtures.make_archive import FOLDER, MESSAGES, make_archive
 from tests.kit.archives import check_invariants
+from tests.kit.assistant import RefusedError, assistant
 from tests.kit.later import upgrade
 from tests.kit.processes import vaultembed, vaultembed_json
 from vaultembed.archive.schema_files import FIRST_VERSION, latest_version
@@ -99,6 +102,53 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
         yield " ".join(path), command
     for name, below in getattr(command, "commands", {}).items():
         yield from commands(below, (*path, name))
+
+
+@pytest.mark.slow
+def test_every_command_that_only_reads_names_the_one_that_brings_an_older_archive_up_to_date(
+    tmp_path: Path, present: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may write migrates by itself; nothing else changes the file, or says something else."""
+    folder = tmp_path / "my mail's"
+    folder.mkdir()
+    archive = folder / "archive.db"
+    (tmp_path / "mail.eml").write_bytes(b"Subject: hello\n\nhello\n")
+    upgrade(tmp_path, monkeypatch)
+    before = present.read_bytes()
+    refused = set()
+    for name, _ in commands(typer.main.get_command(app)):
+        if name in ELSEWHERE or name == "migrate":
+            continue
+        shutil.copy(present, archive)
+        arguments = [one.format(mail=tmp_path / "mail.eml", folder=tmp_path) for one in ARGUMENTS.get(name, [])]
+        done = CliRunner().invoke(app, [*name.split(), *arguments, "--json", "--archive", str(archive)])
+        if archive.read_bytes() == before and name != "backup":
+            error = json.loads(done.stdout)["error"]
+            assert (done.exit_code, error["code"]) == (1, "archive_outdated"), (name, done.output)
+            _, command = error["hint"].split(": ")
+            refused.add(name)
+    assert {"search", "show", "stats", "problems", "embeddings", "embeddings runs", "embeddings verify"} <= refused
+    assert shlex.split(command) == ["vaultembed", "migrate", "--archive", str(archive)]
+    shutil.copy(present, archive)
+    with assistant(archive) as helper:
+        for tool, given in TOOLS.items():
+            with pytest.raises(RefusedError) as told:
+                helper.call(tool, **given)
+            assert told.value.code == "archive_outdated", tool
+            assert command in str(told.value.hint), tool
+        assert CliRunner().invoke(app, [*shlex.split(command)[1:], "--yes"]).exit_code == 0
+        assert helper.call("get_stats")["totals"]["messages"] == MESSAGES - 1
+
+
+TOOLS: dict[str, dict[str, object]] = {
+    "search_messages": {"query": "money"},
+    "find_similar_messages": {"message_id": 1},
+    "get_message": {"message_id": 1},
+    "get_thread": {"thread_id": 1},
+    "list_messages": {},
+    "aggregate": {"by": "type"},
+    "get_stats": {},
+}
 
 
 def test_every_command_refuses_an_archive_of_before_the_first_release(tmp_path: Path) -> None:

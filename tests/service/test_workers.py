@@ -266,6 +266,7 @@ def test_workers_of_one_command_are_shown_paused_and_never_left_behind(
         "failed": 0,
         "missing": 0,
         "in_part": 0,
+        "outside_scope": 0,
     }
     assert done["generation"]["state"] == "active"
     assert scalar(archive, "SELECT max(attempts) FROM embed_outcomes") == 1

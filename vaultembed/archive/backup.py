@@ -20,8 +20,9 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.migrations import APPLICATION_ID, check_version, migrate_up, user_version
-from vaultembed.archive.schema_files import Migration, read_migrations, up_to
+from vaultembed.archive.migrations import APPLICATION_ID, migrate_up, user_version
+from vaultembed.archive.schema_files import Migration, read_migrations
+from vaultembed.archive.trust import connect, differences, first_difference
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
@@ -97,35 +98,26 @@ def damage_in(
     try:
         if int(db.pragma("application_id")) != APPLICATION_ID:
             return "it is empty, or was never finished"
+        if any(odd.name == "schema_migrations" for odd in differences(db, migrations)):
+            return "its record of migrations is no table of vaultembed's"
         version = user_version(db)
         (recorded,) = _row(db, "SELECT coalesce(max(version), 0) FROM schema_migrations")
         if version != recorded:
             return f"it says schema version {version}, and its record of migrations {recorded}"
-        check_version(db, path, migrations)
+        odd = first_difference(db, path, migrations)
+        if odd is not None:
+            return str(odd)
         (found,) = _row(db, "PRAGMA integrity_check(1)")
         if found != "ok":
             return str(found)
         row = next(iter(db.execute("PRAGMA foreign_key_check")), None)
         if row is not None:
             return f"row {row[1]} of {row[0]} belongs to a row of {row[2]} that is gone"
-        return _missing_in_schema(db, up_to(version, migrations))
+        return None
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
         return str(error)
     finally:
         db.set_progress_handler(None)
-
-
-def _missing_in_schema(db: apsw.Connection, migrations: tuple[Migration, ...]) -> str | None:
-    """A trigger that is gone keeps no promise, and no check of SQLite's notices."""
-    # of a table the name: how its text is kept is up to the version of SQLite, at least for those that FTS5 makes
-    query = "SELECT type, name, CASE type WHEN 'table' THEN '' ELSE sql END FROM sqlite_schema WHERE sql IS NOT NULL"
-    fresh = apsw.Connection(":memory:")
-    try:
-        migrate_up(fresh, ":memory:", migrations)
-        missing = {tuple(row) for row in fresh.execute(query)} - {tuple(row) for row in db.execute(query)}
-    finally:
-        fresh.close()
-    return f"the {min(missing)[0]} {min(missing)[1]} is missing or altered" if missing else None
 
 
 def copy_archive(
@@ -168,11 +160,11 @@ def _copy_pages(
 ) -> None:
     page_size = int(db.pragma("page_size"))
     try:
-        copy = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READWRITE)
+        copy = connect(partial, apsw.SQLITE_OPEN_READWRITE)
         try:
             # A half copy is thrown away, so nothing needs a journal or a sync before the end. Nobody else opens it.
             copy.pragma("locking_mode", "EXCLUSIVE")
-            copy.pragma("journal_mode", "OFF")
+            copy.pragma("journal_mode", "MEMORY")
             copy.pragma("synchronous", "OFF")
             backup = copy.backup("main", db, "main")
             try:
@@ -207,7 +199,7 @@ def _check_copy(
     should_stop: Callable[[], bool],
 ) -> None:
     migrations = read_migrations()
-    copy = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READONLY)
+    copy = connect(partial, apsw.SQLITE_OPEN_READONLY)
     try:
         damage = damage_in(copy, path, should_stop, migrations=migrations)
         if damage is None and read_contents(copy) != contents:
@@ -326,7 +318,7 @@ def _is_archive(path: Path) -> bool:
 def _may_hold(path: Path, content_hashes: Sequence[bytes]) -> bool:
     try:
         # immutable: nothing is to appear beside it
-        db = apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=_READ_AS_IT_IS)
+        db = connect(f"{path.absolute().as_uri()}?immutable=1", _READ_AS_IT_IS)
         try:
             query = "SELECT 1 FROM messages WHERE content_hash = ?"
             return any(db.execute(query, (one,)).fetchone() is not None for one in content_hashes)
@@ -413,7 +405,7 @@ def back_up_version(path: Path, version: int) -> Path:
     Raises: as `migrate_with_backup`.
     """
     # on a connection of its own: one that is about to write cannot be copied from
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db = connect(path, apsw.SQLITE_OPEN_READONLY)
     try:
         db.set_busy_timeout(_BUSY_MS)
         db.execute("BEGIN")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.migrations import migrate_up, user_version
-from vaultembed.archive.schema_files import read_migrations, up_to
+from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.trust import connect, differences
 from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import DamageError
 
@@ -72,7 +72,7 @@ def check_coarse_indexes(db: apsw.Connection, path: Path) -> None:
 def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
     """What is wrong, as (table or index, what). Empty where nothing is, or where time ran out before it was found."""
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db = connect(path, apsw.SQLITE_OPEN_READONLY)
     except apsw.Error:
         return []
     found: list[tuple[str, str]] = []
@@ -80,7 +80,7 @@ def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
         deadline = time.monotonic() + at_most(seconds)
         db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         with interruptible(db.interrupt):
-            found += _schema_damage(db)
+            found += [("", str(difference)) for difference in differences(db, read_migrations())]
             found += _coarse_damage(db)
             found += _content_damage(db)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
@@ -90,22 +90,6 @@ def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
     finally:
         db.close()
     return found
-
-
-def _schema_damage(db: apsw.Connection) -> list[tuple[str, str]]:
-    """Tables, indexes and triggers that are not those that the migrations make."""
-    version = user_version(db)
-    migrations = up_to(version, read_migrations())
-    if not migrations or migrations[-1].version != version:
-        return []
-    fresh = apsw.Connection(":memory:")
-    try:
-        migrate_up(fresh, path=":memory:", migrations=migrations)
-        query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-        missing = {_row(row) for row in fresh.execute(query)} - {_row(row) for row in db.execute(query)}
-    finally:
-        fresh.close()
-    return [(name, "missing or altered") for name, _ in sorted(missing)]
 
 
 def _coarse_damage(db: apsw.Connection) -> list[tuple[str, str]]:

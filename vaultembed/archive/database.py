@@ -11,10 +11,11 @@ from vaultembed.archive.engine import opening
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors
 from vaultembed.archive.engine.opening import (
-    READER_MMAP,
     open_current,
+    open_for_repair,
     open_older,
     open_older_readonly,
+    open_unchecked_readonly,
     require_archive,
 )
 from vaultembed.archive.generations import backfill
@@ -22,23 +23,24 @@ from vaultembed.archive.horizon import Within, limit
 from vaultembed.archive.ledger import run_steps
 
 __all__ = [
-    "READER_MMAP",
     "Archive",
     "Within",
     "explained_errors",
     "open_archive",
     "open_archive_readonly",
+    "open_for_repair",
     "open_older",
     "open_older_readonly",
+    "open_unchecked_readonly",
     "require_archive",
 ]
 
 
 @contextmanager
-def open_archive_readonly(path: Path | Within, *, mmap_bytes: int = READER_MMAP) -> Iterator[Archive]:
+def open_archive_readonly(path: Path | Within) -> Iterator[Archive]:
     """As `opening.open_archive_readonly`; within a horizon, if there is one."""
     file = path.path if isinstance(path, Within) else path
-    with opening.open_archive_readonly(file, mmap_bytes=mmap_bytes) as archive:
+    with opening.open_archive_readonly(file) as archive:
         if isinstance(path, Within):
             limit(archive, path.only())
         yield archive

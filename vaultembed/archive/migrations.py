@@ -15,7 +15,7 @@ from vaultembed.failpoints import failpoint
 APPLICATION_ID: Final = 0x76656D62  # "vemb"
 
 _IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed import PATH --archive NEW"
-_RECORD: Final = """
+RECORD: Final = """
 -- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
     version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
@@ -36,14 +36,18 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     # application_id would look like somebody else's database.
     db.execute("BEGIN")
     try:
-        application_id = int(db.pragma("application_id"))
-        tables = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 50")]
+        application_id, version = int(db.pragma("application_id")), user_version(db)
+        tables = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 100")]
     finally:
         if not db.get_autocommit():
             db.execute("ROLLBACK")
-    if application_id == APPLICATION_ID:
-        return
-    if application_id == 0 and not tables:
+    if not (version and application_id == APPLICATION_ID) and {"thread_ids", "live_count", "vectors"} <= set(tables):
+        raise UsageError(
+            f"{path} is an archive that lacks its marks, as the .dump of sqlite3 leaves it; nothing was changed",
+            f"To set them: sqlite3 {path} 'PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version ="
+            f" {latest_version()}'. Then: vaultembed doctor --fix. A copy that keeps them: vaultembed backup DEST",
+        )
+    if application_id == APPLICATION_ID or (application_id == 0 and not tables):
         return
     what = "a SQLite database of another application"
     if {"messages", "message_bodies", "sources", "message_raw"} <= set(tables):
@@ -108,18 +112,22 @@ def migrate_up(
             return 0
         if applied:
             before(applied)
-        db.execute(_RECORD)
+        db.execute(RECORD)
         for migration in missing:
             db.execute(migration.up)
             if applied:
                 failpoint("migrate.in_transaction")
-            db.execute(
-                "INSERT INTO schema_migrations VALUES (?, ?, ?, unixepoch())",
-                (migration.version, migration.name, migration.checksum),
-            )
+            record(db, migration)
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", latest_version(migrations))
     return len(missing)
+
+
+def record(db: apsw.Connection, migration: Migration) -> None:
+    db.execute(
+        "INSERT INTO schema_migrations VALUES (?, ?, ?, unixepoch())",
+        (migration.version, migration.name, migration.checksum),
+    )
 
 
 def lost_by_migrating_down(db: apsw.Connection, to_version: int, migrations: Sequence[Migration]) -> tuple[str, ...]:

@@ -102,12 +102,11 @@ def run_undelete(ids: list[int], archive: Path | None, number: int, *, everythin
 
 
 def render_delete(data: DeletionView) -> None:
-    if data.dry_run:
-        say(f"{count(data.selected, 'message')} would be deleted{' for ever' if data.forever else ''}.")
+    what = f"{count(data.selected, 'message')} would be" if data.dry_run else count(data.deleted, "message")
+    say(f"{what} deleted{' for ever' if data.forever else ''}.")
+    if data.dry_run or not data.selected:  # where nothing matched, nobody was asked
         for line in (*_reading(data.read_as), *_lines(data.first, data.selected)):
             say(line)
-    else:
-        say(f"{count(data.deleted, 'message')} deleted{' for ever' if data.forever else ''}.")
 
 
 def render_deleted(data: DeletedView) -> None:

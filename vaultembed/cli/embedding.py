@@ -99,7 +99,7 @@ class BuildDisplay:
         about = ""
         if plan.about_seconds is not None and plan.about_bytes is not None:
             about = f": about {duration(plan.about_seconds)}, {size(plan.about_bytes)}"
-        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model.name}{about}"
+        what = f"{count(plan.messages, 'message')} to embed with {plan.generation.model_label}{about}"
         say(f"{what}. Ctrl-C is safe.", err=True)
         self._progress = Progress("Embedding")
         self._progress.update(0, 1, 0, f"0 of {plan.messages:,}")
@@ -134,8 +134,11 @@ def render_build(data: BuildView) -> None:
             f"{count(run.messages, 'message')} done in {duration(run.seconds)} ({rate}): {run.embedded:,} embedded in "
             f"{count(run.chunks, 'chunk')}, {run.blank:,} blank, {run.failed:,} failed"
         )
+    elif not data.interrupted and data.generation.coverage.missing:
+        say("Nothing to do was found, and yet messages are missing.")
     elif not data.interrupted and data.generation.coverage.live:
-        say("Nothing to do: every message is covered.")
+        which = " in the scope" if data.generation.scope else ""
+        say(f"Nothing to do: every message{which} is covered.")
     state = "now active" if data.activated else data.generation.state
     if data.verified:
         state = f"verified, {state}"

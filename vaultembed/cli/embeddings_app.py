@@ -212,6 +212,24 @@ def embeddings_list(context: typer.Context, archive: ArchiveOption = None, json:
     generations.run_status(archive or above(context, "archive"), every=True, as_json=json or above(context, "json"))
 
 
+@command(embeddings_app, "runs", "vaultembed embeddings runs", "vaultembed embeddings runs 2 -n 50")
+def embeddings_runs(
+    context: typer.Context,
+    generation: Annotated[
+        OptionalNumber, typer.Argument(metavar="[ID]", parser=whole(1), help="Of a generation. Default: of all.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", metavar="N", parser=whole(1), help="The last N.")] = 20,
+    archive: ArchiveOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List what builds did, the last first."""
+    from vaultembed.cli import generations
+
+    generations.run_runs(
+        archive or above(context, "archive"), generation, number, as_json=json or above(context, "json")
+    )
+
+
 @command(embeddings_app, "failures", "vaultembed embeddings failures", "vaultembed embeddings failures 2 --json")
 def embeddings_failures(
     context: typer.Context,
@@ -250,10 +268,15 @@ def embeddings_activate(
     generation: GenerationArgument,
     archive: ArchiveOption = None,
     max_failed: MaxFailedOption = 10,
-    force: Annotated[bool, typer.Option("--force", help="Also if messages are missing or too many failed.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also if messages are missing, too many failed, or it does not pass verification."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Let search use another generation. The one before is kept, and can be gone back to."""
+    """Let search use another generation, verified first if need be. The one before is kept, and can be gone back to."""
     from vaultembed.cli import generations
 
     generations.run_activate(

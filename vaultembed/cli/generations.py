@@ -3,34 +3,75 @@ discard."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn, TypeVar
 
+from vaultembed.cli.options import decimal
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, safe_line, say
+from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
+    BACKSTOP_HOURS,
     AdoptedFrom,
     ChangeView,
     EmbeddingsView,
     FailuresView,
     GenerationView,
+    OnVectors,
+    RunsView,
     VerifyView,
     activate_generation,
     building_generation,
     discard_generation,
     embeddings_status,
     list_failed,
+    list_recorded_runs,
     retire_generation,
     roll_back,
     verify_embeddings,
 )
 from vaultembed.service.result import Result
 
+T = TypeVar("T")
+
+_VERIFIED: Final = {
+    "passed": "verified",
+    "failed": "did not pass verification",
+    "outdated": "written to since it was verified",
+}
+
 
 def run_status(archive: Path | None, *, every: bool, as_json: bool) -> NoReturn:
-    finish("embeddings", lambda: embeddings_status(archive_path(archive), every=every), render_status, as_json=as_json)
+    def call() -> Result[EmbeddingsView]:
+        hours = os.environ.get("VAULTEMBED_BACKSTOP_HOURS")  # as for `build`
+        return embeddings_status(
+            archive_path(archive), every=every, backstop_hours=decimal(0)(hours) if hours else BACKSTOP_HOURS
+        )
+
+    finish("embeddings", call, render_status, as_json=as_json)
+
+
+def run_runs(archive: Path | None, generation: int | None, number: int, *, as_json: bool) -> NoReturn:
+    finish(
+        "embeddings runs",
+        lambda: list_recorded_runs(archive_path(archive), generation, limit=number),
+        render_runs,
+        as_json=as_json,
+    )
+
+
+def render_runs(data: RunsView) -> None:
+    for run in data.runs:
+        recovered = f", {run.recovered:,} recovered" if run.recovered else ""
+        say(
+            f"{run.id}  {run.started_at}  generation {run.generation}, {ended(run.outcome)}: {run.embedded:,} embedded,"
+            f" {run.blank:,} blank, {run.failed:,} failed{recovered}, in {duration(run.seconds)}"
+        )
+    if not data.runs:
+        say("No build has run yet.")
 
 
 def run_failures(archive: Path | None, generation: int | None, *, as_json: bool) -> NoReturn:
@@ -40,32 +81,40 @@ def run_failures(archive: Path | None, generation: int | None, *, as_json: bool)
 
 
 def run_verify(archive: Path | None, generation: int | None, *, sample: bool, as_json: bool) -> NoReturn:
-    def call() -> Result[VerifyView]:
+    def call(told: OnVectors) -> Result[VerifyView]:
+        return verify_embeddings(archive_path(archive), generation, sample=sample, on_vectors=told)
+
+    _finish_verifying("embeddings verify", call, render_verify, as_json=as_json)
+
+
+def _finish_verifying(
+    command: str, call: Callable[[OnVectors], Result[T]], render: Callable[[T], None], *, as_json: bool
+) -> NoReturn:
+    """`finish` for what may look at every vector."""
+
+    def with_progress() -> Result[T]:
         progress = Progress("Verifying")
         try:
-            return verify_embeddings(
-                archive_path(archive),
-                generation,
-                sample=sample,
-                on_vectors=lambda done, total: progress.update(done, total, 0, f"{done:,} of {total:,} vectors"),
-            )
+            return call(lambda done, total: progress.update(done, total, 0, f"{done:,} of {total:,} vectors"))
         finally:
             progress.close()
 
-    finish("embeddings verify", call, render_verify, as_json=as_json)
+    finish(command, with_progress, render, as_json=as_json)
 
 
 def run_activate(archive: Path | None, generation: int, max_failed: int, *, force: bool, as_json: bool) -> NoReturn:
-    finish(
-        "embeddings activate",
-        lambda: activate_generation(archive_path(archive), generation, max_failed=max_failed, force=force),
-        render_change,
-        as_json=as_json,
-    )
+    def call(told: OnVectors) -> Result[ChangeView]:
+        path = archive_path(archive)
+        return activate_generation(path, generation, max_failed=max_failed, force=force, on_vectors=told)
+
+    _finish_verifying("embeddings activate", call, render_change, as_json=as_json)
 
 
 def run_rollback(archive: Path | None, *, as_json: bool) -> NoReturn:
-    finish("embeddings rollback", lambda: roll_back(archive_path(archive)), render_change, as_json=as_json)
+    def call(told: OnVectors) -> Result[ChangeView]:
+        return roll_back(archive_path(archive), on_vectors=told)
+
+    _finish_verifying("embeddings rollback", call, render_change, as_json=as_json)
 
 
 def run_retire(archive: Path | None, generation: int, *, force: bool, as_json: bool) -> NoReturn:
@@ -120,7 +169,16 @@ def generation_lines(generation: GenerationView) -> list[str]:
         dates.append(f"{'discarded' if generation.state == 'discarded' else 'retired'} {generation.retired_at}")
     if generation.pruned_at:
         dates.append(f"pruned {generation.pruned_at}")
+    if generation.verification:
+        dates.append(f"{_VERIFIED[generation.verification]} {generation.verified_at}")
     lines += [f"  {', '.join(dates)}", f"  fingerprint {generation.fingerprint}"]
+    if generation.next_backstop_at:
+        last = generation.last_backstop_at
+        lines.append(
+            f"  last backstop {last}, next due {generation.next_backstop_at}"
+            if last
+            else "  no backstop yet: the next build does one"
+        )
     for worker in generation.workers:
         rate = f", {worker.per_second:,.1f} messages/s" if worker.per_second else ""
         state = "is gone; the next build takes over" if worker.is_gone else f"last heard of {worker.heartbeat_at}"
@@ -168,5 +226,8 @@ def adopted_lines(adopted: AdoptedFrom, state: str) -> list[str]:
         lines.append(f"  its model, {adopted.model}, has not been found here{way_out}")
     else:
         texts = count(adopted.sampled, "text")
-        lines.append(f"  compared with the model here: median cosine {adopted.median_cosine:.4f} of {texts}")
+        lines.append(
+            "  its weights are inferred, by comparing it with the model here: median cosine"
+            f" {adopted.median_cosine:.4f} of {texts}"
+        )
     return lines

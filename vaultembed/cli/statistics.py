@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.wording import count, coverage, duration, safe_line, say, size
+from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say, size
 from vaultembed.paths import archive_path
+from vaultembed.service.generations import RunView
 from vaultembed.service.result import CoverageView
 from vaultembed.service.statistics import (
     ActiveGenerationView,
     BuildingGenerationView,
-    LastBuildView,
     SourceView,
     StatsView,
     TotalsView,
     VectorSearchView,
     archive_statistics,
 )
-
-_ENDED: Final = {
-    "complete": "complete",
-    "limited": "paused at --limit",
-    "interrupted": "interrupted",
-    "stopped": "stopped by an error",
-}
 
 
 def run(archive: Path | None, *, as_json: bool) -> NoReturn:
@@ -79,14 +72,14 @@ def _render_vector_search(found: VectorSearchView) -> None:
     say(f"Still to embed: {found.missing_embeddings_total:,}")
 
 
-def _render_last_build(build: LastBuildView) -> None:
+def _render_last_build(build: RunView) -> None:
     day = f"{build.started_at[:10]}, " if build.started_at else ""
-    ended = "has not ended" if build.outcome is None else _ENDED[build.outcome]
-    say(f"Last build:     {day}{ended}; {build.embedded:,} embedded")
+    say(f"Last build:     {day}{ended(build.outcome)}; {build.embedded:,} embedded")
 
 
 def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:
-    return coverage(CoverageView(found.live, found.embedded, found.blank, found.failed, found.missing, found.in_part))
+    numbers = (found.live, found.embedded, found.blank, found.failed, found.missing)
+    return coverage(CoverageView(*numbers, found.in_part, found.outside_scope))
 
 
 def _messages(source: SourceView) -> str:

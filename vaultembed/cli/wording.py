@@ -112,11 +112,18 @@ def safe_json(document: str) -> str:
     return escaped_json(document)
 
 
+def ended(outcome: str | None) -> str:
+    """How a run of a build did."""
+    words = {"limited": "paused at --limit", "stopped": "stopped by an error", None: "has not ended"}
+    return words.get(outcome, outcome or "")
+
+
 def coverage(found: CoverageView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
+    outside = f" (outside the scope: {found.outside_scope:,})" if found.outside_scope else ""
     in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""
     # rounded down: 100 % means all
     return (
-        f"{int(share * 1000) / 10:g} % covered: {found.live:,} live = {found.embedded:,} embedded{in_part}"
+        f"{int(share * 1000) / 10:g} % covered{outside}: {found.live:,} live = {found.embedded:,} embedded{in_part}"
         f" + {found.blank:,} blank + {found.failed:,} failed + {found.missing:,} missing"
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.backstop import Backstop, is_due
+from vaultembed.archive.generations.backstop import BACKSTOP_HOURS, Backstop, is_due
 from vaultembed.archive.generations.records import (
     Coverage,
     Generation,
@@ -32,14 +32,13 @@ from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
 from vaultembed.embeddings.stopping import check_goes_on
-from vaultembed.embeddings.verify import Verified, verify_generation
+from vaultembed.embeddings.verify import Verified, verify_for_use
 from vaultembed.embeddings.worker import NO_LIMITS, Filler, Limits
-from vaultembed.errors import DamageError, ModelError
+from vaultembed.errors import ModelError
 from vaultembed.models.protocol import Embedder, ModelFacts
 
 MAX_FAILED: Final = 10
 """So many failed messages still count as complete."""
-BACKSTOP_HOURS: Final = 24.0
 _SAMPLE_MESSAGES: Final = 400
 _SAMPLE_CHUNKS: Final = 24
 _WORTH_SAMPLING: Final = 200
@@ -208,10 +207,11 @@ def build(
     refresh_stale(archive)
     restamp(archive, observer.should_stop)
     generation = job.generation
+    passed_over = _misses_more_than_it_finds(archive, generation)
     if options.retry_failed:
         retry_failed(archive, generation.id)
     backstop = None
-    if options.backstop or is_due(archive, generation.id, options.backstop_hours):
+    if options.backstop or passed_over or is_due(archive, generation.id, options.backstop_hours):
         backstop = Backstop(archive, generation.id)
     run = RunCounts()
     if backstop is not None or _has_work(archive, generation):
@@ -223,19 +223,17 @@ def build(
     verified, activated = None, False
     state = generation_with_id(archive, generation.id).state
     if state == "building" and coverage.live and not coverage.missing and not options.hold:
-        is_first = not any(g.activated_at for g in list_generations(archive))
-        if not is_first:  # the very first has nothing to compare with, and nothing to lose
-            with archive.snapshot():  # in which nobody discards and prunes it
-                verified = verify_generation(
-                    archive, generation, embedder, lambda _: check_goes_on(observer.should_stop)
-                )
-            if not verified.is_sound:
-                raise DamageError(
-                    f"generation {generation.id} is complete but did not pass verification; it is not activated",
-                    "What is wrong: vaultembed embeddings verify, and vaultembed doctor",
-                )
+        verified = verify_for_use(archive, generation, embedder, lambda _: check_goes_on(observer.should_stop))
         activated = activate(archive, generation.id, options.max_failed)
     return Built(generation, coverage, run, activated, _has_work(archive, generation), verified)
+
+
+def _misses_more_than_it_finds(archive: Archive, generation: Generation) -> bool:
+    """Whether something is missing that no look above the watermark finds: what writes without triggers, or a stamp
+    that is not true. Not to wait for a day with."""
+    with archive.snapshot():
+        missing = coverage_of(archive, generation.id).missing
+        return missing > 0 and missing > count_work(archive, generation.id, watermark_of(archive, generation.id))
 
 
 def _has_work(archive: Archive, generation: Generation) -> bool:
@@ -252,12 +250,13 @@ def _fill(
 ) -> RunCounts:
     generation = job.generation
     to_do = count_work(archive, generation.id, watermark_of(archive, generation.id))
-    if to_do:
+    if to_do or backstop is not None:  # which may find some
         check_model(embedder)
         if generation.canary is None:
             set_canary(archive, generation.id, make_canary(embedder))
         else:
             check_canary(embedder, generation.canary, generation.id)
+    if to_do:
         # with a time given, what can be done in it is done: to say how much would take a part of it
         measured = limits.until is None and to_do >= _WORTH_SAMPLING
         plan = _plan(archive, job, embedder, to_do, observer.should_stop) if measured else None

@@ -11,7 +11,13 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
+from vaultembed.archive.generations.records import (
+    Coverage,
+    Generation,
+    coverage_of,
+    generation_with_id,
+    record_verification,
+)
 from vaultembed.archive.generations.verifying import (
     count_unsound,
     read_sample,
@@ -19,14 +25,21 @@ from vaultembed.archive.generations.verifying import (
 )
 from vaultembed.archive.vector_format import is_well_formed
 from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
+from vaultembed.errors import DamageError
 from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32
 """Chunks that are embedded again: about a second."""
+SAME_TENTH: Final = 0.95
+"""Cosine that nine of ten adopted vectors are above, if another program's model is the same as the one here."""
+LONGEST_ADOPTED: Final = 1_500
+"""Characters: a longer text may have been cut off by either model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
+    changes: int
+    """Of the generation, in the state that was looked at."""
     coverage: Coverage
     """missing must be 0."""
     vectors: int
@@ -43,7 +56,8 @@ class Verified:
     """Chunks of the sample that the model cannot embed any more, for which there is nothing to compare. It is well
     otherwise, or that would be an error."""
     least_cosine: float | None
-    """Of the sample with what is stored; None where nothing was compared."""
+    """Of the sample with what is stored; None where nothing was compared. Of adopted vectors, only if too many of them
+    are of another model than the one here."""
 
     @property
     def is_sound(self) -> bool:
@@ -52,13 +66,38 @@ class Verified:
         return sample_fits and not (self.altered or self.malformed or self.unsound)
 
 
+def verify_for_use(
+    archive: Archive,
+    generation: Generation,
+    embedder: Embedder | None,
+    on_vectors: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Verify, and remember what came of it.
+
+    Raises:
+        ModelError: as `verify_generation`.
+        DamageError: it did not pass.
+    """
+    with archive.snapshot():  # in which nobody discards and prunes it
+        verified = verify_generation(archive, generation, embedder, on_vectors)
+    record_verification(archive, generation.id, verified.changes, passed=verified.is_sound)
+    if not verified.is_sound:
+        raise DamageError(
+            f"generation {generation.id} did not pass verification; it is not activated",
+            f"What is wrong: vaultembed embeddings verify {generation.id}, and vaultembed doctor. To use it all the"
+            f" same: vaultembed embeddings activate {generation.id} --force",
+        )
+    return verified
+
+
 def verify_generation(
     archive: Archive,
     generation: Generation,
     embedder: Embedder | None,
     on_vectors: Callable[[int], None] = lambda _: None,
 ) -> Verified:
-    """Look at every vector, and embed a sample again where there is an embedder. Needs `load_vec`. Changes nothing.
+    """Look at every vector, and embed a sample again where there is an embedder. In a snapshot of the caller's. Needs
+    `load_vec`. Changes nothing.
 
     Raises:
         ModelError: the model fails on a text that is known to be good.
@@ -70,17 +109,22 @@ def verify_generation(
         malformed += not is_well_formed(stored.embedding, generation.dimension)
         if vectors % 10_000 == 0:
             on_vectors(vectors)
-    sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id)) if embedder is not None else []  # noqa: S311
-    cosines, refused = _compare(embedder, sample) if embedder is not None else ([], 0)
+    pick = random.Random(generation.id)  # noqa: S311
+    own = read_sample(archive, generation.id, SAMPLE, pick)
+    theirs = read_sample(archive, generation.id, SAMPLE, pick, adopted_below=LONGEST_ADOPTED)
+    cosines, refused = _compare(embedder, own) if embedder is not None else ([], 0)
+    adopted, refused_too = _compare(embedder, theirs) if embedder is not None else ([], 0)
+    strayed = adopted if adopted and sorted(adopted)[len(adopted) // 10] < SAME_TENTH else []
     return Verified(
+        changes=generation_with_id(archive, generation.id).changes,
         coverage=coverage_of(archive, generation.id),
         vectors=vectors,
         altered=altered,
         malformed=malformed,
         unsound=count_unsound(archive, generation.id),
-        sampled=len(cosines),
-        refused=refused,
-        least_cosine=min(cosines, default=None),
+        sampled=len(cosines) + len(adopted),
+        refused=refused + refused_too,
+        least_cosine=min(cosines + strayed, default=None),
     )
 
 

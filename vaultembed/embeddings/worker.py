@@ -162,6 +162,7 @@ class Filler:
                 upcoming = None
                 known = {} if batch is None else self._known_vectors(batch)
                 done = None if running is None else running.result()
+                self._has_tried = self._has_tried or done is not None
                 if batch is not None and batch.leases and not self._should_stop():
                     upcoming = model.submit(_embed, self._embedder, batch, known, self._pace)
                 if done is not None:  # written while the model works on the next
@@ -249,7 +250,6 @@ class Filler:
             self._archive, self._generation, self._job.recipe.tag, done.outcomes, self._worker, done.leases, with_these
         )
         self._counts = with_these(written)
-        self._has_tried = True
         self._on_batch(self._counts)
         if self._backstop is not None:
             self._backstop.step()

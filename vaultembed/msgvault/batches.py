@@ -139,6 +139,7 @@ def adopted_outcome(covered: Covered, message_id: int, content_rev: int, words_h
                 # what cannot be told is equal to no other text
                 text_hash((text or "")[chunk.char_start : chunk.char_end] or f"\0{chunk.embedding_id}"),
                 row,
+                chunk.embedded_at,
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),

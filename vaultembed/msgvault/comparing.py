@@ -10,11 +10,14 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.adopted import Checked, bind_model, read_known_sample
+from vaultembed.archive.generations.adopted import Checked, bind_model
 from vaultembed.archive.generations.records import Generation
+from vaultembed.archive.generations.verifying import read_sample
 from vaultembed.embeddings.build import model_record
 from vaultembed.embeddings.recipe import recipe_for
 from vaultembed.embeddings.resilient import NoVector, check_model, embed_texts, make_canary
+from vaultembed.embeddings.verify import LONGEST_ADOPTED
+from vaultembed.embeddings.verify import SAME_TENTH as SAME_TENTH
 from vaultembed.errors import ModelError
 from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.protocol import Embedder, Vectors
@@ -23,12 +26,9 @@ from vaultembed.search.model_of import resolve_model_of
 
 SAMPLE: Final = 48
 SAME_MEDIAN: Final = 0.98
-SAME_TENTH: Final = 0.95
-"""Cosines from which two models count as the same: the median, and the one that nine of ten are above. Of 149 real
-texts (`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960
-and 0.946; with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
-LONGEST: Final = 1_500
-"""Characters: a longer text may have been cut off by either model."""
+"""Cosine from which two models count as the same: the median, beside SAME_TENTH. Of 149 real texts
+(`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960 and
+0.946; with a prefix 0.983 and 0.900, or 0.967 and 0.712."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def compare(archive: Archive, generation: Generation, embedder: Embedder) -> Com
     check_model(embedder)
     if embedder.facts.dimension != generation.dimension:
         return Comparison(Checked(0.0, 0.0, 0), 0.0)
-    sample = read_known_sample(archive, generation.id, SAMPLE, LONGEST, random.Random(generation.id))  # noqa: S311
+    sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id), adopted_below=LONGEST_ADOPTED)  # noqa: S311
     return _comparison(
         cosines_with(embedder, [(text, np.frombuffer(stored, "<f2").astype(np.float32)) for text, stored in sample])
     )

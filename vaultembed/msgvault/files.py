@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import apsw
 
+from vaultembed.archive.trust import connect, load_vec
 from vaultembed.errors import BusyError, StorageError, UsageError, VaultembedError
 from vaultembed.failpoints import failpoint
 
@@ -64,9 +65,14 @@ class ForeignDatabase:
         return found, True
 
     def columns(self, table: str) -> frozenset[str]:
-        """Empty where there is no such table. (Their order differs between created and altered databases.)"""
+        """Empty where there is no such table. (Their order differs between created and altered databases.) A view is
+        none: what it does to give a row may have no end; nor is a column that is computed."""
         if table not in self._columns:
-            found = self.rows("SELECT name FROM pragma_table_info(?)", (table,))
+            found = self.rows(
+                "SELECT c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.name = ? COLLATE NOCASE"
+                " AND t.type = 'table' AND t.sql LIKE 'CREATE TABLE%'",
+                (table,),
+            )
             self._columns[table] = frozenset(str(row[0]) for row in found)
         return self._columns[table]
 
@@ -76,13 +82,7 @@ class ForeignDatabase:
 
     def load_vec(self) -> None:
         """Make vec0 tables readable."""
-        import sqlite_vec
-
-        self._db.enable_load_extension(True)
-        try:
-            self._db.load_extension(sqlite_vec.loadable_path())
-        finally:
-            self._db.enable_load_extension(False)
+        load_vec(self._db)
 
     def check_unchanged(self) -> None:
         """After reading, before what was read is used.
@@ -235,10 +235,9 @@ def _connect(path: Path) -> tuple[apsw.Connection, Look | None]:
     log, shared = _companion(path, "-wal"), _companion(path, "-shm")
     is_idle = is_wal and not shared.exists() and not (log.exists() and log.stat().st_size)
     uri = f"{path.resolve().as_uri()}?{'immutable=1' if is_idle else 'mode=ro'}"
-    db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    db = connect(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     db.set_busy_timeout(_BUSY_MS)
     db.pragma("query_only", True)
-    db.pragma("trusted_schema", False)
     return db, seen if is_idle else None
 
 

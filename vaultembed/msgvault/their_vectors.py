@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vaultembed.archive.generations.records import ADOPTED_RECIPE, Generation
+from vaultembed.embeddings.verify import LONGEST_ADOPTED, SAME_TENTH
 from vaultembed.errors import ModelError
 from vaultembed.models.protocol import Embedder
-from vaultembed.msgvault.comparing import LONGEST, SAME_TENTH, SAMPLE, cosines_with, open_same
+from vaultembed.msgvault.comparing import SAMPLE, cosines_with, open_same
 from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, read_messages
@@ -54,7 +55,7 @@ class TheirGeneration:
     def longest_chunk(self) -> int:
         """Characters."""
         found = re.search(r":c(\d{1,9})(?::|\Z)", self.fingerprint)
-        return int(found[1]) if found else LONGEST
+        return int(found[1]) if found else LONGEST_ADOPTED
 
     @property
     def recipe(self) -> str:
@@ -72,9 +73,10 @@ class TheirChunk:
     has_subject: bool
     """The text begins with it."""
     embedding_id: int
-    embedded_at: int | None
     vector: npt.NDArray[np.float32]
     """(dimension,), normalised here."""
+    embedded_at: int | None
+    """None where it is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ class TheirVectors:
         end = text[last.char_start : stop]
         if not end:
             return False
-        model = self._model(generation, here) if len(end) <= LONGEST else None
+        model = self._model(generation, here) if len(end) <= LONGEST_ADOPTED else None
         try:
             cosines = cosines_with(model, [(end, last.vector)]) if model is not None else []
         except ModelError:
@@ -236,7 +238,7 @@ class TheirVectors:
                     known.append((text[chunks[0].char_start : chunks[0].char_end], chunks[0].vector))
         except ForeignDamageError:
             return []  # which pages are damaged is found out where they are read
-        return [each for each in known if len(each[0]) <= LONGEST]
+        return [each for each in known if len(each[0]) <= LONGEST_ADOPTED]
 
     def _pending(self, generation: TheirGeneration, ids: Sequence[int]) -> set[int]:
         if not {"generation_id", "message_id"} <= self._db.columns("pending_embeddings"):
@@ -295,8 +297,8 @@ class TheirVectors:
                     bool(as_integer(row["truncated"])),
                     as_integer(row["source_basis"]) != 1,
                     embedding_id,
-                    as_seconds(row["embedded_at"]),
                     vector,
+                    as_seconds(row["embedded_at"]),
                 )
             )
         return chunks

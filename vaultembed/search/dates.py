@@ -47,8 +47,8 @@ def period(text: str, now: datetime) -> Period:
     if not re.match(r"\d{4}-?\d\d-?\d\d[Tt ]\d", text):  # a week, or a time alone
         raise ValueError(text)
     moment = datetime.fromisoformat(text.upper())
-    time = re.sub(r"([+-]\d\d:?\d\d|Z)$", "", text[10:], flags=re.IGNORECASE)
-    length = (3_600, 60, 1)[min(time.count(":"), 2)]
+    time = re.sub(r"([+-]\d\d(:?\d\d)?|Z|[.,]\d+)+$", "", re.split("[Tt ]", text, maxsplit=1)[1], flags=re.IGNORECASE)
+    length = (3_600, 60, 1)[len(time.replace(":", "")) // 2 - 1]
     start_at = int(moment.timestamp()) if moment.tzinfo else _seconds(moment)
     return Period(start_at, start_at + length, absolute=moment.tzinfo is not None)
 

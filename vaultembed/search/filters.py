@@ -216,14 +216,16 @@ _SYNONYMS: Final = {
     "label": "tag category",
     "in": "folder mailbox path",
     "is": "flag",
-    "filename": "attachment file",
+    "filename": "attachment file filetype ext",
     "id": "mid msgid rfc822msgid",
     "thread": "conversation",
     "list": "listid",
     "after": "since newer",
     "before": "until older",
     "subject": "title",
-    "larger": "size",
+    "larger": "size bigger larger_than",
+    "smaller": "smaller_than",
+    "on": "sent received",
 }
 """What other programs call a field."""
 

@@ -39,7 +39,7 @@ _MOST_WORDS: Final = 120
 MOST_LEAVES: Final = 200
 _DEEPEST: Final = 40
 _SAME: Final = "To search for it, put it in quotes."
-_PREFIX: Final = re.compile(r"\w[\w.@'’-]*\*")
+_PREFIX: Final = re.compile(r"\w[^\s()*]*\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class _Parser:
         token = self._take()
         match token.kind:
             case "not":
-                if self._token.kind == "not" and self._token.text == "-":
+                if self._token.kind == "not" and "-" in (token.text, self._token.text):
                     raise self._error(token, "two negations in a row", _SAME)
                 return self._negation(token, field)
             case "(":
@@ -244,8 +244,6 @@ class _Parser:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise self._error(token, f"more than {_DEEPEST} negations within each other", None)
-        if self._token.kind == "word" and self._token.text[0] in "'‘`´「‹":
-            raise self._error(self._token, "this quotes nothing", f'A phrase: "two words". {_SAME}')
         part = self._one(field)
         self._depth -= 1
         return Not(part)

@@ -21,7 +21,7 @@ def embed_query(embedder: Embedder, text: str, max_tokens: int) -> Vectors:
         return vector
     import numpy as np
 
-    chunks = chunk_text(text, embedder, max_tokens - _SPARE_TOKENS, 0, most=1)
+    chunks = chunk_text(text, embedder, max_tokens - _SPARE_TOKENS, 0)
     parts = embedder.embed([text[chunk.char_start : chunk.char_end] for chunk in chunks], "query").vectors
     mean = parts.mean(axis=0)
     normalised: Vectors = (mean / np.linalg.norm(mean)).astype(np.float32)

@@ -34,6 +34,8 @@ class Signal:
     """bm25, or cosine similarity. Not comparable with another ranking's, nor with another generation's."""
     generation: int | None = None
     """Whose vectors were ranked; None for words."""
+    model: str | None = None
+    """That made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ def by_meaning(
 
     def hit(rank: int, found: Neighbour) -> Hit:
         span = Span(found.chunk_id, found.char_start, found.char_end)
-        return Hit(found.message_id, found.score, None, Signal(rank, found.score, generation.id), span)
+        return Hit(
+            found.message_id, found.score, None, Signal(rank, found.score, generation.id, generation.model_label), span
+        )
 
     if kept_bits is None:
         archive.load_vec()

@@ -15,21 +15,28 @@ from vaultembed.search.filters import FIELDS, likely_field
 _PLAIN: Final = str.maketrans("“”„‟«»＂‐‑‒–−⁃﹣－：（）", '"""""""--------:()')
 """What phones, word processors and keyboards of other scripts write instead. Each stands for one character, so that
 places in an error are right."""
+_JOINERS: Final = "\u200c\u200d"  # which words of Persian and of India have within
 _OPERATOR: Final = re.compile(r"(NOT|AND|OR)(?=[\s()]|$)")
-_FIELD: Final = re.compile(r"([A-Za-z_][A-Za-z_0-9]*):(?!//)")
+_FIELD: Final = re.compile(r"([^\W\d]\w*):(?!//)")
 _SAME: Final = "To search for it, put it in quotes."
 _TRAPS: Final = (
     (
-        re.compile(r"(?:--+|[!！—―]|[\\&+]-)[^\w\s\"(]*(?=[\w\"(])"),
+        re.compile(r"(?:--+|[!！—―﹘⸺⸻¬￢⁻₋˗➖־᠆ー]|[^\w\s\"():;=-]-)[^\w\s\"(]*(?=[\w\"(])"),
         "this excludes nothing",
         f"To exclude: -word. {_SAME}",
     ),
     (re.compile(r"-?\{|-\[(?=\w)"), "these brackets group nothing", f"Write (a OR b). {_SAME}"),
     (re.compile(r"(?:NOT|AND|OR)[:-](?=\w)"), "this is no operator", f"Put a space behind it. {_SAME}"),
-    (re.compile(r"-['‘`´「‹]"), "this quotes nothing", f'A phrase: "two words". {_SAME}'),
+    (
+        re.compile(rf"-?(?:{'|'.join(FIELDS)})(?:[=(\"]|\s+:\s*[(\"]?(?=\w))", re.IGNORECASE),
+        "this is no field",
+        f"Write field:value, without spaces. {_SAME}",
+    ),
 )
 """At the beginning of a token."""
-_VALUE_TRAP: Final = re.compile(r"[-!{](?=\w)")
+_VALUE_TRAP: Final = re.compile(r"[-!{](?=\w)|(?:NOT|AND|OR)$")
+_NO_QUOTES: Final = re.compile(r"['‘’‚‛`´‹›′″‴❛❜❝❞〝〞〟「『《〈【＇｢｛]")
+_NO_QUOTES_TO_EXCLUDE: Final = re.compile(_NO_QUOTES.pattern[:-1] + r"\[<［＜]")  # a field's value may be <a@b.example>
 _SMALL: Final = frozenset({"not", "and", "or"})
 _SHOWN: Final = 60
 
@@ -62,7 +69,8 @@ class Lexer:
     "f(x)", ":-)"."""
 
     def __init__(self, query: str) -> None:
-        self.text = query.translate(_PLAIN)
+        # what nobody sees, such as a mark that a page had before a word, is no part of NOT, nor between it and a minus
+        self.text = "".join(c for c in query.translate(_PLAIN) if c in _JOINERS or unicodedata.category(c) != "Cf")
         self._opened: list[int] = []
 
     def tokens(self) -> Sequence[Token]:
@@ -79,8 +87,7 @@ class Lexer:
     def _read(self) -> Iterator[Token]:
         at, after_field = 0, False
         while at < len(self.text):
-            # what nobody sees, such as a mark that a page had before a word, does not hide the minus behind it
-            if self.text[at].isspace() or unicodedata.category(self.text[at]) in ("Cc", "Cf"):
+            if self.text[at].isspace() or self.text[at] in _JOINERS or unicodedata.category(self.text[at]) == "Cc":
                 at += 1
                 continue
             token = self._value(at) if after_field else self._token(at)
@@ -108,7 +115,7 @@ class Lexer:
         if found := _OPERATOR.match(self.text, at):
             return Token(found[1].lower(), found[1], at, found.end())  # type: ignore[arg-type]
         if found := _FIELD.match(self.text, at):
-            name = found[1].lower()
+            name = unicodedata.normalize("NFKC", found[1]).lower()
             follows = self.text[found.end() : found.end() + 1].strip()
             if name in FIELDS:
                 if not follows:
@@ -140,11 +147,17 @@ class Lexer:
         return Token("word", self.text[at:end], at, end)
 
     def _check_neighbours(self, tokens: Sequence[Token]) -> None:
-        """`from:anna or from:bob`, `-(a or b)` and `- from:x` are refused; where words only rank, "or" is one."""
+        """`from:anna or from:bob`, `- from:x` and `-a"b c"` are refused; where words only rank, "or" is one."""
         depth = 0
         for n, token in enumerate(tokens[:-1]):
             before, after = tokens[n - 1].kind if n else "end", tokens[n + 1].kind
             depth += {"(": 1, ")": -1}.get(token.kind, 0)
+            glued = n > 0 and tokens[n - 1].end == token.start and before in ("word", "phrase")
+            if glued and (token.kind in ("phrase", "not") or re.match(r"[\w\\]", token.text)):
+                raise self._error(token, "a quotation mark within a word", f"Put a space there. {_SAME}")
+            no_quotes = {"not": _NO_QUOTES_TO_EXCLUDE, "field": _NO_QUOTES}.get(before)
+            if token.kind == "word" and no_quotes and no_quotes.match(token.text):
+                raise self._error(token, "this quotes nothing", f'A phrase: "two words". {_SAME}')
             if token.kind != "word" or before == "field":
                 continue
             if set(token.text) == {"-"} and after in ("field", "phrase", "("):

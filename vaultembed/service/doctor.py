@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.backup import Stopped
-from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
+from vaultembed.archive.database import (
+    Archive,
+    open_archive_readonly,
+    open_for_repair,
+    open_unchecked_readonly,
+    require_archive,
+)
 from vaultembed.archive.doctor.counting import count_coverage
 from vaultembed.archive.doctor.findings import RESTORE, OnStep
 from vaultembed.archive.doctor.findings import Finding as Finding
@@ -17,6 +23,7 @@ from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations.records import list_generations
 from vaultembed.errors import DamageError, ModelError
+from vaultembed.models.model_file import verify
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.result import CoverageView, Result, coverage_view
 
@@ -85,18 +92,18 @@ def examine(
         note = "Interrupted: not everything was looked at. What was repaired stays."
         return Result("doctor", DoctorView(archive_path, False, tuple(findings), tuple(repaired), None), (note,), 130)
     healthy = all(finding.severity == "leftover" for finding in findings)
-    counted = None if any(finding.severity == "damage" for finding in findings) else _counted(archive_path)
+    cannot_count = any(finding.severity == "damage" or finding.kind == "schema" for finding in findings)
+    counted = None if cannot_count else _counted(archive_path)
     view = DoctorView(archive_path, healthy, tuple(findings), tuple(repaired), counted)
     return Result("doctor", view, _notes(findings, fix=fix), _exit_code(findings))
 
 
 def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> list[Finding]:
     try:
-        # read, not mapped: where the file is cut short, a read past its end is an error and not the end of us
-        with open_archive_readonly(path, mmap_bytes=0) as archive:
+        with open_unchecked_readonly(path) as archive:
             findings = inspect_archive(archive, on_step, should_stop)
             if not any(finding.severity == "damage" for finding in findings):
-                findings += _missing_models(archive)
+                findings += _unusable_models(archive)
             return findings
     except DamageError as error:
         raise _hopeless(error) from error
@@ -109,22 +116,22 @@ def _counted(path: Path) -> CountedView:
     return CountedView(found.live, generations, found.missing_embeddings_total)
 
 
-def _missing_models(archive: Archive) -> list[Finding]:
+def _unusable_models(archive: Archive) -> list[Finding]:
     found = []
     for generation in list_generations(archive):
         if generation.state not in ("active", "building"):
             continue
         try:
-            resolve_model_of(generation)
+            verify(resolve_model_of(generation))
         except ModelError as error:
             what = f"the model of generation {generation.id} cannot be used: {error.message}"
-            found.append(Finding("model", "model", what, 1, (generation.model.name,), generation.id, None, error.hint))
+            found.append(Finding("model", "model", what, 1, (generation.model_label,), generation.id, None, error.hint))
     return found
 
 
 def _repair(path: Path, findings: list[Finding], on_step: OnStep, should_stop: Callable[[], bool]) -> list[str]:
     try:
-        with open_archive(path) as archive:
+        with open_for_repair(path) as archive:
             archive.load_vec_unchecked()
             return fix_findings(archive, findings, on_step, should_stop)
     except DamageError as error:
@@ -149,9 +156,9 @@ def _exit_code(findings: list[Finding]) -> int:
 def _notes(findings: list[Finding], *, fix: bool) -> tuple[str, ...]:
     notes = []
     if not fix and any(finding.fix and finding.severity != "leftover" for finding in findings):
-        notes.append(
-            "To repair what can be: vaultembed doctor --fix. A copy first does no harm: vaultembed backup DEST"
-        )
+        notes.append("To repair what can be: vaultembed doctor --fix")
+        if not any(finding.kind == "schema" for finding in findings):  # of such a file, no copy is made
+            notes[-1] += ". A copy first does no harm: vaultembed backup DEST"
     for finding in findings:
         if finding.way_out and finding.way_out not in notes:
             notes.append(finding.way_out)

@@ -72,7 +72,7 @@ class BuildView:
     interrupted: bool
     """There is work left."""
     verified: bool | None
-    """None where nothing was to be activated, or it is the very first generation."""
+    """None where nothing was to be activated."""
     collected: int
     """Vectors of deleted messages that were removed first."""
 
@@ -123,7 +123,7 @@ def build_embeddings(
         )
         migrated = (*migration_notes(archive), *found)
     exit_code = 0
-    if built.interrupted:
+    if built.interrupted or built.coverage.missing:
         exit_code = 130 if should_stop() else 3
     return Result("embeddings build", view, migrated + _notes(view, request, is_over=is_over()), exit_code)
 
@@ -232,6 +232,11 @@ def _notes(view: BuildView, request: BuildRequest, *, is_over: bool) -> tuple[st
         notes.append(
             f"Paused with {coverage.missing:,} of {coverage.live:,} messages missing; what is done is safe."
             " Go on with: vaultembed embeddings build"
+        )
+    elif not view.interrupted and not view.run.messages and coverage.missing:
+        notes.append(
+            f"{coverage.missing:,} messages count as missing, and even a look at every message found no work in them:"
+            " a counter may be wrong. Next: vaultembed doctor"
         )
     elif view.interrupted:
         notes.append(f"{coverage.missing:,} messages changed meanwhile. Go on with: vaultembed embeddings build")

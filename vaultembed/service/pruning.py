@@ -71,7 +71,7 @@ def plan_prune(archive_path: Path, generations: Sequence[int] = ()) -> PrunePlan
                 PrunableView(
                     id=generation.id,
                     state=generation.state,
-                    model=generation.model.name,
+                    model=generation.model_label,
                     chunks=chunks,
                     about_bytes=chunks * each,
                     begun=generation in found.begun,

@@ -93,11 +93,19 @@ class CoverageView:
     missing: int
     in_part: int
     """Of the embedded ones, those of which only the beginning is: the rest of so long a text is found by words."""
+    outside_scope: int
+    """Live messages that the generation is not to cover; in none of the other numbers."""
 
 
 def coverage_view(coverage: Coverage) -> CoverageView:
     return CoverageView(
-        coverage.live, coverage.embedded, coverage.blank, coverage.failed, coverage.missing, coverage.in_part
+        coverage.live,
+        coverage.embedded,
+        coverage.blank,
+        coverage.failed,
+        coverage.missing,
+        coverage.in_part,
+        coverage.outside_scope,
     )
 
 

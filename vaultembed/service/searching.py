@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vaultembed.archive.conditions import All
-from vaultembed.archive.database import READER_MMAP, Archive, Within, open_archive_readonly
+from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
@@ -91,10 +91,6 @@ class Kept:
     bits: KeptBits | None = None
     """The coarse indexes of this archive."""
 
-    @property
-    def mmap_bytes(self) -> int:
-        return READER_MMAP if self.bits is None else 0  # then few rows are read
-
 
 NOTHING_KEPT: Final = Kept()
 
@@ -119,14 +115,14 @@ def search_archive(
     """
     query = parse_query(text)
     query = replace(query, condition=All((query.condition, filters.condition())))
-    if not query.text and query.only.is_empty:
+    if not query.everything.parts and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
     by_meaning = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
-    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
         serving = find_serving(archive) if by_meaning else None
         answering = _ask(archive, query, mode, serving, kept, notes) if by_meaning else None

@@ -51,7 +51,7 @@ def similar_messages(
     """
     query = Query("", (), filters.condition(), All())
     notes: list[str] = []
-    with open_archive_readonly(archive_path, mmap_bytes=kept.mmap_bytes) as archive, archive.snapshot():
+    with open_archive_readonly(archive_path) as archive, archive.snapshot():
         if read_summary(archive, message_id) is None:
             raise no_message(message_id)
         serving = find_serving(archive)

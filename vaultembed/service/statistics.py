@@ -11,13 +11,13 @@ from vaultembed.archive.database import Archive, Within, explained_errors, open_
 from vaultembed.archive.generations.backstop import last_backstop_at
 from vaultembed.archive.generations.coverage import count_missing
 from vaultembed.archive.generations.records import Generation, coverage_of, generation_in_state
-from vaultembed.archive.generations.runs import last_run
+from vaultembed.archive.generations.runs import list_runs
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.statistics import Counts, TypeCount, count_archive, count_sources, count_types
 from vaultembed.errors import ModelError, VaultembedError
 from vaultembed.search.answering import Serving, find_serving, why_unavailable
 from vaultembed.search.model_of import resolve_model_of
-from vaultembed.service.generations import WorkerView, workers_of
+from vaultembed.service.generations import RunView, WorkerView, run_view, workers_of
 from vaultembed.service.result import Result, iso
 
 
@@ -29,24 +29,6 @@ class ProblemView:
     """Stable; see vaultembed/errors.py."""
     message: str
     hint: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LastBuildView:
-    """The last run that filled a generation."""
-
-    started_at: str | None
-    ended_at: str | None
-    """None: it is running, or was killed."""
-    outcome: str | None
-    """`complete`: nothing was left to do. `limited`: it paused at --limit, with more to do. `interrupted`: it paused at
-    --max-time or a signal. `stopped`: by an error. None while it has not ended."""
-    embedded: int
-    blank: int
-    failed: int
-    chunks: int
-    tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +61,9 @@ class ActiveGenerationView:
     missing: int
     in_part: int
     """Of the embedded ones."""
-    last_build: LastBuildView | None
+    outside_scope: int
+    """Live messages that it is not to cover; in none of the other numbers."""
+    last_build: RunView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
 
@@ -102,7 +86,9 @@ class BuildingGenerationView:
     missing: int
     in_part: int
     """Of the embedded ones."""
-    last_build: LastBuildView | None
+    outside_scope: int
+    """Live messages that it is not to cover; in none of the other numbers."""
+    last_build: RunView | None
     last_backstop_at: str | None
     workers: tuple[WorkerView, ...]
 
@@ -160,7 +146,7 @@ def _active_view(archive: Archive, generation: Generation) -> ActiveGenerationVi
     coverage = coverage_of(archive, generation.id)
     return ActiveGenerationView(
         id=generation.id,
-        model=generation.model.name,
+        model=generation.model_label,
         dimension=generation.dimension,
         fingerprint=generation.fingerprint,
         state=generation.state,
@@ -172,6 +158,7 @@ def _active_view(archive: Archive, generation: Generation) -> ActiveGenerationVi
         failed=coverage.failed,
         missing=coverage.missing,
         in_part=coverage.in_part,
+        outside_scope=coverage.outside_scope,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers_of(archive, generation.id),
@@ -184,7 +171,7 @@ def _building_view(archive: Archive, generation: Generation) -> BuildingGenerati
     rate = round(sum(worker.per_second or 0 for worker in workers if not worker.is_gone), 1) or None
     return BuildingGenerationView(
         id=generation.id,
-        model=generation.model.name,
+        model=generation.model_label,
         dimension=generation.dimension,
         fingerprint=generation.fingerprint,
         state=generation.state,
@@ -201,27 +188,16 @@ def _building_view(archive: Archive, generation: Generation) -> BuildingGenerati
         failed=coverage.failed,
         missing=coverage.missing,
         in_part=coverage.in_part,
+        outside_scope=coverage.outside_scope,
         last_build=_last_build(archive, generation),
         last_backstop_at=iso(last_backstop_at(archive, generation.id)),
         workers=workers,
     )
 
 
-def _last_build(archive: Archive, generation: Generation) -> LastBuildView | None:
-    run = last_run(archive, generation.id)
-    if run is None:
-        return None
-    return LastBuildView(
-        started_at=iso(run.started_at),
-        ended_at=iso(run.ended_at),
-        outcome=run.outcome,
-        embedded=run.counts.embedded,
-        blank=run.counts.blank,
-        failed=run.counts.failed,
-        chunks=run.counts.chunks,
-        tokens=run.counts.tokens,
-        seconds=round(run.counts.seconds, 1),
-    )
+def _last_build(archive: Archive, generation: Generation) -> RunView | None:
+    runs = list_runs(archive, generation.id, 1)
+    return run_view(runs[0]) if runs else None
 
 
 T = TypeVar("T")
@@ -307,7 +283,7 @@ def archive_statistics(where: Path | Within) -> Result[StatsView]:
             return None
 
     # each page is read once, and to map it costs more
-    with open_archive_readonly(where, mmap_bytes=0) as archive, archive.snapshot():
+    with open_archive_readonly(where) as archive, archive.snapshot():
         # the quickest first: where the time of a call is over, the rest is what is not known
         vector_search = part("vector_search", lambda: vector_statistics(archive))
         text_search = part("text_search", lambda: TextSearchView(count_stale(archive)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from typing import Final
 
-_NO_MARK: Final = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ı": "i", "ŧ": "t", "ĸ": "k"}
-)
-"""Letters that people type without the stroke, and that Unicode does not take apart."""
-_LETTERS: Final = "\u3099\u309a"
-"""Marks that make another letter: Japanese "ba" is no accented "ha"."""
+_GLYPHS: Final = (0x34F, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+_NO_GLYPH: Final = dict.fromkeys(map(chr, _GLYPHS), "")
+_NO_MARK: Final = dict(zip("øłđðħıŧĸ", "olddhitk", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"} | _NO_GLYPH
+"""Letters that people type without the stroke, and that Unicode does not take apart; and what chooses a glyph."""
 
 
 def folded(text: str) -> str:
@@ -18,6 +17,17 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    kept = (c for c in apart if c in _LETTERS or unicodedata.category(c) not in ("Mn", "Cf"))
+    for one in set(apart):
+        if (plain := _without_accent(one)) != one:
+            apart = apart.replace(one, plain)
     # composed again: in its parts, a Korean syllable would be found within another
-    return unicodedata.normalize("NFC", "".join(kept)).translate(_NO_MARK)
+    return unicodedata.normalize("NFC", apart)
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_accent(one: str) -> str:
+    """A letter itself; "" for an accent, or a point of Hebrew or Arabic (10 to 36). Marks of other classes make another
+    letter: the vowels of Hindi and Thai, and what makes Japanese "ba" of "ha"."""
+    kind = unicodedata.combining(one)
+    is_accent = kind == 1 or 10 <= kind <= 36 or kind >= 200 or unicodedata.category(one) == "Cf"
+    return "" if is_accent else _NO_MARK.get(one, one)

@@ -13,19 +13,28 @@ import pytest
 
 from tests.kit.archives import add, check_invariants
 from tests.kit.builds import fill, run
+from tests.kit.embedded import embedded_archive
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.backup import Stopped
-from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
+from vaultembed.archive.database import (
+    open_archive,
+    open_archive_readonly,
+    open_for_repair,
+    open_unchecked_readonly,
+)
 from vaultembed.archive.doctor.findings import Finding
 from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
 from vaultembed.archive.generations.scopes import Scope
+from vaultembed.archive.mail.fulltext import refresh_stale
+from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.trust import differences
 from vaultembed.archive.upkeep.pruning import prune_generation
 from vaultembed.embeddings.build import Wanted
 
 
 def look(path: Path) -> list[Finding]:
-    with open_archive_readonly(path) as archive:
+    with open_unchecked_readonly(path) as archive:
         return inspect_archive(archive)
 
 
@@ -36,7 +45,7 @@ def fix(path: Path) -> list[str]:
         findings = look(path)
         if not any(finding.fix for finding in findings):
             break
-        with open_archive(path) as archive:
+        with open_for_repair(path) as archive:
             archive.load_vec_unchecked()
             done += fix_findings(archive, findings)
     return done
@@ -57,10 +66,8 @@ def meddle(path: Path, *statements: str, without: tuple[str, ...] = ()) -> None:
 
 
 def _make_again(path: Path, triggers: tuple[str, ...]) -> None:
-    from vaultembed.archive.doctor.stored import altered_objects
-
-    with open_archive(path) as archive:
-        missing = {name: sql for _, name, sql in altered_objects(archive)}
+    with open_for_repair(path) as archive:
+        missing = {one.name: one.sql for one in differences(archive.db, read_migrations())}
         for trigger in triggers:
             archive.db.execute(missing[trigger])
 
@@ -82,8 +89,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run(archive, WordHashEmbedder(name, refused=["mushroom"]), wanted=wanted, max_failed=1)
         prune_generation(archive, 1)
         # as an import would
-        from vaultembed.archive.mail.fulltext import refresh_stale
-
         refresh_stale(archive)
     return path
 
@@ -235,6 +240,26 @@ LIES: dict[str, tuple[str, Callable[[Path], None]]] = {
         "text_missing",
         lambda p: in_archive(p, "DELETE FROM messages_fts WHERE rowid = 3"),
     ),
+    "a text index that was emptied": (
+        "text_index",
+        lambda p: in_archive(p, "UPDATE messages_fts SET subject = '', body = '', people = '', files = ''"),
+    ),
+    "a text index emptied of some of its words": (
+        "text_index",
+        lambda p: in_archive(
+            p, "DELETE FROM messages_fts WHERE rowid > 9", "INSERT INTO messages_fts(rowid, body) VALUES (10, ' ')"
+        ),
+    ),
+    "a text index of which only the list is left": (
+        "text_index",
+        lambda p: meddle(
+            p,
+            "DELETE FROM messages_fts_data WHERE id > 10",
+            "DELETE FROM messages_fts_idx",
+            "UPDATE messages_fts_data SET block = x'0000000000' WHERE id = 10",
+        ),
+    ),
+    "a text index without its settings": ("text_index", lambda p: meddle(p, "DELETE FROM messages_fts_config")),
     "a chunk missing from the coarse index": (
         "coarse_index",
         lambda p: in_archive(p, "DELETE FROM vec_3 WHERE rowid = 70"),
@@ -338,6 +363,29 @@ def rewrite_vector(path: Path, change: Callable[[bytes], bytes], *, keep: bool =
             archive.db.execute("UPDATE vectors SET checksum = ? WHERE chunk_id = 70", (zlib.crc32(changed),))
 
 
+def test_a_second_name_of_the_file_is_told(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other name.db").hardlink_to(path)
+    [found] = look(path)
+    assert (found.kind, found.severity, found.count, found.fix) == ("names", "wrong", 2, None)
+    assert "hard links" in found.what
+    (tmp_path / "other name.db").unlink()
+    assert look(path) == []
+
+
+def test_a_text_index_that_finds_nothing_is_made_again(tmp_path: Path) -> None:
+    path = embedded_archive(tmp_path / "a.db", 2_000)  # its words stand in several pages
+    with open_archive(path) as archive:
+        refresh_stale(archive)
+        archive.execute("INSERT INTO messages_fts(messages_fts) VALUES ('optimize')")
+    assert look(path) == []
+    meddle(path, "DELETE FROM messages_fts_idx")
+    assert [finding.kind for finding in look(path)] == ["text_index"]
+    fix(path)
+    assert look(path) == []
+    with open_archive_readonly(path) as archive:
+        assert archive.rows("SELECT rowid FROM messages_fts WHERE messages_fts MATCH 'word777'") == [(778,)]
+
+
 @pytest.mark.parametrize("what", [*LIES, *LEFTOVERS])
 def test_what_is_wrong_is_found_repaired_and_gone(path: Path, what: str) -> None:
     kind, make = {**LIES, **LEFTOVERS}[what]
@@ -389,8 +437,8 @@ def test_an_index_that_is_damaged_is_made_again(path: Path) -> None:
         "UPDATE sqlite_schema SET sql = sql || ' AND subject <> subject' WHERE name = 'messages_deleted'",
     )
     meddle(path, "UPDATE messages SET deleted_at = 1 WHERE id = 3")
-    with open_archive_readonly(path) as archive:
-        right = next(row[2] for row in _altered(archive) if row[1] == "messages_deleted")
+    with open_unchecked_readonly(path) as archive:
+        right = next(one.sql for one in differences(archive.db, read_migrations()) if one.name == "messages_deleted")
     db = apsw.Connection(str(path))
     db.pragma("writable_schema", True)
     db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'messages_deleted'", (right,))
@@ -402,12 +450,6 @@ def test_an_index_that_is_damaged_is_made_again(path: Path) -> None:
     assert "Made the index messages_deleted again from its table" in fix(path)
     assert look(path) == []
     check_invariants(path)
-
-
-def _altered(archive: Archive) -> list[tuple[str, str, str]]:
-    from vaultembed.archive.doctor.stored import altered_objects
-
-    return altered_objects(archive)
 
 
 def test_a_damaged_text_index_is_made_again(path: Path) -> None:

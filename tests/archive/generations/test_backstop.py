@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.archives import check_invariants
 from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.backstop import WINDOW, Backstop, is_due
+from vaultembed.archive.generations.records import coverage_of
+from vaultembed.cli.embedding import render_build
+from vaultembed.embeddings.worker import Limits
+from vaultembed.errors import ModelError
+from vaultembed.models.model_file import ModelFile
+from vaultembed.service.embedding import build_embeddings
 
 
 def fill_windows(archive: Archive, windows: int) -> None:
@@ -44,10 +52,49 @@ def test_it_clears_stamps_that_are_not_true(archive: Archive) -> None:
     archive.db.execute("DROP TRIGGER lost_outcome_clears_stamp")
     archive.db.execute("DELETE FROM embed_outcomes WHERE message_id = 3")
     archive.db.execute(trigger)
-    assert run(archive).run.embedded == 0
-    assert run(archive, backstop=True).run.recovered == 1
+    assert run(archive).run.recovered == 1
     assert archive.scalar("SELECT outcome FROM embed_outcomes WHERE message_id = 3") == "embedded"
     check_invariants(archive.path)
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_it_runs_at_once_where_something_is_missing_that_a_build_would_pass_over(archive: Archive, more: int) -> None:
+    """Also beside work that it finds."""
+    fill(archive, 10)
+    run(archive, backstop_hours=24)
+    run(archive, WordHashEmbedder("second"), hold=True, backstop_hours=24, limits=Limits(4))
+    archive.db.execute("UPDATE embed_watermark SET watermark_id = 10")
+    fill(archive, more, start=100)
+    assert coverage_of(archive, 2).missing == 6 + more
+    built = run(archive, WordHashEmbedder("second"), backstop_hours=24)
+    assert built.run.embedded == 6 + more
+    assert (built.coverage.missing, built.activated) == (0, True)
+    check_invariants(archive.path)
+
+
+def test_a_sick_model_embeds_nothing_of_what_was_recovered(archive: Archive) -> None:
+    fill(archive, 10)
+    run(archive)
+    run(archive, WordHashEmbedder("second"), hold=True, limits=Limits(4))
+    lose(archive, 4)
+    with pytest.raises(ModelError, match="does not work"):
+        run(archive, WordHashEmbedder("second", sick=True))
+    assert coverage_of(archive, 2).failed == 0
+
+
+def test_what_no_look_finds_is_not_called_covered(
+    archive: Archive, model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(archive, 3)
+    archive.db.execute("INSERT INTO sources(kind, identifier, added_at) VALUES ('mbox', '/mail', 0)")
+    build_embeddings(archive.path)
+    archive.db.execute("UPDATE embed_coverage SET live = live + 1")  # a counter that is wrong
+    result = build_embeddings(archive.path)
+    render_build(result.data)
+    assert "covered:" in (said := capsys.readouterr().out)
+    assert "every message" not in said
+    assert result.exit_code == 3
+    assert any("1 messages count as missing" in note and "vaultembed doctor" in note for note in result.notes)
 
 
 def test_it_runs_by_itself_when_the_last_one_is_old(archive: Archive) -> None:

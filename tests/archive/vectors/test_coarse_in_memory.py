@@ -20,11 +20,11 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.generations import records
 from vaultembed.archive.generations.records import count_chunks, generation_with_id, list_generations
+from vaultembed.archive.schema_files import schema_dir
 from vaultembed.archive.upkeep.pruning import collect_garbage, find_prunable, prune_generation
 from vaultembed.archive.vector_format import to_bits
-from vaultembed.archive.vectors import coarse_in_memory, coarse_table
+from vaultembed.archive.vectors import coarse_in_memory
 from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 from vaultembed.archive.vectors.coarse_table import close_holes, rebuild
 
@@ -71,20 +71,19 @@ def reading(path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def make_blocks_small(patch: pytest.MonkeyPatch) -> None:
+def make_blocks_small(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """So that a handful of chunks makes several blocks and tiles."""
 
-    def small(generation_id: int, dimension: int) -> str:
-        return f"CREATE VIRTUAL TABLE vec_{generation_id} USING vec0(embedding bit[{dimension}], chunk_size={BLOCK})"
-
-    patch.setattr(records, "vec_table_sql", small)
-    patch.setattr(coarse_table, "vec_table_sql", small)
+    schema = shutil.copytree(schema_dir(), Path(tempfile.mkdtemp(dir=folder)) / "schema")
+    template = "CREATE VIRTUAL TABLE vec_{generation_id} USING vec0(embedding bit[{dimension}], chunk_size=%d)"
+    (schema / "vec_generation.sql").write_text(template % BLOCK)
+    patch.setenv("VAULTEMBED_SCHEMA", str(schema))
     patch.setattr(coarse_in_memory, "_TILE", 2 * BLOCK)
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_blocks_small(monkeypatch)
+    make_blocks_small(tmp_path, monkeypatch)
     made = tmp_path / "a.db"
     with open_archive(made) as archive:
         fill(archive, 50)
@@ -159,9 +158,9 @@ STEPS: list[Callable[[Archive, int], None]] = [
 )
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 30), st.booleans()), max_size=10))
 def test_it_follows_whatever_is_done_to_the_file(
-    monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Callable[[Archive, int], None], int, bool]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Callable[[Archive, int], None], int, bool]]
 ) -> None:
-    make_blocks_small(monkeypatch)
+    make_blocks_small(tmp_path, monkeypatch)
     kept = KeptBits()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as readers:
         path = Path(folder) / "a.db"

@@ -30,7 +30,7 @@ class Counted:
 def count_coverage(archive: Archive) -> Counted:
     live = count_live(archive)
     in_use = [generation for generation in all_generations(archive) if generation.state in ("active", "building")]
-    counted = tuple(CountedGeneration(g.id, g.state, _coverage(archive, g.id)) for g in in_use)
+    counted = tuple(CountedGeneration(g.id, g.state, _coverage(archive, g.id, live)) for g in in_use)
     if not in_use:
         return Counted(live, (), live)
     misses = " OR ".join(f"({_misses(g)})" for g in in_use)
@@ -38,9 +38,11 @@ def count_coverage(archive: Archive) -> Counted:
     return Counted(live, counted, int(total))
 
 
-def _coverage(archive: Archive, generation_id: int) -> Coverage:
+def _coverage(archive: Archive, generation_id: int, live: int) -> Coverage:
+    _, in_scope, embedded, blank, failed, *_ = count_generation(archive, generation_id)
     # those in part are counted, and not kept
-    return Coverage(*count_generation(archive, generation_id)[1:5], coverage_of(archive, generation_id).in_part)
+    in_part = coverage_of(archive, generation_id).in_part
+    return Coverage(in_scope, embedded, blank, failed, in_part, live - in_scope)
 
 
 def _misses(generation: GenerationRow) -> str:

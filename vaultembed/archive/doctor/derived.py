@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vaultembed.archive.doctor.findings import EXAMPLES, Check, Finding, OnStep, Severity, from_rows
+from vaultembed.archive.doctor.findings import EXAMPLES, UNREADABLE, Check, Finding, OnStep, Severity, from_rows
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.tokenizer import tokenizer_of
 from vaultembed.archive.generations.leases import dead_leases
+from vaultembed.archive.mail.fulltext import texts_to_index
+from vaultembed.archive.mail.lexical import WORDS_OF_INDEX
+
+_LOOKED_UP: Final = 50
+"""One word in so many; a page of the text index has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ def check_counters(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     stored = archive.rows("SELECT live FROM live_count")
     fix = "count them again"
     if stored != [(live,)]:
-        said = f"{stored[0][0]:,}" if stored else "nothing"
+        said = stored[0][0] if stored else "nothing"  # whatever stands there: it may be a text
         yield Finding("counters", "wrong", f"live messages are {live:,}; the counter says {said}", 1, fix=fix)
     for generation in whole_generations(archive):
         true = count_generation(archive, generation.id)
@@ -352,6 +358,43 @@ def check_text_index(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     )
 
 
+def check_words(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """The text index has as many words as it lists, some of each message that has any, and finds them."""
+    fix = "index all messages again"
+    words, listed, is_lost = 0, 0, False
+    emptied: list[tuple[int]] = []
+    try:
+        archive.execute(WORDS_OF_INDEX)
+        for number, (word, count) in enumerate(archive.stream("SELECT term, cnt FROM temp.fulltext_terms")):
+            words += count
+            if number % _LOOKED_UP == 0:
+                is_lost |= archive.row("SELECT 1 FROM temp.fulltext_terms WHERE term = ?", (word,)) is None
+        tokens = tokenizer_of(archive)
+        for message_id, sizes in archive.stream("SELECT id, CAST(sz AS BLOB) FROM messages_fts_docsize"):
+            size = sum(_varints(sizes))
+            listed += size
+            if not size and any(map(tokens, texts_to_index(archive, message_id) or ())):
+                emptied.append((message_id,))
+    except UNREADABLE as error:
+        yield Finding("text_index", "damage", f"the text index cannot be read ({error})", 1, fix=fix)
+        return
+    what = "messages have words, and the text index has none of them"
+    yield from from_rows(emptied, Finding("text_index", "wrong", what, fix=fix))
+    if words != listed or is_lost:
+        what = f"the text index lists {listed:,} words and has {words:,}{', not all of which it finds' * is_lost}"
+        yield Finding("text_index", "wrong", what, 1, fix=fix)
+
+
+def _varints(stored: bytes) -> Iterator[int]:
+    """As SQLite writes numbers, of up to eight bytes."""
+    value = 0
+    for byte in stored:
+        value = value << 7 | byte & 127
+        if byte < 128:
+            yield value
+            value = 0
+
+
 TEXT_MISSING: Final = (
     "SELECT m.id FROM messages m WHERE NOT EXISTS (SELECT 1 FROM messages_fts_docsize d WHERE d.id = m.id)"
     " AND NOT EXISTS (SELECT 1 FROM fulltext_stale s WHERE s.message_id = m.id)"
@@ -374,4 +417,5 @@ DERIVED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("leases", check_leases),
     ("deleted messages", check_deleted),
     ("the text index", check_text_index),
+    ("words of the text index", check_words),
 )

@@ -16,6 +16,8 @@ from vaultembed.archive.doctor.findings import RESTORE, UNREADABLE, Finding, OnS
 from vaultembed.archive.doctor.stored import STORED_CHECKS
 from vaultembed.archive.doctor.vectors import VECTOR_CHECKS
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.migrations import user_version
+from vaultembed.archive.schema_files import latest_version
 
 _HANDLER_STEPS: Final = 100_000
 
@@ -44,6 +46,10 @@ def inspect_archive(
                 except UNREADABLE as error:
                     what = f"could not be checked: {name} ({error})"
                     found.append(Finding("unreadable", "damage", what, 1, way_out=RESTORE))
+                if any(finding.kind == "schema" and finding.severity == "damage" for finding in found):
+                    return found  # what stands in the place of a table may be anything
+                if found and user_version(archive.db) < latest_version():
+                    return found  # the rest is to be looked at when it is up to date
             if should_stop():  # the last one may have been cut short as well
                 raise Stopped
     finally:

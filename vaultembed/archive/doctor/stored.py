@@ -8,20 +8,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import apsw
-
 from vaultembed.archive.doctor.derived import STRAYS
-from vaultembed.archive.doctor.findings import EXAMPLES, RESTORE, TELL_EVERY, Check, Finding, OnStep, from_rows
+from vaultembed.archive.doctor.findings import (
+    EXAMPLES,
+    RESTORE,
+    TELL_EVERY,
+    Check,
+    Finding,
+    OnStep,
+    Severity,
+    from_rows,
+)
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.mail.messages import unpack
-from vaultembed.archive.migrations import migrate_up
-from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.migrations import user_version
+from vaultembed.archive.schema_files import read_migrations, up_to
+from vaultembed.archive.trust import Difference, differences, empty_like
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""
 _TREE: Final = re.compile(r"Tree (\d+)")
+_TEXT_INDEX: Final = re.compile(r"messages_fts(_.*)?")
+_COLUMNS: Final = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid"
+_KEPT_HOW: Final = (
+    "SELECT wr, strict, (SELECT json_group_array(name) FROM sqlite_schema WHERE tbl_name = t.name AND sql IS NULL)"
+    " FROM pragma_table_list(?) t WHERE schema = 'main'"
+)
 _WORD: Final = re.compile(r"\w+")
 _REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
 _DERIVED_WAY_OUT: Final = (
@@ -32,6 +46,10 @@ _MAIL_WAY_OUT: Final = RESTORE + (
     " Without one: keep this file, and import the mail again into a new archive: vaultembed import PATH --archive NEW"
 )
 _ODD_WAY_OUT: Final = "Another program wrote them, and nobody can tell what it meant. " + RESTORE
+_ONE_NAME: Final = (
+    "Delete all of its names but this one, or make copies of them: vaultembed backup DEST. To find them:"
+    " find FOLDER -samefile ARCHIVE"
+)
 _MAIL_TABLES: Final = (
     "sources",
     "conversations",
@@ -64,27 +82,53 @@ _DERIVED_TABLES: Final = (
 
 
 def check_schema(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
-    """Tables, indexes, triggers and views that are not those that the migrations make."""
-    for kind, name, _ in altered_objects(archive):
-        if kind == "table":
-            what = f"the table {name} is missing, or is not as this vaultembed makes it"
-            yield Finding("schema", "damage", what, 1, (name,), way_out=RESTORE)
+    """Tables, indexes, triggers and views that are not those that the migrations make, and what else there is."""
+    odd = differences(archive.db, read_migrations())
+    for difference in odd:
+        if difference.kind == "table" and _TEXT_INDEX.fullmatch(difference.name):
+            fix: str | None = "index all messages again"
+            yield Finding("text_index", "damage", str(difference), 1, (difference.name,), fix=fix)
         else:
-            what = f"the {kind} {name} is missing, or is not as this vaultembed makes it"
-            yield Finding("schema", "wrong", what, 1, (name,), fix=f"make the {kind} again")
+            fix = _way_to_mend(archive, difference, odd)
+            severity: Severity = "wrong" if fix else "damage"
+            way_out = None if fix else RESTORE
+            yield Finding("schema", severity, str(difference), 1, (difference.name,), fix=fix, way_out=way_out)
 
 
-def altered_objects(archive: Archive) -> list[tuple[str, str, str]]:
-    """(type, name, SQL as it should be) of what is missing or altered."""
-    query = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-    fresh = apsw.Connection(":memory:")
-    try:
-        migrate_up(fresh, path=":memory:", migrations=read_migrations())
-        wanted = [(str(row[0]), str(row[1]), str(row[2])) for row in fresh.execute(query)]
-    finally:
-        fresh.close()
-    present = {tuple(row) for row in archive.stream(query)}
-    return [row for row in wanted if row not in present]
+def _way_to_mend(archive: Archive, difference: Difference, odd: list[Difference]) -> str | None:
+    kind, name = difference.kind, difference.name
+    if difference.state == "extra":
+        of_its_own = "SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ? AND sql IS NOT NULL"
+        has_sql = archive.row(of_its_own, (kind, name)) is not None
+        # it may be one that is missing, by another name, with mail in it
+        may_be_ours = kind == "table" and any(other.kind == "table" and other.state == "missing" for other in odd)
+        with_all = ", with what is in it" if kind == "table" else ""
+        return f"take it out{with_all}" if has_sql and not may_be_ours else None
+    if kind == "table":
+        is_known = difference.state == "altered" and added_columns(archive, difference) is not None
+        return "restore its definition" if is_known else None
+    return f"make the {kind} again" if difference.sql else None
+
+
+def added_columns(archive: Archive, altered: Difference) -> list[str] | None:
+    """Columns without which the rows of a table would be kept as they are to be; None where they are kept otherwise."""
+    if not altered.sql:
+        return None
+    with empty_like(archive.db, read_migrations()) as right:
+        columns, wanted_columns = (list(db.execute(_COLUMNS, (altered.name,))) for db in (archive.db, right))
+        kept, wanted_kept = (list(db.execute(_KEPT_HOW, (altered.name,))) for db in (archive.db, right))
+    if kept != wanted_kept or [column for column in columns if column in wanted_columns] != wanted_columns:
+        return None
+    return [str(column[0]) for column in columns if column not in wanted_columns]
+
+
+def check_migrations(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """The record of migrations names those that made the schema; no copy is made that says otherwise."""
+    applied = {migration.version for migration in up_to(user_version(archive.db), read_migrations())}
+    recorded = {row[0] for row in archive.rows("SELECT version FROM schema_migrations")}
+    what = "the record of migrations does not say what was applied"
+    differing = [(version,) for version in sorted(applied ^ recorded)]
+    yield from from_rows(differing, Finding("migrations", "wrong", what, fix="write it again"), name="migration")
 
 
 def check_integrity(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
@@ -118,7 +162,7 @@ def _structural(name: str, type_: str, lines: list[str]) -> Finding:
         what = f"the coarse index vec_{coarse[1]} is damaged (its table {name})"
         fix = "make the coarse index again from the vectors"
         return Finding("coarse_index", "damage", what, len(lines), examples, int(coarse[1]), fix)
-    if re.fullmatch(r"messages_fts(_.*)?", name):
+    if _TEXT_INDEX.fullmatch(name):
         what = f"the text index is damaged (its table {name})"
         return Finding("text_index", "damage", what, len(lines), examples, fix="index all messages again")
     if name:
@@ -159,8 +203,20 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
         gone = f"{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.id = {table}.{column})"
         change = f"UPDATE {table} SET {column} = NULL" if can_be_without else f"DELETE FROM {table}"
         if parent == "conversations":
+            # what is no number can be no conversation's id: each such row gets one of its own, or none
+            instead = "NULL" if can_be_without else "-id"
+            odd = f"typeof({column}) NOT IN ('integer', 'null')"
+            yield str(table), str(parent), f"UPDATE {table} SET {column} = {instead} WHERE {odd}"
             change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
         yield str(table), str(parent), f"{change} WHERE {gone}"
+
+
+def check_names(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """The file has one name: SQLite keeps a log for each."""
+    names = archive.path.stat().st_nlink
+    if names > 1:
+        what = f"the file has {names} names (hard links); what is written by one of them spoils what is by another"
+        yield Finding("names", "wrong", what, names, way_out=_ONE_NAME)
 
 
 def check_texts(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
@@ -283,6 +339,8 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
 
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the schema", check_schema),
+    ("the record of migrations", check_migrations),
+    ("names of the file", check_names),
     ("the structure of the file", check_integrity),
     ("references", check_references),
     ("texts of messages", check_texts),

@@ -14,6 +14,7 @@ import apsw
 from vaultembed.archive.backup import Migrated
 from vaultembed.archive.damage import check_coarse_indexes
 from vaultembed.archive.engine.values import forgotten
+from vaultembed.archive.trust import load_vec
 from vaultembed.deadline import current_deadline
 from vaultembed.text.folding import folded
 
@@ -122,13 +123,7 @@ class Archive:
         """For repairs. Dropping a vec0 table is always possible; deleting from a damaged one may crash."""
         if self._has_vec:
             return
-        import sqlite_vec
-
-        self.db.enable_load_extension(True)
-        try:
-            self.db.load_extension(sqlite_vec.loadable_path())
-        finally:
-            self.db.enable_load_extension(False)
+        load_vec(self.db)
         self._has_vec = True
 
 

@@ -13,6 +13,7 @@ from vaultembed.archive.backup import free_bytes
 from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import latest_version
+from vaultembed.archive.trust import connect
 from vaultembed.deadline import current_deadline
 from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
 
@@ -76,7 +77,7 @@ def _told_in_time() -> Iterator[None]:
 def _was_migrated(path: Path) -> bool:
     """By another process: an archive that is open has the latest schema."""
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db = connect(path, apsw.SQLITE_OPEN_READONLY)
         try:
             return user_version(db) != latest_version()
         finally:

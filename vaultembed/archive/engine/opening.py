@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -14,15 +15,15 @@ import apsw
 from vaultembed.archive.backup import free_bytes, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors, is_full
-from vaultembed.archive.migrations import check_identity, check_version, user_version
+from vaultembed.archive.migrations import check_identity, user_version
 from vaultembed.archive.schema_files import latest_version, read_migrations
+from vaultembed.archive.trust import check_archive, connect, connect_for_repair, first_difference
 from vaultembed.deadline import at_most, interruptible
 from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFullError, StorageError, UsageError
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
-READER_MMAP: Final = 1 << 34
-"""For scans. Readers only: under mmap an I/O error is a SIGBUS, not an error code."""
+Connect = Callable[[Path | str, int], apsw.Connection]
 
 
 @contextmanager
@@ -46,12 +47,12 @@ def open_current(path: Path) -> Iterator[Archive]:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(path, free_bytes(path)) from error
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
             migrations = read_migrations()
-            check_version(db, path, migrations)
+            check_archive(db, path, migrations)
             if user_version(db) == 0:
                 db.pragma("page_size", PAGE_SIZE)
                 db.pragma("auto_vacuum", "INCREMENTAL")
@@ -67,23 +68,37 @@ def open_current(path: Path) -> Iterator[Archive]:
 
 
 @contextmanager
-def open_archive_readonly(path: Path, *, mmap_bytes: int = READER_MMAP) -> Iterator[Archive]:
-    """Open for reading only: never migrates, never blocks or is blocked by a writer. `mmap_bytes`: how much of the file
-    may be mapped into memory; 0 is faster where only single rows are looked up, as mapping and unmapping a page costs
-    more than reading it once.
+def open_archive_readonly(path: Path) -> Iterator[Archive]:
+    """Open for reading only: never migrates, never blocks or is blocked by a writer.
 
     Raises:
         ArchiveMissingError, ArchiveOutdatedError: no such file, or its schema is older than this vaultembed's.
         UsageError, DamageError, StorageError: as `open_archive`.
     """
     with open_older_readonly(path) as archive:
-        if user_version(archive.db) < latest_version():
-            raise ArchiveOutdatedError(
-                f"{path} was last written by an older vaultembed, or its creation was interrupted",
-                "Bring it up to date (a backup is made first): vaultembed migrate",
-            )
-        archive.db.pragma("mmap_size", mmap_bytes)
+        _require_latest(archive)
         yield archive
+
+
+@contextmanager
+def open_unchecked_readonly(path: Path) -> Iterator[Archive]:
+    """As `open_archive_readonly`, whatever there is in the schema, of whatever version: to say what is odd in it.
+
+    Raises: as `open_archive_readonly`.
+    """
+    with _open_readonly(path, connect_for_repair) as archive:
+        if first_difference(archive.db, path, read_migrations()) is None:
+            _require_latest(archive)
+        yield archive
+
+
+def _require_latest(archive: Archive) -> None:
+    if user_version(archive.db) < latest_version():
+        raise ArchiveOutdatedError(
+            f"{archive.path} was last written by an older vaultembed, or its creation was interrupted",
+            "Bring it up to date (a backup is made first): vaultembed migrate --archive"
+            f" {shlex.quote(str(archive.path.absolute()))}",
+        )
 
 
 @contextmanager
@@ -94,13 +109,19 @@ def open_older_readonly(path: Path) -> Iterator[Archive]:
         VaultembedError: no such file, or a newer vaultembed wrote it.
         UsageError, DamageError, StorageError: as `open_archive`.
     """
+    with _open_readonly(path) as archive:
+        check_archive(archive.db, path, read_migrations())
+        yield archive
+
+
+@contextmanager
+def _open_readonly(path: Path, connect: Connect = connect) -> Iterator[Archive]:
     require_archive(path)
     with explained_errors(path):
-        db = _connect_readonly(path)
+        db = _connect_readonly(path, connect)
         try:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
-            check_version(db, path, read_migrations())
             with interruptible(db.interrupt):
                 yield Archive(path, db, writable=False)
         finally:
@@ -110,17 +131,34 @@ def open_older_readonly(path: Path) -> Iterator[Archive]:
 
 @contextmanager
 def open_older(path: Path) -> Iterator[Archive]:
-    """Open for writing with whatever schema the file has, to change that; the file must exist.
+    """Open for writing with the schema of whatever version the file has, to change that; the file must exist.
 
     Raises: as `open_older_readonly`, and BusyError.
     """
+    with _open_existing(path, connect, check_archive) as archive:
+        yield archive
+
+
+@contextmanager
+def open_for_repair(path: Path) -> Iterator[Archive]:
+    """Open for writing, whatever there is in the schema, and also to what nobody else may write: the schema itself, and
+    the tables that virtual ones consist of. The file must exist.
+
+    Raises: as `open_older`.
+    """
+    with _open_existing(path, connect_for_repair, first_difference) as archive:
+        yield archive
+
+
+@contextmanager
+def _open_existing(path: Path, connect: Connect, check: Callable[..., object]) -> Iterator[Archive]:
     require_archive(path)
     with explained_errors(path):
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
             db.set_busy_timeout(_busy_ms())
             check_identity(db, path)
-            check_version(db, path, read_migrations())
+            check(db, path, read_migrations())
             db.pragma("journal_mode", "WAL")
             db.pragma("foreign_keys", True)
             yield Archive(path, db, writable=True)
@@ -168,9 +206,9 @@ def _busy_ms() -> int:
     return round(1000 * at_most(BUSY_TIMEOUT_MS / 1000))
 
 
-def _connect_readonly(path: Path) -> apsw.Connection:
+def _connect_readonly(path: Path, connect: Connect) -> apsw.Connection:
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db = connect(path, apsw.SQLITE_OPEN_READONLY)
         # before anything is read: a connection that closes last locks the file for a moment
         db.set_busy_timeout(_busy_ms())
         db.pragma("schema_version")
@@ -181,5 +219,5 @@ def _connect_readonly(path: Path) -> apsw.Connection:
         if (os.access(path.parent, os.W_OK) and not is_full(path)) or (wal.exists() and wal.stat().st_size):
             raise
         uri = path.resolve().as_uri() + "?immutable=1"
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return connect(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     return db

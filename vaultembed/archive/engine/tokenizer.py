@@ -9,7 +9,7 @@ from vaultembed.archive.engine.connection import Archive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2"])  # of messages_fts
+_TOKENIZER: Final = ("porter", ["unicode61", "remove_diacritics", "2", "categories", "L* N* Co M*"])  # of messages_fts
 
 
 def tokenizer_of(archive: Archive) -> Callable[[str], list[str]]:

@@ -6,13 +6,11 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, collect_orphans, write_outcome
 from vaultembed.archive.generations.records import (
     UNKNOWN_WEIGHTS,
@@ -22,12 +20,10 @@ from vaultembed.archive.generations.records import (
     generation_with_id,
     model_id_of,
 )
-from vaultembed.archive.generations.verifying import pick_chunks
 from vaultembed.archive.generations.work import sweep
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import BusyError
 from vaultembed.failpoints import failpoint
-from vaultembed.text.embeddable.chunking import text_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +169,6 @@ def standing(archive: Archive, generation_id: int | None, message_id: int, conte
     return "edited here" if row[2] else "open"
 
 
-def read_known_sample(
-    archive: Archive, generation_id: int, most: int, longest: int, pick: random.Random
-) -> list[tuple[str, bytes]]:
-    """So many chunks at random whose text is known, of at most `longest` characters, each with its vector."""
-    found = []
-    for chunk_id in pick_chunks(archive, generation_id, 16 * most, pick):
-        chunk = read_embedded_chunk(archive, chunk_id)
-        text = chunk.text[chunk.char_start : chunk.char_end] if chunk else ""
-        if chunk is None or not 0 < len(text) <= longest or text_hash(text) != chunk.text_hash:
-            continue
-        found.append((text, bytes(archive.scalar("SELECT embedding FROM vectors WHERE chunk_id = ?", (chunk_id,)))))
-        if len(found) == most:
-            break
-    return found
-
-
 def bind_model(
     archive: Archive, generation: Generation, model: ModelRecord, space: str, recipe: str, canary: bytes, found: Checked
 ) -> Generation:
@@ -267,8 +247,8 @@ def _stored_outcome(archive: Archive, generation_id: int, message_id: int) -> tu
         "SELECT recipe, content_rev, outcome FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", key
     )[0]
     chunks = archive.rows(
-        "SELECT c.char_start, c.char_end, c.text_hash, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id"
-        " WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
+        "SELECT c.char_start, c.char_end, c.text_hash, v.embedding, c.embedded_at FROM chunks c"
+        " JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? ORDER BY c.chunk_index",
         key,
     )
     rows = tuple(ChunkRow(*chunk) for chunk in chunks)

@@ -11,6 +11,8 @@ from typing import Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.work import watermark_of, work_ids
 
+BACKSTOP_HOURS: Final = 24.0
+"""Between two, unless a build is told otherwise."""
 WINDOW: Final = 20_000
 """Ids of one look: about 20 ms."""
 

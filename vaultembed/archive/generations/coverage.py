@@ -112,8 +112,7 @@ def not_covered(archive: Archive, serving: Sequence[Generation]) -> NotCovered:
     filled = serving[0]
     if len(serving) == 1:
         coverage = coverage_of(archive, filled.id)
-        outside = coverage_of(archive, None).live - coverage.live
-        return NotCovered(coverage.missing, coverage.failed, max(outside, 0))
+        return NotCovered(coverage.missing, coverage.failed, coverage.outside_scope)
     older = serving[1]
     silent = _in_neither(archive, filled, older, _COVERS)
     failed = _count(archive, f"{_failed(filled)} AND NOT {_has(older)}", filled)

@@ -29,6 +29,8 @@ class ChunkRow:
     text_hash: bytes
     embedding: bytes
     """float16, normalised."""
+    embedded_at: int | None = None
+    """None: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ def write_outcome(
     for index, chunk in enumerate(outcome.chunks):
         chunk_id = archive.insert(
             "INSERT INTO chunks(generation_id, message_id, chunk_index, char_start, char_end, text_hash, embedded_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, unixepoch()) RETURNING id",
-            (*key, index, chunk.char_start, chunk.char_end, chunk.text_hash),
+            " VALUES (?, ?, ?, ?, ?, ?, coalesce(?, unixepoch())) RETURNING id",
+            (*key, index, chunk.char_start, chunk.char_end, chunk.text_hash, chunk.embedded_at),
         )
         archive.execute(
             "INSERT INTO vectors VALUES (?, ?, ?)", (chunk_id, chunk.embedding, zlib.crc32(chunk.embedding))

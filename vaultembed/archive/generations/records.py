@@ -13,6 +13,8 @@ from vaultembed.errors import DamageError, UsageError
 from vaultembed.model_facts import ModelFacts
 
 State = Literal["building", "active", "retired", "discarded"]
+Verification = Literal["passed", "failed", "outdated"]
+"""`outdated`: a vector was written since."""
 
 UNKNOWN_WEIGHTS: Final = ""
 """In place of a sha256: another program made the vectors, and kept only the model's name."""
@@ -47,6 +49,16 @@ class Generation:
     """Readable; "" is every message."""
     canary: bytes | None
     """float16 vector of a fixed text, made when it began."""
+    changes: int
+    """Grows with every vector that is written to it, whoever writes."""
+    verified_at: int | None
+    verification: Verification | None
+    """None: it was never verified."""
+    is_vouched_for: bool
+    """With its vectors as they are, it passed its last verification, or was in use and did not fail since. (What
+    triggers cannot see: the coarse index, which `doctor` compares with the vectors; a change without SQL.)"""
+    model_label: str
+    """Its model's name, with what tells it from the others of this archive that have the same name."""
 
     @property
     def is_checked(self) -> bool:
@@ -82,6 +94,8 @@ class Coverage:
     failed: int
     in_part: int = 0
     """Of the embedded ones, those that are longer than what a recipe embeds of one message."""
+    outside_scope: int = 0
+    """Live messages that it is not to cover; in none of the other numbers."""
 
     @property
     def missing(self) -> int:
@@ -92,7 +106,16 @@ _SELECT = """
 SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension, m.pooling, m.context_length,
        m.document_prefix, m.query_prefix, m.licence, m.path,
        g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at, g.pruned_at, g.scope,
-       g.canary
+       g.canary, g.changes, g.verified_at,
+       CASE WHEN g.verified_changes <> g.changes THEN 'outdated' WHEN g.verified_passed THEN 'passed'
+            WHEN g.verified_at IS NOT NULL THEN 'failed' END,
+       coalesce(CASE WHEN g.verified_changes = g.changes THEN g.verified_passed END, g.served_changes = g.changes, 0),
+       CASE WHEN NOT EXISTS (SELECT 1 FROM models WHERE name = m.name AND id <> m.id) THEN m.name
+            WHEN m.weights_sha256 = '' THEN m.name || ' (weights unknown)'
+            WHEN NOT EXISTS (SELECT 1 FROM models WHERE name = m.name AND id <> m.id
+                             AND substr(weights_sha256, 1, 8) = substr(m.weights_sha256, 1, 8))
+            THEN m.name || ' (w' || substr(m.weights_sha256, 1, 8) || ')'
+            ELSE g.space END
 FROM generations g JOIN models m ON m.id = g.model_id
 """
 
@@ -229,6 +252,14 @@ def set_canary(archive: Archive, generation_id: int, canary: bytes) -> None:
     archive.execute("UPDATE generations SET canary = ? WHERE id = ? AND canary IS NULL", (canary, generation_id))
 
 
+def record_verification(archive: Archive, generation_id: int, changes: int, *, passed: bool) -> None:
+    """`changes`: as they were in the snapshot in which it was verified."""
+    archive.execute(
+        "UPDATE generations SET verified_at = unixepoch(), verified_changes = ?, verified_passed = ? WHERE id = ?",
+        (changes, passed, generation_id),
+    )
+
+
 def set_recipe(archive: Archive, generation_id: int, recipe: str) -> None:
     """Texts are cut by another recipe from now on; the outcomes there are keep theirs."""
     archive.execute("UPDATE generations SET recipe = ? WHERE id = ? AND recipe <> ?", (recipe, generation_id, recipe))
@@ -260,11 +291,12 @@ def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
     row = None
     if generation_id is not None:
         row = archive.row(
-            "SELECT live, embedded, blank, failed, (SELECT count(*) FROM embed_outcomes o"
+            "SELECT c.live, embedded, blank, failed, (SELECT count(*) FROM embed_outcomes o"
             "  INDEXED BY embed_outcomes_in_part CROSS JOIN messages m ON m.id = o.message_id"
             "  WHERE o.generation_id = c.generation_id AND o.recipe GLOB 'p*:t*c*' AND o.content_rev = m.content_rev"
             "  AND m.deleted_at IS NULL AND (NOT c.is_scoped OR EXISTS (SELECT 1 FROM scope_members s"
-            "   WHERE s.generation_id = o.generation_id AND s.message_id = o.message_id)))"
+            "   WHERE s.generation_id = o.generation_id AND s.message_id = o.message_id))),"
+            " is_scoped * max((SELECT live FROM live_count) - c.live, 0)"
             " FROM embed_coverage c WHERE generation_id = ?",
             (generation_id,),
         )

@@ -56,6 +56,7 @@ def end_run(archive: Archive, run_id: int, counts: RunCounts, outcome: RunOutcom
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     id: int
+    generation_id: int
     started_at: int
     ended_at: int | None
     """None: it is running, or was killed."""
@@ -64,17 +65,17 @@ class RunRecord:
     counts: RunCounts
 
 
-def last_run(archive: Archive, generation_id: int) -> RunRecord | None:
-    """The run that began last; None where there was none."""
-    row = archive.row(
-        "SELECT id, started_at, ended_at, outcome, embedded, blank, failed, chunks, tokens, seconds, recovered"
-        " FROM embed_runs WHERE generation_id = ? ORDER BY id DESC LIMIT 1",
-        (generation_id,),
-    )
-    if row is None:
-        return None
-    run_id, started_at, ended_at, outcome, *counts = row
-    return RunRecord(run_id, started_at, ended_at, outcome, RunCounts(*counts))
+def list_runs(archive: Archive, generation_id: int | None, limit: int) -> list[RunRecord]:
+    """Of a generation, or of all: those that began last, the last first."""
+    condition, bindings = ("", ()) if generation_id is None else (" WHERE generation_id = ?", (generation_id,))
+    return [
+        RunRecord(run_id, generation, started_at, ended_at, outcome, RunCounts(*counts))
+        for run_id, generation, started_at, ended_at, outcome, *counts in archive.rows(
+            "SELECT id, generation_id, started_at, ended_at, outcome, embedded, blank, failed, chunks, tokens, seconds,"
+            f" recovered FROM embed_runs{condition} ORDER BY id DESC LIMIT ?",
+            (*bindings, limit),
+        )
+    ]
 
 
 def counts_of_runs(archive: Archive, process_ids: Sequence[int], after_run: int) -> RunCounts:

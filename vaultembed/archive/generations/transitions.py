@@ -19,11 +19,24 @@ from vaultembed.failpoints import failpoint
 _RESTAMP_BATCH: Final = 2_000
 
 
+class UnverifiedError(IncompleteError):
+    """Nothing vouches for the vectors of a generation as they are."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(
+            f"generation {generation.id} has not passed verification since a vector was last written to it",
+            f"Verify it: vaultembed embeddings verify {generation.id}. Or use it as it is:"
+            f" vaultembed embeddings activate {generation.id} --force",
+        )
+        self.generation = generation
+
+
 def activate(archive: Archive, generation_id: int, most_failed: int, *, force: bool = False) -> bool:
     """Make a complete generation, built or retired, the active one and retire the one before. False: it was active.
 
     Raises:
-        IncompleteError: messages are missing, or more than `most_failed` failed. `force` does it all the same.
+        IncompleteError: messages are missing, more than `most_failed` failed, or it is to be verified
+            (UnverifiedError). `force` does it all the same.
         VaultembedError: it covers nothing, was discarded, or its vectors were pruned. `force` does not help.
     """
     with archive.transaction():
@@ -49,6 +62,8 @@ def activate(archive: Archive, generation_id: int, most_failed: int, *, force: b
                 "See which and why: vaultembed embeddings failures. Accept them:"
                 f" vaultembed embeddings activate {generation_id} --max-failed {coverage.failed}",
             )
+        if not generation.is_vouched_for and not force:
+            raise UnverifiedError(generation)
         failpoint("transition.step")
         _flip_active(archive, generation)
     failpoint("transition.step")
@@ -60,6 +75,7 @@ def rollback(archive: Archive) -> Generation:
 
     Raises:
         VaultembedError: there is none, or its vectors were pruned.
+        UnverifiedError: vectors were written to it since it was in use.
     """
     with archive.transaction():
         former = archive.scalar(
@@ -73,6 +89,8 @@ def rollback(archive: Archive) -> Generation:
                 " vaultembed embeddings list",
             )
         target = generation_with_id(archive, former)
+        if not target.is_vouched_for:
+            raise UnverifiedError(target)
         failpoint("transition.step")
         _flip_active(archive, target)
     failpoint("transition.step")

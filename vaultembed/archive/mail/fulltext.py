@@ -8,28 +8,29 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.text.folding import folded
 
 # Scripts written without spaces between words: each character is a token, and a word of a query a phrase of them.
 _UNSPACED: Final = re.compile(
     r"[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-
-
-_MARKS: Final = ("Mn", "Mc", "Co")  # what unicode61 takes as parts of a word besides letters and digits
+_UNSEEN: Final = re.compile("[\u200b\u200c]")  # between words, or the parts of one: folded, they would be gone
+_MARKS: Final = ("Mn", "Mc", "Me", "Co")  # what the index takes as parts of a word besides letters and digits
 
 
 def fulltext(text: str) -> str:
-    """`text` as FTS5 is given it: compatibility forms folded, CJK characters set apart. Case and accents are FTS5's."""
+    """`text` as FTS5 is given it: folded as fields are, for it knows accents of Latin letters alone; CJK characters set
+    apart."""
     if text.isascii():
         return text
-    return _UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
+    return _UNSPACED.sub(r" \g<0> ", folded(_UNSEEN.sub(" ", text)))
 
 
 def phrase(words: str) -> str | None:
     """`words` as an FTS5 phrase in quotes; None where nothing in it can be searched for."""
     letters = (c if c.isalnum() or unicodedata.category(c) in _MARKS else " " for c in fulltext(words))
-    folded = " ".join("".join(letters).split())
-    return f'"{folded}"' if any(c.isalnum() for c in folded) else None
+    spaced = " ".join("".join(letters).split())
+    return f'"{spaced}"' if any(c.isalnum() for c in spaced) else None
 
 
 def match_expression(every: Sequence[str], any_of: Sequence[str]) -> str | None:
@@ -42,33 +43,39 @@ def index_messages(archive: Archive, message_ids: Iterable[int]) -> None:
     for message_id in message_ids:
         archive.execute("DELETE FROM messages_fts WHERE rowid = ?", (message_id,))
         archive.execute("DELETE FROM fulltext_stale WHERE message_id = ?", (message_id,))
-        found = archive.row(
-            # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
-            "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
-            " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
-            (message_id,),
-        )
-        if found is None:
-            continue
-        people = archive.rows(
-            "SELECT CAST(p.name AS BLOB), CAST(p.address AS BLOB) FROM participants p WHERE p.id IN ("
-            " SELECT sender_id FROM messages WHERE id = ?1"
-            " UNION SELECT participant_id FROM message_recipients WHERE message_id = ?1)",
-            (message_id,),
-        )
-        files = archive.rows(
-            "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
-        )
-        archive.execute(
-            "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
-            (
-                message_id,
-                fulltext(_lenient(found[0])),
-                fulltext(_lenient(found[1])),
-                fulltext(" ".join(f"{_lenient(name)} {_lenient(address)}" for name, address in people)),
-                fulltext(" ".join(_lenient(name) for (name,) in files)),
-            ),
-        )
+        texts = texts_to_index(archive, message_id)
+        if texts is not None:
+            archive.execute(
+                "INSERT INTO messages_fts(rowid, subject, body, people, files) VALUES (?, ?, ?, ?, ?)",
+                (message_id, *texts),
+            )
+
+
+def texts_to_index(archive: Archive, message_id: int) -> tuple[str, str, str, str] | None:
+    """Subject, body, people and files as FTS5 is given them; None of a message that is gone."""
+    found = archive.row(
+        # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
+        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
+        " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
+        (message_id,),
+    )
+    if found is None:
+        return None
+    people = archive.rows(
+        "SELECT CAST(p.name AS BLOB), CAST(p.address AS BLOB) FROM participants p WHERE p.id IN ("
+        " SELECT sender_id FROM messages WHERE id = ?1"
+        " UNION SELECT participant_id FROM message_recipients WHERE message_id = ?1)",
+        (message_id,),
+    )
+    files = archive.rows(
+        "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
+    )
+    return (
+        fulltext(_lenient(found[0])),
+        fulltext(_lenient(found[1])),
+        fulltext(" ".join(f"{_lenient(name)} {_lenient(address)}" for name, address in people)),
+        fulltext(" ".join(_lenient(name) for (name,) in files)),
+    )
 
 
 def _lenient(stored: bytes) -> str:

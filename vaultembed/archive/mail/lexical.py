@@ -12,6 +12,9 @@ from vaultembed.archive.filters import Filter
 _WEIGHTS: Final = "2.0, 1.0, 1.0, 1.0"  # subject, body, people, files
 
 
+WORDS_OF_INDEX: Final = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
+)
 COMMON: Final = 0.2
 """A word that stands in more than this share of the messages does not make one of them a result."""
 _NEVER_COMMON: Final = 10
@@ -32,9 +35,7 @@ def distinctive_words(archive: Archive, words: Sequence[str]) -> list[str]:
     would rank by words what merely has "who" and "my" in it, and push the right message down.
     """
     words_of = tokenizer_of(archive)
-    archive.execute(
-        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.fulltext_terms USING fts5vocab('main', 'messages_fts', 'row')"
-    )
+    archive.execute(WORDS_OF_INDEX)
     most = max(COMMON * int(archive.scalar("SELECT count(*) FROM messages")), _NEVER_COMMON)
     distinctive = []
     for word in words:

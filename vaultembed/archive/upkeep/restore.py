@@ -27,6 +27,7 @@ from vaultembed.archive.engine.errors import explained_errors
 from vaultembed.archive.engine.opening import BUSY_TIMEOUT_MS, require_archive
 from vaultembed.archive.migrations import check_identity
 from vaultembed.archive.schema_files import read_migrations
+from vaultembed.archive.trust import connect
 from vaultembed.errors import BusyError, DamageError, StorageError, UsageError, VaultembedError
 from vaultembed.failpoints import failpoint
 
@@ -72,8 +73,8 @@ def _connect(path: Path) -> apsw.Connection:
     if in_wal_mode and not wal.exists():
         # copied by hand, and no program has it open. Opened as usual, it would get a -wal and a -shm beside it.
         uri = path.resolve().as_uri() + "?immutable=1"
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        return connect(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    return connect(path, apsw.SQLITE_OPEN_READONLY)
 
 
 def check_copy(path: Path, should_stop: Callable[[], bool] = lambda: False) -> Contents:
@@ -175,13 +176,13 @@ def _require_alone(target: Path) -> None:
     """Raises BusyError where another process has the archive open. Changes nothing."""
     if not _is_sqlite(target):
         return
-    db = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
+    db = connect(target, apsw.SQLITE_OPEN_READWRITE)
     try:
         db.set_busy_timeout(_LOCK_MS)
         with _telling_damage_from_busy(target):
             check_identity(db, target)
         db.close()
-        db = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
+        db = connect(target, apsw.SQLITE_OPEN_READWRITE)
         db.set_busy_timeout(_LOCK_MS)
         with _telling_damage_from_busy(target):
             db.pragma("locking_mode", "EXCLUSIVE")  # set before the first look, it takes the whole file
@@ -229,7 +230,7 @@ def _lock(target: Path) -> Iterator[None]:
     if not _is_sqlite(target):
         yield
         return
-    db = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
+    db = connect(target, apsw.SQLITE_OPEN_READWRITE)
     try:
         db.set_busy_timeout(_LOCK_MS)
         with _telling_damage_from_busy(target):

@@ -43,6 +43,7 @@ class Evidence:
     vector_rank: int | None
     vector_score: Annotated[float | None, Field(description="Cosine similarity of the query to the best chunk.")]
     generation: Annotated[int | None, Field(description="Whose vectors found it.")]
+    model: Annotated[str | None, Field(description="That made those vectors.")]
     chunk_id: int | None
 
 
@@ -141,6 +142,7 @@ def _evidence(found: Found) -> Evidence:
         vector_rank=rank(found.vector),
         vector_score=score(found.vector),
         generation=None if found.vector is None else found.vector.generation,
+        model=None if found.vector is None or found.vector.model is None else one_line(found.vector.model, NAME),
         chunk_id=found.passage.chunk_id,
     )
 

@@ -1,0 +1,324 @@
+"""A file from a stranger: whatever its schema has too much, too little or otherwise is seen at every opening, and put
+right by doctor, before anything of it runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import apsw
+import pytest
+
+from tests.kit.archives import check_invariants
+from tests.kit.builds import fill, run
+from tests.kit.embedder import WordHashEmbedder
+from tests.kit.later import upgrade
+from tests.kit.mail import many, mbox
+from vaultembed.archive.database import open_archive, open_archive_readonly, open_older, open_older_readonly
+from vaultembed.archive.migrations import APPLICATION_ID, migrate_up
+from vaultembed.archive.schema_files import read_migrations, vec_table_sql
+from vaultembed.archive.trust import VEC_1, rows_made_by
+from vaultembed.archive.upkeep.restore import check_copy, restore_copy
+from vaultembed.errors import ArchiveOutdatedError, DamageError
+from vaultembed.service.backup import back_up
+from vaultembed.service.doctor import examine
+from vaultembed.service.importing import import_mail
+from vaultembed.service.migration import migrate
+from vaultembed.service.statistics import archive_statistics
+
+OPENINGS: Final = (open_archive, open_archive_readonly, open_older, open_older_readonly)
+MARK: Final = "evil"
+
+
+def make_archive(path: Path) -> Path:
+    with open_archive(path) as archive:
+        fill(archive, 5)
+        run(archive, WordHashEmbedder("first"))
+    return path
+
+
+def objects(path: Path) -> list[tuple[str, str, str]]:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    db.pragma("writable_schema", True)  # what is no schema is read as well
+    found = db.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    db.close()
+    return [(str(kind), str(name), str(sql)) for kind, name, sql in found]
+
+
+def write(path: Path, *statements: str) -> None:
+    """As somebody would who prepares a file: nothing is forbidden to them."""
+    db = apsw.Connection(str(path))
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    db.pragma("foreign_keys", False)
+    for statement in statements:
+        db.execute(statement)
+    db.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("sound") / "a.db")
+
+
+@pytest.fixture
+def path(sound: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "a.db"
+    copy.write_bytes(sound.read_bytes())
+    return copy
+
+
+def by_hand(kind: str, name: str, table: str, sql: str) -> tuple[str, ...]:
+    """What no statement makes, such as a trigger on a virtual table."""
+    row = ", ".join("'" + part.replace("'", "''") + "'" for part in (kind, name, table))
+    quoted = sql.replace("'", "''")
+    return "PRAGMA writable_schema = ON", f"INSERT INTO sqlite_schema VALUES ({row}, 0, '{quoted}')"
+
+
+def added_to(path: Path) -> dict[str, tuple[str, ...]]:
+    """By the name of what is added: for every table a trigger, a view and, where there can be one, an index."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind, table, sql in objects(path):
+        if kind == "table":
+            trigger, view, index = (f"{MARK}_{what}_{table}" for what in ("trigger", "view", "index"))
+            body = "BEGIN UPDATE messages SET subject = 'evil'; END"
+            found[trigger] = by_hand(
+                "trigger", trigger, table, f"CREATE TRIGGER {trigger} AFTER INSERT ON {table} {body}"
+            )
+            found[view] = by_hand("view", view, view, f"CREATE VIEW {view} AS SELECT * FROM {table}")
+            if not sql.startswith("CREATE VIRTUAL") and table != "sqlite_sequence":
+                first = re.findall(r"\((?:\s|--.*\n)*(\w+)", sql)[0]
+                found[index] = (f"CREATE INDEX {index} ON {table}({first})",)
+    found["evil"] = (
+        "CREATE TABLE evil(x UNIQUE DEFAULT (randomblob(10)), y AS (x || x))",
+        "INSERT INTO evil VALUES (1)",
+    )
+    found["evil_child"] = ("CREATE TABLE evil_child(x REFERENCES evil(x))", "INSERT INTO evil_child VALUES (1)")
+    found["evil_words"] = ("CREATE VIRTUAL TABLE evil_words USING fts5(x)",)
+    found["evil_module"] = by_hand(
+        "table", "evil_module", "evil_module", "CREATE VIRTUAL TABLE evil_module USING evil(x)"
+    )
+    found['evil "name"'] = ('CREATE TABLE "evil ""name"""(x UNIQUE)',)
+    for name in ("messages_fts_trigger", "vec_1_trigger"):
+        found[name] = (f"CREATE TRIGGER {name} AFTER DELETE ON live_count BEGIN DELETE FROM messages; END",)
+    found["evil_kind"] = by_hand("evil", "evil_kind", "messages", "CREATE VIEW evil_kind AS SELECT 1")
+    for name in ("vec_evil", "vec_01", "vec_1_evil", "vec_77_rowids", "messages_fts_evil", "messages_fts_content"):
+        found[name] = (f"CREATE TABLE {name}(x)",)
+    return found
+
+
+def altered_in(path: Path) -> dict[str, tuple[str, ...]]:
+    """By name: every object with another text."""
+    return {
+        name: (
+            "PRAGMA writable_schema = ON",
+            f"UPDATE sqlite_schema SET sql = sql || ' /* evil */' WHERE name = '{name}'",
+        )
+        for _, name, _ in objects(path)
+    }
+
+
+def removed_from(path: Path) -> dict[str, tuple[str, ...]]:
+    return {
+        name: (f"DROP {kind} {name}",)
+        for kind, name, sql in objects(path)
+        if not name.startswith(("sqlite_", "vec_1", "messages_fts_"))
+    }
+
+
+@pytest.mark.parametrize("tamperings", [added_to, altered_in, removed_from])
+def test_no_opening_takes_a_file_whose_schema_is_not_ours(
+    sound: Path, tmp_path: Path, tamperings: Callable[[Path], dict[str, tuple[str, ...]]]
+) -> None:
+    copy = tmp_path / "a.db"
+    every = tamperings(sound)
+    assert len(every) > 100
+    for name, statements in every.items():
+        copy.write_bytes(sound.read_bytes())
+        write(copy, *statements)
+        with pytest.raises(DamageError) as refused, open_older_readonly(copy):
+            pytest.fail(name)
+        assert name in str(refused.value)
+        assert "vaultembed doctor" in str(refused.value)
+
+
+@pytest.mark.parametrize("tamperings", [added_to, altered_in])
+def test_doctor_takes_out_what_is_not_ours_and_restores_what_is(
+    path: Path, tamperings: Callable[[Path], dict[str, tuple[str, ...]]]
+) -> None:
+    before, content = objects(path), dump(path)
+    write(path, *(statement for statements in tamperings(path).values() for statement in statements))
+    assert not examine(path).data.healthy
+    done = examine(path, fix=True)
+    assert {finding.kind for finding in done.data.findings} == {"model"}, done.data
+    assert not [sentence for sentence in done.data.repaired if sentence.startswith("Not repaired")]
+    assert sorted(objects(path)) == sorted(before)
+    assert dump(path) == content
+    check_invariants(path)
+
+
+def dump(path: Path) -> list[tuple[object, ...]]:
+    with open_archive_readonly(path) as archive:
+        return archive.rows("SELECT * FROM messages") + archive.rows(
+            "SELECT * FROM chunks JOIN vectors ON id = chunk_id"
+        )
+
+
+def test_no_command_uses_such_a_file(path: Path, tmp_path: Path) -> None:
+    write(path, "CREATE TRIGGER evil AFTER INSERT ON sources BEGIN UPDATE messages SET subject = 'evil'; END")
+    commands: tuple[Callable[[], object], ...] = (
+        lambda: check_copy(path),
+        lambda: restore_copy(path, tmp_path / "new.db", replace=False),
+        lambda: back_up(path, tmp_path / "backup.db"),
+        lambda: migrate(path),
+        lambda: import_mail(path, [mbox(tmp_path / "box", many(3))]),
+        lambda: archive_statistics(path),
+    )
+    openings = (lambda opening=opening: opening(path).__enter__() for opening in OPENINGS)
+    for command in (*commands, *openings):
+        with pytest.raises(DamageError, match="the trigger evil is not one that vaultembed makes"):
+            command()
+    assert sorted(file.name for file in tmp_path.iterdir() if "a.db" not in file.name) == ["box"]
+
+
+MENDED: Final = {
+    # table, what its definition has, what it is made to have; its rows are kept in the same way
+    "a check": ("labels", "name TEXT NOT NULL", "name TEXT NOT NULL CHECK(name <> 'evil')"),
+    "a default": ("messages", "subject           TEXT NOT NULL DEFAULT ''", "subject TEXT NOT NULL DEFAULT 'evil'"),
+    "a conflict": ("messages", "content_hash      BLOB UNIQUE", "content_hash BLOB UNIQUE ON CONFLICT REPLACE"),
+    "an order": ("participants", "address TEXT NOT NULL", "address TEXT NOT NULL COLLATE NOCASE"),
+    "another reference": ("message_bodies", "REFERENCES messages", "REFERENCES evil"),
+    "no reference": ("message_bodies", "REFERENCES messages ON DELETE CASCADE", ""),
+    "nothing required": ("vectors", "embedding BLOB NOT NULL", "embedding BLOB"),
+}
+ADDED_COLUMNS: Final = (
+    "ALTER TABLE messages ADD COLUMN evil TEXT DEFAULT 'evil'",
+    "ALTER TABLE messages ADD COLUMN evil AS (hex(zeroblob(1000)))",
+    "ALTER TABLE message_labels ADD COLUMN evil",
+)
+
+
+def rewritten(table: str, before: str, after: str) -> tuple[str, ...]:
+    quoted = [part.replace("'", "''") for part in (before, after)]
+    change = f"UPDATE sqlite_schema SET sql = replace(sql, '{quoted[0]}', '{quoted[1]}') WHERE name = '{table}'"
+    return "PRAGMA writable_schema = ON", change
+
+
+@pytest.mark.parametrize("what", [*MENDED, *ADDED_COLUMNS])
+def test_the_definition_of_a_table_is_restored_and_its_rows_are_kept(path: Path, what: str) -> None:
+    before, content = objects(path), dump(path)
+    write(path, *(rewritten(*MENDED[what]) if what in MENDED else (what,)))
+    assert objects(path) != before
+    done = examine(path, fix=True)
+    assert {finding.kind for finding in done.data.findings} == {"model"}, done.data
+    assert any(sentence.startswith("Restored the definition of the table") for sentence in done.data.repaired)
+    assert sorted(objects(path)) == sorted(before)
+    assert dump(path) == content
+    check_invariants(path)
+
+
+BEYOND_REPAIR: Final = {
+    "a table by another name": (
+        "PRAGMA legacy_alter_table = ON",
+        "ALTER TABLE messages RENAME TO evil",
+        "CREATE VIEW messages AS SELECT * FROM evil",
+    ),
+    "a table without a column": ("ALTER TABLE attachments DROP COLUMN inline",),
+    "a column of another type": rewritten("message_bodies", "body_text  TEXT", "body_text BLOB"),
+    "two tables in one place": (
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET rootpage = 5 WHERE name IN ('labels', 'message_raw')",
+    ),
+    "a table of ours by another name beside it": (
+        *by_hand("table", "evil", "evil", "CREATE TABLE evil(x)"),
+        "UPDATE sqlite_schema SET rootpage = 5 WHERE name = 'evil'",
+    ),
+    "a table of the same name": by_hand("table", "messages", "messages", "CREATE TABLE messages(x)"),
+    "a table of the same name in capitals": by_hand("table", "MESSAGES", "MESSAGES", "CREATE TABLE MESSAGES(x)"),
+    "an index twice": (
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema WHERE name = 'messages_by_sender'",
+    ),
+    "a table twice": (
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema WHERE name = 'labels'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BEYOND_REPAIR)
+def test_what_may_be_mail_is_never_taken_out(path: Path, what: str) -> None:
+    write(path, *BEYOND_REPAIR[what])
+    before = objects(path)
+    for opening in OPENINGS:
+        with pytest.raises(DamageError, match="vaultembed doctor"), opening(path):
+            pytest.fail(opening.__name__)
+    found = examine(path, fix=True)
+    assert found.exit_code == 5
+    assert any("restore BACKUP" in note for note in found.notes)
+    assert {name for kind, name, _ in before if kind == "table"} <= {name for _, name, _ in objects(path)}
+    assert b"subject 4" in path.read_bytes()
+
+
+def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, "CREATE TABLE evil(x)", "ALTER TABLE labels ADD COLUMN evil", "DROP INDEX messages_by_sender")
+    upgrade(tmp_path, monkeypatch)
+    with pytest.raises(DamageError, match="the table labels is altered"):
+        migrate(path)
+    assert {finding.kind for finding in examine(path).data.findings} == {"schema", "model"}
+    with pytest.raises(ArchiveOutdatedError, match="vaultembed migrate"):
+        examine(path, fix=True)
+    assert migrate(path).data.backup
+    assert examine(path).data.counted
+
+
+def test_a_record_of_migrations_that_has_no_end_is_not_read(path: Path) -> None:
+    endless = (
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS version, n AS checksum FROM c"
+    )
+    write(path, "DROP TABLE schema_migrations", f"CREATE VIEW schema_migrations AS {endless}")
+    for command in (check_copy, migrate):
+        with pytest.raises(DamageError, match="migrations"):
+            command(path)
+    assert examine(path).exit_code == 5
+
+
+def test_a_file_that_waits_to_become_an_archive_brings_nothing_along(tmp_path: Path) -> None:
+    write(tmp_path / "a.db", f"PRAGMA application_id = {APPLICATION_ID}", "CREATE VIEW evil AS SELECT 1")
+    with pytest.raises(DamageError, match="the view evil"), open_archive(tmp_path / "a.db"):
+        pass
+
+
+def test_texts_in_another_encoding_are_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    db = apsw.Connection(str(path))
+    db.pragma("encoding", "UTF-16")
+    migrate_up(db, path, read_migrations())
+    db.close()
+    with pytest.raises(DamageError, match="encoding UTF-16"), open_archive(path):
+        pass
+
+
+def test_statistics_that_sqlite_keeps_are_nothing_strange(path: Path) -> None:
+    write(path, "ANALYZE", "PRAGMA optimize")
+    with open_archive(path):
+        pass
+    write(path, *rewritten("sqlite_stat1", "stat)", "evil)"))
+    with pytest.raises(DamageError, match="sqlite_stat1"), open_archive(path):
+        pass
+
+
+def test_sqlite_vec_makes_the_tables_that_are_expected_of_it() -> None:
+    assert rows_made_by(vec_table_sql(1, 8)) == VEC_1
+
+
+def test_nothing_that_stands_in_a_file_is_trusted_and_none_of_it_is_mapped_into_memory(path: Path) -> None:
+    for opening in OPENINGS:
+        with opening(path) as archive:
+            assert not archive.db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1)
+            assert archive.db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, -1)
+            assert not archive.db.pragma("mmap_size")
