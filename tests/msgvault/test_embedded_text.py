@@ -147,8 +147,8 @@ def test_the_length_of_a_beginning_tells_nothing_of_a_text_that_changed_later(
     tmp_path: Path, embed: Embed, archive: Path
 ) -> None:
     """The oldest versions embedded the first so many characters: any longer text has them."""
-    letters = [mail(n, f"Subject {n}", f"{TOPICS[n % 8]}. {'And so on. ' * 200}") for n in range(1, 4)]
-    pair = write_pair(tmp_path / "mv", "v3", letters, embed, upgraded=True, model="my-own")
+    letters = [mail(n, f"Subject {n}", f"{TOPICS[n % 8]}. {'And so on. ' * 20}") for n in range(1, 4)]
+    pair = write_pair(tmp_path / "mv", "v3", letters, embed, upgraded=True, model="my-own", cut=80)
     pair.write("DELETE FROM embeddings WHERE chunk_index > 0", name="vectors.db")
     pair.write("UPDATE embeddings SET truncated = 1", name="vectors.db")
     pair.write("UPDATE messages SET content_changed_at = '2026-07-07 00:00:00.321' WHERE id = 2")

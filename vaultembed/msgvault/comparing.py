@@ -24,7 +24,7 @@ from vaultembed.models.protocol import Embedder, Vectors
 from vaultembed.models.registry import model_called
 from vaultembed.search.model_of import resolve_model_of
 
-SAMPLE: Final = 48
+SAMPLE: Final = 32
 SAME_MEDIAN: Final = 0.98
 """Cosine from which two models count as the same: the median, beside SAME_TENTH. Of 149 real texts
 (`tests/benchmarks/same_space.py`): quantised to Q8_0 0.9997 and 0.9996, to Q4_K_M 0.989 and 0.985, to Q4_0 0.960 and

@@ -30,11 +30,6 @@ _UPGRADED: Final = "messages_content_changed_at_backfill"
 """Row of that ledger: when an upgrade filled `content_changed_at` of every message with its own moment."""
 LARGEST_DIMENSION: Final = 16_384
 
-WITHOUT_VECTORS: Final = (
-    "{} messages that msgvault counts as embedded have no vectors in vectors.db. If it is a copy: was vectors.db-wal"
-    " copied with it?"
-)
-
 Why = Literal["changed", "never embedded", "unknown stamp", "vectors missing", "vectors unusable", "not certain"]
 """Why a message is to be embedded again: its text changed after it was embedded; it has not been; it is stamped with a
 generation that is not there; its vectors are not there, though they should; they are no such vectors as they should be;
@@ -111,7 +106,7 @@ class TheirVectors:
             self.left_out += ("all vectors: pending_embeddings is missing, and with it which texts have changed since",)
         if not self.generations and "embed_gen" in messages.columns("messages"):
             stamped = messages.rows("SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL")[0][0]
-            self.passed_over += (WITHOUT_VECTORS.format(f"{stamped:,}"),) if stamped else ()
+            self.passed_over += (without_vectors(stamped),) if stamped else ()
         self.origin = vectors.path
         self._all_ids = {row[0] for row in vectors.rows("SELECT id FROM index_generations")}
         self._columns = vectors.columns("embeddings")
@@ -323,6 +318,15 @@ class TheirVectors:
         if not 0 < length < np.inf:
             return False
         return (vector / length).astype(np.float32)
+
+
+def without_vectors(messages: int) -> str:
+    has = (
+        "1 message that msgvault counts as embedded has"
+        if messages == 1
+        else (f"{messages:,} messages that msgvault counts as embedded have")
+    )
+    return f"{has} no vectors in vectors.db. If it is a copy: was vectors.db-wal copied with it?"
 
 
 def _text_of(generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk]) -> str:

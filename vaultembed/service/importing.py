@@ -27,7 +27,7 @@ from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.msgvault.moving_in import MsgvaultImport
 from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
-from vaultembed.msgvault.their_vectors import WITHOUT_VECTORS
+from vaultembed.msgvault.their_vectors import without_vectors
 from vaultembed.msgvault.views import AdoptedView as AdoptedView
 from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
 from vaultembed.service.backup import migration_notes
@@ -210,7 +210,7 @@ def lacking(view: MsgvaultView) -> list[str]:
     """Vectors that there should be: the commonest cause is a copy that was made while msgvault ran."""
     reasons = ("vectors missing", "unknown stamp")
     number = max((sum(each.again.get(reason, 0) for reason in reasons) for each in view.generations), default=0)
-    return [WITHOUT_VECTORS.format(f"{number:,}")] if number else []
+    return [without_vectors(number)] if number else []
 
 
 def beside(path: Path, archive: Path) -> list[str]:

@@ -62,8 +62,8 @@ def read_sample(
 
 def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
     """At random so many chunks of a generation, or all, in random order; not all of them are held at a time. By their
-    place: by id, nearly every pick would fall into a gap that other
-    generations left between them, and give the one chunk behind it."""
+    place: by id, nearly every pick would fall into a gap that other generations left between them, and give the one
+    chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
     rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
