@@ -1,4 +1,6 @@
 -- The mail: messages, and where they came from.
+--
+-- Every table is STRICT: a text where a number belongs is refused, whoever writes it, and so no reader has to expect one.
 
 -- One row is one path that was imported with one kind of reader.
 CREATE TABLE sources(
@@ -8,7 +10,7 @@ CREATE TABLE sources(
     added_at       INTEGER NOT NULL,
     last_import_at INTEGER,                  -- NULL until an import has come to its end
     UNIQUE(kind, identifier)
-);
+) STRICT;
 
 -- One row is one file as it was when last read, so that an unchanged one is skipped unread.
 CREATE TABLE source_files(
@@ -20,14 +22,14 @@ CREATE TABLE source_files(
     prefix_hash BLOB NOT NULL,               -- of what was read: tells "appended to" from "rewritten"; empty for one-message files
     read_to     INTEGER NOT NULL,            -- byte offset of a message boundary
     PRIMARY KEY(source_id, path)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is one conversation.
 CREATE TABLE conversations(
     id         INTEGER PRIMARY KEY,
     thread_key TEXT NOT NULL,                -- base subject, casefolded: joins replies whose References are gone
     subject    TEXT NOT NULL
-);
+) STRICT;
 CREATE INDEX conversations_by_key ON conversations(thread_key);
 
 -- One row is one address with a name, as they stood together in some header. A tracker's address bears many names, and
@@ -38,7 +40,7 @@ CREATE TABLE participants(
     name    TEXT NOT NULL,
     domain  TEXT NOT NULL,
     UNIQUE(address, name)
-);
+) STRICT;
 
 -- One row is one message. Narrow, because scans walk it: what is wide lives in tables of its own.
 CREATE TABLE messages(
@@ -49,8 +51,8 @@ CREATE TABLE messages(
     in_reply_to       TEXT,
     sender_id         INTEGER REFERENCES participants,
     message_type      TEXT NOT NULL DEFAULT 'email',
-    sent_at           INTEGER,
-    zone_minutes      INTEGER,               -- the sender's offset from UTC
+    sent_at           INTEGER CHECK(sent_at BETWEEN -62135596800 AND 253402300799),   -- years 1 to 9999, as calendars have
+    zone_minutes      INTEGER CHECK(zone_minutes BETWEEN -1439 AND 1439),             -- the sender's offset from UTC
     subject           TEXT NOT NULL DEFAULT '',
     snippet           TEXT NOT NULL DEFAULT '',
     list_id           TEXT,
@@ -60,7 +62,7 @@ CREATE TABLE messages(
     deleted_at        INTEGER,               -- NULL = live
     content_rev       INTEGER NOT NULL DEFAULT 1,          -- grows when an input of the embeddable text changes; see 0102
     embed_gen         INTEGER REFERENCES generations       -- generation this message has its outcome in; NULL = needs work
-);
+) STRICT;
 CREATE INDEX messages_by_message_id ON messages(rfc822_message_id);
 CREATE INDEX messages_by_conversation ON messages(conversation_id);
 CREATE INDEX messages_by_sent_at ON messages(sent_at);
@@ -70,14 +72,14 @@ CREATE INDEX messages_by_sender ON messages(sender_id);
 CREATE TABLE message_bodies(
     message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     body_text  TEXT NOT NULL
-);
+) STRICT;
 
 -- One row is a message as it was sent. Missing where import ran with --raw none.
 CREATE TABLE message_raw(
     message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     encoding   TEXT NOT NULL CHECK(encoding IN ('zlib')),
     mime       BLOB NOT NULL
-);
+) STRICT;
 
 -- One row is one place where a message stands. One message may stand in several.
 CREATE TABLE message_sources(
@@ -89,7 +91,7 @@ CREATE TABLE message_sources(
     flags      TEXT NOT NULL,                -- sorted, space-separated: 'answered seen'
     gone_at    INTEGER,                      -- no longer there when last looked; the message stays
     PRIMARY KEY(source_id, source_key)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX message_sources_by_message ON message_sources(message_id);
 
 -- One row is one Message-ID that was seen in whatever header, also of a message that is not here, or the name that a chat has in
@@ -98,7 +100,7 @@ CREATE TABLE thread_ids(
     id                INTEGER PRIMARY KEY,
     rfc822_message_id TEXT NOT NULL UNIQUE,
     conversation_id   INTEGER NOT NULL REFERENCES conversations
-);
+) STRICT;
 CREATE INDEX thread_ids_by_conversation ON thread_ids(conversation_id);
 
 -- One row is one entry of a References header, oldest first.
@@ -107,7 +109,7 @@ CREATE TABLE message_references(
     position   INTEGER NOT NULL,
     thread_id  INTEGER NOT NULL REFERENCES thread_ids,
     PRIMARY KEY(message_id, position)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX message_references_by_thread ON message_references(thread_id);
 
 -- One row is one address that a message is to, or that it names.
@@ -117,7 +119,7 @@ CREATE TABLE message_recipients(
     position       INTEGER NOT NULL,
     participant_id INTEGER NOT NULL REFERENCES participants,
     PRIMARY KEY(message_id, kind, position)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX message_recipients_by_participant ON message_recipients(participant_id);
 
 -- One row is one label, or one folder of a source.
@@ -126,14 +128,14 @@ CREATE TABLE labels(
     kind TEXT NOT NULL CHECK(kind IN ('label', 'folder')),
     name TEXT NOT NULL,
     UNIQUE(kind, name)
-);
+) STRICT;
 
 -- One row is one label on one message.
 CREATE TABLE message_labels(
     message_id INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     label_id   INTEGER NOT NULL REFERENCES labels,
     PRIMARY KEY(message_id, label_id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX message_labels_by_label ON message_labels(label_id);
 
 -- One row is one part with a file name, or that is not text. Its bytes are in the raw message.
@@ -146,7 +148,7 @@ CREATE TABLE attachments(
     sha256     BLOB NOT NULL,
     inline     INTEGER NOT NULL,
     PRIMARY KEY(message_id, position)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is one thing that could not be read as it should.
 CREATE TABLE problems(
@@ -158,7 +160,7 @@ CREATE TABLE problems(
     detail     TEXT NOT NULL,
     at         INTEGER NOT NULL,
     UNIQUE(locator, kind, detail)
-);
+) STRICT;
 CREATE INDEX problems_by_message ON problems(message_id);
 
 -- One row is one step that must run once in the life of this file; written in the transaction of the step.
@@ -166,7 +168,7 @@ CREATE TABLE applied_steps(
     name       TEXT PRIMARY KEY,
     applied_at INTEGER NOT NULL,
     detail     TEXT NOT NULL
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- What foreign keys do, for writers that have them off, as the sqlite3 shell does ---------------------------------------
 
@@ -252,7 +254,7 @@ END;
 -- only REPLACE has an "after", so that an upsert passes.
 CREATE TABLE messages_in_the_way(
     message_id INTEGER PRIMARY KEY
-);
+) STRICT;
 
 CREATE TRIGGER replace_is_noticed BEFORE INSERT ON messages
 WHEN EXISTS (SELECT 1 FROM messages WHERE id = new.id) OR EXISTS (SELECT 1 FROM messages WHERE content_hash = new.content_hash)

@@ -12,7 +12,7 @@ CREATE VIRTUAL TABLE messages_fts USING fts5(
 -- tokens, and a writer whose SQLite cannot open messages_fts would fail.
 CREATE TABLE fulltext_stale(
     message_id INTEGER PRIMARY KEY           -- no foreign key: the message may be gone
-);
+) STRICT;
 INSERT INTO fulltext_stale SELECT id FROM messages;   -- none, unless this was migrated down
 
 CREATE TRIGGER fulltext_stale_subject AFTER UPDATE OF subject, sender_id ON messages

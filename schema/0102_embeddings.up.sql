@@ -18,7 +18,7 @@ CREATE TABLE models(
     path            TEXT,                    -- where a model given by path was; NULL = from the registry
     added_at        INTEGER NOT NULL,
     UNIQUE(weights_sha256, converter, pooling, document_prefix, query_prefix)
-);
+) STRICT;
 
 -- One row is one embedding of the archive under one fingerprint. Never deleted: an outcome or a bug report may name it.
 CREATE TABLE generations(
@@ -43,7 +43,7 @@ CREATE TABLE generations(
     verified_at      INTEGER,                -- its last verification, which says something while changes is what it was then
     verified_changes INTEGER,
     verified_passed  INTEGER CHECK(verified_passed IN (0, 1))
-);
+) STRICT;
 CREATE UNIQUE INDEX generations_one_building ON generations(state) WHERE state = 'building';
 CREATE UNIQUE INDEX generations_one_active ON generations(state) WHERE state = 'active';
 
@@ -52,21 +52,21 @@ CREATE TABLE generation_sources(
     generation_id INTEGER NOT NULL REFERENCES generations,
     source_id     INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
     PRIMARY KEY(generation_id, source_id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is a message type that a generation is limited to. None = no limit of that kind.
 CREATE TABLE generation_types(
     generation_id INTEGER NOT NULL REFERENCES generations,
     message_type  TEXT NOT NULL,
     PRIMARY KEY(generation_id, message_type)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is a message in the scope of a generation that has one. Kept by triggers, so that coverage can be.
 CREATE TABLE scope_members(
     generation_id INTEGER NOT NULL REFERENCES generations,
     message_id    INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     PRIMARY KEY(generation_id, message_id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX scope_members_by_message ON scope_members(message_id);
 
 -- The definition of scope_members.
@@ -95,7 +95,7 @@ CREATE TABLE embed_outcomes(
     at            INTEGER NOT NULL,
     is_stale      INTEGER NOT NULL DEFAULT 0,   -- the text has changed since. Decides nothing; makes the stale quick to find
     PRIMARY KEY(generation_id, message_id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX embed_outcomes_by_message ON embed_outcomes(message_id);
 CREATE INDEX embed_outcomes_by_recipe ON embed_outcomes(generation_id, recipe);
 CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE recipe GLOB 'p*:t*c*';
@@ -108,7 +108,7 @@ CREATE TABLE message_texts(
     preparation TEXT NOT NULL,               -- the part of a recipe that makes the text: 'p1'
     text        TEXT NOT NULL,
     PRIMARY KEY(message_id, preparation)
-);
+) STRICT;
 
 -- One row is one chunk: a span of the embeddable text with one vector.
 CREATE TABLE chunks(
@@ -121,7 +121,7 @@ CREATE TABLE chunks(
     text_hash     BLOB NOT NULL,             -- 16 bytes: equal text in a generation is embedded once
     embedded_at   INTEGER NOT NULL,
     UNIQUE(generation_id, message_id, chunk_index)
-);
+) STRICT;
 CREATE INDEX chunks_by_text ON chunks(generation_id, text_hash);
 CREATE INDEX chunks_by_message ON chunks(message_id);
 
@@ -130,7 +130,7 @@ CREATE TABLE vectors(
     chunk_id  INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE,
     embedding BLOB NOT NULL,
     checksum  INTEGER NOT NULL               -- CRC-32 of embedding: SQLite has no page checksums
-);
+) STRICT;
 
 -- Vectors of texts that have changed since, of whatever generation: through the index on what is stale, then by key.
 CREATE VIEW stale_vectors(chunk_id, generation_id, message_id) AS
@@ -145,13 +145,13 @@ CREATE TABLE vec_orphans(
     generation_id INTEGER NOT NULL,
     chunk_id      INTEGER NOT NULL,
     PRIMARY KEY(generation_id, chunk_id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is a deleted message with vectors or outcomes: the next build takes them out. Kept by triggers: asking every
 -- deleted message for what is left of it takes 0.7 ms a thousand of them, at each build.
 CREATE TABLE deleted_with_remains(
     message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE
-);
+) STRICT;
 CREATE INDEX messages_deleted ON messages(id) WHERE deleted_at IS NOT NULL;
 
 -- The work that is left, and who does it -----------------------------------------------------------------------------
@@ -167,7 +167,7 @@ CREATE TABLE embed_watermark(
     last_backstop_at INTEGER,                -- when its last backstop came to an end; NULL, or in the future = never: a new one needs its own first
     restamp_after    INTEGER                 -- stamps of ids above this are still to be renewed from the outcomes, after a
                                              -- rollback or a discard; NULL = none
-);
+) STRICT;
 
 -- One row is one run of `embeddings build`: one worker.
 CREATE TABLE embed_runs(
@@ -185,7 +185,7 @@ CREATE TABLE embed_runs(
     tokens        INTEGER NOT NULL DEFAULT 0,
     seconds       REAL NOT NULL DEFAULT 0,
     outcome       TEXT CHECK(outcome IN ('complete', 'limited', 'interrupted', 'stopped'))   -- 'limited': with more to do
-);
+) STRICT;
 CREATE INDEX embed_runs_by_generation ON embed_runs(generation_id);
 
 -- One row is a range of ids that one worker is embedding. Without an owner it is free: left by a worker that died, or split
@@ -204,14 +204,14 @@ CREATE TABLE embed_leases(
     attempts       INTEGER NOT NULL DEFAULT 0,   -- workers that died over it, and it has not been seen since to be harmless
     heartbeat_at   INTEGER NOT NULL,         -- others only look whether it changes: clocks differ
     expires_at     INTEGER NOT NULL          -- by the clock of who wrote it, for people; decides nothing
-);
+) STRICT;
 CREATE INDEX embed_leases_by_range ON embed_leases(generation_id, first_id);
 
 -- One row in all: how many messages are live. Counting takes 73-162 ms at 10^6; this and embed_coverage 0.004.
 CREATE TABLE live_count(
     id   INTEGER PRIMARY KEY CHECK(id = 1),
     live INTEGER NOT NULL
-);
+) STRICT;
 INSERT INTO live_count SELECT 1, count(*) FROM messages WHERE deleted_at IS NULL;
 
 -- One row is what a generation that is not pruned makes of the live messages in its scope: missing = live - embedded -
@@ -224,7 +224,7 @@ CREATE TABLE embed_coverage(
     blank         INTEGER NOT NULL DEFAULT 0,
     failed        INTEGER NOT NULL DEFAULT 0,
     chunks        INTEGER NOT NULL DEFAULT 0    -- all of the generation's, current or not
-);
+) STRICT;
 
 -- What is work -------------------------------------------------------------------------------------------------------
 
@@ -514,7 +514,7 @@ CREATE TABLE gone_messages(
     id                  INTEGER PRIMARY KEY CHECK(id = 1),
     highest_id          INTEGER NOT NULL,
     highest_content_rev INTEGER NOT NULL
-);
+) STRICT;
 INSERT INTO gone_messages VALUES (1, 0, 0);
 
 CREATE TRIGGER gone_message_remembered AFTER DELETE ON messages

@@ -5,7 +5,7 @@ CREATE TABLE repair_runs(
     id         INTEGER PRIMARY KEY AUTOINCREMENT,   -- never reused: a person may have written one down
     started_at INTEGER NOT NULL,
     ended_at   INTEGER                              -- NULL: running, or killed; what it has repaired is complete in itself
-);
+) STRICT;
 
 -- One row is one text of one message that was changed.
 CREATE TABLE repairs(
@@ -20,7 +20,7 @@ CREATE TABLE repairs(
     confidence REAL NOT NULL,
     at         INTEGER NOT NULL,
     undone_at  INTEGER
-);
+) STRICT;
 CREATE INDEX repairs_by_run ON repairs(run_id);
 CREATE INDEX repairs_by_message ON repairs(message_id, field, place);
 

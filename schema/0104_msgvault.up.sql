@@ -7,7 +7,7 @@ CREATE TABLE msgvault_messages(
     digest      BLOB NOT NULL,            -- 16 bytes over all that is taken over of it
     content_rev INTEGER NOT NULL,         -- of the message when it was written: an adopted vector is of that text
     PRIMARY KEY(source_id, source_key)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row is a generation that was made by msgvault. Its vectors are searched with, and added to, only once a model here
 -- has been found to give the same ones.
@@ -24,7 +24,7 @@ CREATE TABLE adopted_generations(
     least_cosine      REAL,
     sampled           INTEGER,
     UNIQUE(fingerprint, started_at, origin_generation)
-);
+) STRICT;
 
 -- What foreign keys do, for writers that have them off.
 CREATE TRIGGER source_deleted_msgvault AFTER DELETE ON sources

@@ -101,7 +101,9 @@ def test_a_backup_is_one_moment_of_an_archive_that_is_written_all_the_time(archi
             failed.append(error)
 
     with open_archive(archive) as opened:
-        opened.db.execute("INSERT INTO applied_steps VALUES ('ballast', 0, zeroblob(5000000))")  # more than one step
+        opened.db.execute(
+            "INSERT INTO applied_steps VALUES ('ballast', 0, hex(zeroblob(2500000)))"
+        )  # more than one step
     writer = threading.Thread(target=write)
     writer.start()
     steps: list[int] = []
@@ -147,7 +149,9 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one_and_is_replaced(
     archive: Path, tmp_path: Path, failpoint: str
 ) -> None:
     with open_archive(archive) as opened:
-        opened.db.execute("INSERT INTO applied_steps VALUES ('ballast', 0, zeroblob(3000000))")  # more than one step
+        opened.db.execute(
+            "INSERT INTO applied_steps VALUES ('ballast', 0, hex(zeroblob(1500000)))"
+        )  # more than one step
     folder = tmp_path / "to"
     folder.mkdir()
     command = [sys.executable, "-c", COPY, archive, folder / "b.db"]

@@ -209,6 +209,8 @@ REFUSED: Final = [
     ("DELETE FROM labels WHERE id = 1", "bear this label"),
     ("DELETE FROM sources WHERE id = 1", "limited to this source"),
     ("DELETE FROM gone_messages", "come back"),
+    ("UPDATE messages SET conversation_id = 'a note'", "cannot store TEXT"),
+    ("UPDATE live_count SET live = 'many'", "cannot store TEXT"),
     ("REPLACE INTO gone_messages VALUES (1, 0, 0)", "come back"),
     ("UPDATE generations SET pruned_at = 1 WHERE state = 'active'", "no vectors to use"),
     ("UPDATE generations SET pruned_at = 1, state = 'building' WHERE id = 1", "no vectors to use"),
@@ -240,20 +242,12 @@ def test_the_record_of_migrations_is_mended(path: Path, statement: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["messages", "thread_ids"])
-@pytest.mark.parametrize("value", ["'a note'", "x'00'", "0.5", "-5", "99"])
+@pytest.mark.parametrize("value", ["-5", "99"])
 def test_a_conversation_that_is_none_is_mended(path: Path, table: str, value: str) -> None:
     assert at_the_shell(path, f"UPDATE {table} SET conversation_id = {value} WHERE id < 3") is None
     assert fix(path)
     assert serious(path) == []
     check_copy(path)
-
-
-@pytest.mark.parametrize("change", ["UPDATE live_count SET live = 'many'", "UPDATE embed_coverage SET chunks = 'many'"])
-def test_a_counter_that_is_no_number_is_mended(path: Path, change: str) -> None:
-    assert at_the_shell(path, change) is None
-    assert fix(path)
-    assert serious(path) == []
-    check_invariants(path)
 
 
 def test_a_pruned_generation_stays_so(path: Path) -> None:

@@ -195,8 +195,8 @@ MENDED: Final = {
 }
 ADDED_COLUMNS: Final = (
     "ALTER TABLE messages ADD COLUMN evil TEXT DEFAULT 'evil'",
-    "ALTER TABLE messages ADD COLUMN evil AS (hex(zeroblob(1000)))",
-    "ALTER TABLE message_labels ADD COLUMN evil",
+    "ALTER TABLE messages ADD COLUMN evil TEXT AS (hex(zeroblob(1000)))",
+    "ALTER TABLE message_labels ADD COLUMN evil TEXT",
 )
 
 
@@ -265,7 +265,7 @@ def test_what_may_be_mail_is_never_taken_out(path: Path, what: str) -> None:
 def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(path, "CREATE TABLE evil(x)", "ALTER TABLE labels ADD COLUMN evil", "DROP INDEX messages_by_sender")
+    write(path, "CREATE TABLE evil(x)", "ALTER TABLE labels ADD COLUMN evil TEXT", "DROP INDEX messages_by_sender")
     upgrade(tmp_path, monkeypatch)
     with pytest.raises(DamageError, match="the table labels is altered"):
         migrate(path)

@@ -10,12 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.kit.mail import mail, mbox
-from tests.kit.processes import environment, vaultembed
+from tests.kit.processes import COMMAND, environment, vaultembed
+from vaultembed.archive.database import explained_errors
 from vaultembed.cli import main
 from vaultembed.cli.embedding import first_second
+from vaultembed.cli.wording import safe_line
+from vaultembed.errors import StorageError
 from vaultembed.failpoints import action_at
 
 TEXT = "Größe → 漢字 \U0001f600 Ω ñ"
@@ -115,12 +119,41 @@ def test_a_full_output_is_an_input_output_error(archive: Path, line: str) -> Non
     assert shell(archive, f"{line} > /dev/full 2>&1").returncode == 74
 
 
-@pytest.mark.parametrize("line", ["stats", "stats --json", "search --mode text barn", "show 1", "show 1 --raw"])
+LONG = [
+    "import {box}",
+    "doctor --json",
+    "repair-encoding --dry-run",
+    "backup {box}.db --overwrite",
+    "delete --dry-run barn",
+]
+
+
+@pytest.mark.parametrize("line", ["stats", "stats --json", "search --mode text barn", "show 1", "show 1 --raw", *LONG])
 def test_a_closed_output_is_no_error(archive: Path, line: str) -> None:
-    for redirection in (">&-", "2>&-", ">&- 2>&-"):
-        done = shell(archive, f"{line} {redirection}")
+    for redirection in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = shell(archive, f"{line.format(box=archive.with_name('box'))} {redirection}")
         assert done.returncode == 0
         assert b"rror" not in done.stderr
+
+
+@pytest.mark.parametrize(("line", "code"), [("undelete", 0), ("delete --dry-run barn", 0), ("stat", 2), ("show x", 2)])
+def test_what_stderr_has_no_room_for_changes_no_exit_code(archive: Path, line: str, code: int) -> None:
+    assert shell(archive, f"{line} 2> /dev/full").returncode == code
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(archive: Path) -> None:
+    for arguments in (["show", "1"], ["search", "--mode", "text", "barn"], ["stats", "--json"], ["show", "1", "--raw"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing) as output:
+            done = subprocess.run(
+                [*COMMAND, *arguments],
+                env=environment(archive),
+                stdout=output,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_archive_that_cannot_be_looked_at_is_an_input_output_error(archive: Path, tmp_path: Path) -> None:
@@ -141,13 +174,23 @@ def test_an_archive_that_cannot_be_looked_at_is_an_input_output_error(archive: P
     assert "cannot read" in json.loads(done.stdout)["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "\udcff.db"])
-def test_no_python_reaches_a_person(archive: Path, tmp_path: Path, name: str) -> None:
-    place = f"{tmp_path}/{name}"
-    for arguments in (["stats", "-a", place], ["backup", place, "-a", str(archive)], ["restore", "--check", place]):
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 250, "\udcff.db", "~nobody here/x", ""])
+def test_what_can_be_no_path_is_a_usage_error(archive: Path, tmp_path: Path, name: str) -> None:
+    place = f"{tmp_path}/{name}" if name[:1] in ("x", "\udcff") else name
+    for arguments in (
+        ["stats", "-a", place],
+        ["import", str(archive.with_name("box")), "-a", place],
+        ["import", place, "-a", str(tmp_path / "new.db")],
+        ["restore", "--check", place],
+        ["restore", place, "-a", str(tmp_path / "new.db")],
+        ["backup", place, "-a", str(archive)],
+    ):
+        if len(name) == 250 and arguments[0] == "backup":
+            continue  # that of its companion is what is too long, and only while it is written
         done = vaultembed(*arguments)
-        assert done.returncode in (2, 74)
-        assert "Path(" not in done.stderr
+        assert done.returncode == 2, arguments
+        assert not re.search(r"Path\(|codec|\\udc", done.stderr)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("url", ["postgresql://ada:secret@host/mail", "file:///mail.db", "sqlite:///mail.db"])
@@ -159,6 +202,14 @@ def test_a_url_is_no_path(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ["stats", "--archive", url],
         ["backup", url, "--archive", str(archive)],
         ["restore", url, "--archive", str(archive)],
+        ["restore", "--check", url],
+        ["import", url, "--archive", str(archive)],
+        ["import", str(box), "--vectors", url, "--archive", str(archive)],
+        ["demo", "--keep", url],
+        ["models", "add", url],
+        ["models", "info", url],
+        ["embeddings", "build", "--model", url, "--archive", str(archive)],
+        ["mcp", "--http", "--token-file", url, "--archive", str(archive)],
     ):
         done = vaultembed(*arguments)
         assert done.returncode == 2
@@ -194,3 +245,31 @@ def test_what_a_bug_prints_is_obeyed_by_no_terminal(
     with action_at("command.begins", fail), pytest.raises(SystemExit):
         main()
     assert "Internal error: ValueError: \\u{1b}]0;owned\\u{7}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["1", "-1", "abc"])
+def test_any_width_of_a_terminal_will_do(archive: Path, columns: str) -> None:
+    for line in ("search --mode text barn", "show 1", "stats"):
+        done = shell(archive, line, COLUMNS=columns)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "folder", "told"),
+    [
+        (apsw.SQLITE_CANTOPEN, "none", r"its folder cannot be written\nCopy both files"),
+        (apsw.SQLITE_PROTOCOL, "", r"cannot be locked.*\n.*a disk of this machine"),
+        (apsw.SQLITE_IOERR_LOCK, "", r"cannot be locked.*\n.*a disk of this machine"),
+        (apsw.SQLITE_IOERR_READ, "", r"cannot read or write"),
+    ],
+)
+def test_a_disk_that_is_not_enough_for_sqlite_is_told_with_the_way_out(
+    tmp_path: Path, number: int, folder: str, told: str
+) -> None:
+    with pytest.raises(StorageError, match=told), explained_errors(tmp_path / folder / "a.db"):
+        raise apsw.exception_for(number)
+
+
+def test_a_name_of_megabytes_does_not_fill_the_terminal() -> None:
+    assert len(safe_line("y" * 1_000_000)) == 5_000
+    assert safe_line("y" * 5_000) == "y" * 5_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vaultembed.service.result import iso
 from vaultembed.serving.mcp.tools import Tools, make_tools
 from vaultembed.serving.model_pool import KeptEmbedders
 from vaultembed.serving.time_limited import Calls
+from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
 
 TABLES = (
     "sources",
@@ -97,11 +99,30 @@ def columns(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def make_odd(path: Path, table: str, column: str) -> int:
-    """Write each odd value to a row of its own, as a shell would; returns how many SQLite has taken."""
+@contextmanager
+def lenient(path: Path) -> Iterator[apsw.Connection]:
+    """Without what keeps odd values out: as in an archive from elsewhere, or one whose bits were flipped."""
     db = apsw.Connection(str(path))
     db.pragma("foreign_keys", False)
     db.pragma("ignore_check_constraints", True)
+    db.pragma("writable_schema", True)
+    tables = db.execute("SELECT sql, name FROM sqlite_schema WHERE sql LIKE '%) STRICT%'").fetchall()
+    loose = "replace(replace(sql, ') STRICT, ', ') '), ') STRICT', ')')"
+    db.execute(f"UPDATE sqlite_schema SET sql = {loose} WHERE sql LIKE '%) STRICT%'")
+    db.pragma("writable_schema", "RESET")
+    yield db
+    db.pragma("writable_schema", True)
+    db.executemany("UPDATE sqlite_schema SET sql = ? WHERE name = ?", tables)
+    db.close()
+
+
+def make_odd(path: Path, table: str, column: str) -> int:
+    """Write each odd value to a row of its own; returns how many SQLite has taken."""
+    with lenient(path) as db:
+        return _make_odd(db, table, column)
+
+
+def _make_odd(db: apsw.Connection, table: str, column: str) -> int:
     names = {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")}
     key = "id" if "id" in names else "message_id"
     taken = 0
@@ -111,7 +132,6 @@ def make_odd(path: Path, table: str, column: str) -> int:
             taken += db.changes()
         except (apsw.ConstraintError, apsw.MismatchError):
             pass
-    db.close()
     return taken
 
 
@@ -198,10 +218,9 @@ def test_an_odd_value_in_any_column_breaks_no_command_and_no_tool(whole: Path, t
 
 
 def write(path: Path, *statements: str) -> None:
-    db = apsw.Connection(str(path))
-    for statement in statements:
-        db.execute(statement)
-    db.close()
+    with lenient(path) as db:
+        for statement in statements:
+            db.execute(statement)
 
 
 def test_doctor_names_odd_values_and_puts_right_what_can_be_told(whole: Path, tmp_path: Path) -> None:
@@ -279,3 +298,35 @@ def test_what_no_calendar_has_is_not_imported(tmp_path: Path) -> None:
     with new_archive(tmp_path / "b.db") as archive, archive.transaction():
         add_message(archive, new_message("late", sent_at=1404468000000))
         assert archive.rows("SELECT sent_at FROM messages") == [(None,)]
+
+
+@pytest.mark.parametrize("first_or_last", [FIRST_SECOND, LAST_SECOND])
+def test_a_shell_can_write_what_a_calendar_has_and_nothing_else(
+    whole: Path, tmp_path: Path, first_or_last: int
+) -> None:
+    db = apsw.Connection(str(shutil.copy(whole, tmp_path / "a.db")))
+    for value in (first_or_last, None, f"'{first_or_last}'", "strftime('%s', '2014-07-04')"):
+        db.execute(f"UPDATE messages SET sent_at = {'NULL' if value is None else value} WHERE id = 1")
+    for value in (
+        "1404468000000",
+        "'tomorrow'",
+        "x'00'",
+        "1.5",
+        "1e999",
+        first_or_last + (1 if first_or_last > 0 else -1),
+    ):
+        with pytest.raises(apsw.ConstraintError):
+            db.execute(f"UPDATE messages SET sent_at = {value} WHERE id = 1")
+    db.execute("UPDATE messages SET zone_minutes = -720 WHERE id = 1")
+    with pytest.raises(apsw.ConstraintError):
+        db.execute("UPDATE messages SET zone_minutes = 1440 WHERE id = 1")
+    db.close()
+
+
+def test_in_every_table_a_value_of_another_type_is_refused(whole: Path) -> None:
+    db = apsw.Connection(str(whole))
+    loose = {
+        str(row[0]) for row in db.execute("SELECT name FROM pragma_table_list WHERE type = 'table' AND NOT strict")
+    }
+    db.close()
+    assert not [name for name in loose if not name.startswith(("sqlite_", "vec_"))]

@@ -18,7 +18,8 @@ _IMPORT_AGAIN: Final = "Import the mail again, into a new file: vaultembed impor
 RECORD: Final = """
 -- One row is one migration that was applied.
 CREATE TABLE IF NOT EXISTS schema_migrations(
-    version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)
+    version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL
+) STRICT
 """
 
 

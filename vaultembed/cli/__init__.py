@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def main() -> None:
@@ -21,9 +24,7 @@ def main() -> None:
         report(command, error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # cp1252 has no arrow, and mail has everything: written out, as stderr does
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         failpoint("command.begins")
         app(prog_name="vaultembed")  # else, however it was started
@@ -31,11 +32,6 @@ def main() -> None:
         sys.exit(130)
     except VaultembedError as error:  # before the command itself began
         end(error)
-    except BrokenPipeError:  # `vaultembed search … | head`
-        from vaultembed.cli.output import let_go_of
-
-        let_go_of(sys.stdout)
-        sys.exit(0)
     except OSError as error:
         if os.environ.get("VAULTEMBED_DEBUG"):
             raise
@@ -48,3 +44,27 @@ def main() -> None:
         print(visible(f"Internal error: {type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201
         print("This is a bug. VAULTEMBED_DEBUG=1 shows where.", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+
+
+class _Unfailing(io.FileIO):
+    """Stderr. What finds no room there, as on a full disk under `2>log`, must not end what the command does."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _prepare_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller, as with >&-: else the next file that is opened is that
+            null = open(os.devnull, mode)  # noqa: SIM115 (until the end)
+            os.set_inheritable(null.fileno(), True)
+            setattr(sys, name, null)
+    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+        buffer = io.BufferedWriter(_Unfailing(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # cp1252 has no arrow, and mail has everything: written out, as stderr does
+        sys.stdout.reconfigure(errors="backslashreplace")

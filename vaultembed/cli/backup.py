@@ -11,7 +11,7 @@ from vaultembed.cli.output import Stop, confirmed, finish, stopping
 from vaultembed.cli.progress import Progress
 from vaultembed.cli.wording import count, duration, say, size
 from vaultembed.failpoints import failpoint
-from vaultembed.paths import archive_path, full_path
+from vaultembed.paths import archive_path
 from vaultembed.service.backup import (
     BackupView,
     CheckView,
@@ -33,7 +33,7 @@ def run_backup(destination: Path, archive: Path | None, *, overwrite: bool, as_j
         with _shown("Backing up") as (on_progress, stop):
             result = back_up(
                 archive_path(archive),
-                full_path(destination),
+                destination,
                 overwrite=overwrite,
                 on_progress=on_progress,
                 should_stop=stop,
@@ -46,18 +46,18 @@ def run_backup(destination: Path, archive: Path | None, *, overwrite: bool, as_j
 def run_check(backup: Path, *, as_json: bool) -> NoReturn:
     def call() -> Result[CheckView]:
         with _shown("Checking") as (_, stop):
-            return stop.exit_code(check_backup(full_path(backup), should_stop=stop))
+            return stop.exit_code(check_backup(backup, should_stop=stop))
 
     finish("restore", call, render_check, as_json=as_json)
 
 
 def run_restore(backup: Path, archive: Path | None, *, yes: bool, as_json: bool) -> NoReturn:
     def call() -> Result[RestoreView]:
-        source, target = full_path(backup), archive_path(archive)
+        target = archive_path(archive)
         replace = would_replace(target)  # looked at once: what appears after the question was not agreed to
         failpoint("restore.after_look")
         if replace and not yes:
-            found = _checked(source)
+            found = _checked(backup)
             if found is None:
                 note = "Interrupted: nothing was changed."
                 return Result("restore", RestoreView(target, backup, None, None, 0), (note,), 130)
@@ -67,7 +67,7 @@ def run_restore(backup: Path, archive: Path | None, *, yes: bool, as_json: bool)
                 yes=yes,
             )
         with _shown("Restoring") as (on_progress, stop):
-            result = restore(source, target, replace=replace, on_progress=on_progress, should_stop=stop)
+            result = restore(backup, target, replace=replace, on_progress=on_progress, should_stop=stop)
             return stop.exit_code(result)
 
     finish("restore", call, render_restore, as_json=as_json)

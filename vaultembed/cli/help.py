@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from vaultembed.errors import UsageError
 from vaultembed.service.display import valid
 
 EVERYDAY: Final = "Everyday"
@@ -66,16 +68,32 @@ class Command(_Page, TyperCommand):
     """A command whose epilog are its examples."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Paths stay as they are; nothing else that was typed can be looked for unless it is Unicode."""
-        texts = {parameter.name for parameter in self.params if parameter.type.name == "str"}
-        ctx.params = {name: _valid(value) if name in texts else value for name, value in ctx.params.items()}
+        """Paths are those of files, and nothing else that was typed can be looked for unless it is Unicode."""
+        from vaultembed.cli.output import reported_errors  # loads what --help does without
+
+        name = ctx.command_path.partition(" ")[2]
+        with reported_errors(name, as_json=bool(ctx.params.get("json"))):
+            for parameter in self.params:
+                if (read := _READ.get(parameter.type.name)) is not None:
+                    ctx.params[parameter.name] = _each(read, ctx.params[parameter.name])
         return super().invoke(ctx)
 
 
-def _valid(value: Any) -> Any:
+def _each(read: Callable[[str], str], value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return type(value)(_valid(one) for one in value)
-    return valid(value) if isinstance(value, str) else value
+        return type(value)(_each(read, one) for one in value)
+    return read(value) if isinstance(value, str) else value
+
+
+def _path(text: str) -> str:
+    from vaultembed.paths import full_path  # loads what --help does without
+
+    if not text:  # a variable of the shell that is not set; to Python, it is the folder one is in
+        raise UsageError("a path is empty", "Name a file or a folder; the folder you are in is .")
+    return str(full_path(Path(text)))
+
+
+_READ: Final = {"path": _path, "str": valid}
 
 
 class Group(_Page, TyperGroup):

@@ -47,8 +47,7 @@ def finish(
     else:
         with written():
             render(shown(result.data, text))
-            if sys.stdout is not None:  # closed by the caller: >&-
-                sys.stdout.flush()
+            sys.stdout.flush()
         for note in result.notes:
             say(safe(" ".join(note.split("\n"))), err=True)
     raise typer.Exit(result.exit_code)
@@ -63,8 +62,8 @@ def written() -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
-        raise  # who reads has seen enough
+    except BrokenPipeError:  # `vaultembed search … | head`: who reads has seen enough
+        let_go_of(sys.stdout)
     except OSError as error:
         let_go_of(sys.stdout)
         raise OutputFailedError(f"the output could not be written: {error.strerror}") from error
@@ -98,17 +97,14 @@ def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
             print_json(error_envelope(command, error))
             return
     kind = "" if isinstance(error, CancelledError | StoppedError) else "Error: "
-    try:
-        say(f"{kind}{safe(error.message)}", err=True)
-        if error.hint:
-            say(safe(error.hint), err=True)
-    except OSError:  # the exit code is left
-        let_go_of(sys.stderr)
+    say(f"{kind}{safe(error.message)}", err=True)
+    if error.hint:
+        say(safe(error.hint), err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
     # JSON is UTF-8, and another encoding lacks characters
-    is_utf8 = sys.stdout is not None and sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
     typer.echo(safe_json(json.dumps(document, ensure_ascii=not is_utf8, indent=2)))
 
 
@@ -160,7 +156,7 @@ def confirmed(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not sys.stdin.isatty():
         raise UsageError(f"cannot ask for confirmation (no terminal): {question}", "To agree beforehand: --yes")
     try:
         agrees = typer.confirm(safe(question), default=False, err=True)

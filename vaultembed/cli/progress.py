@@ -68,7 +68,7 @@ class StepDisplay:
 
     def show(self, what: str) -> None:
         self.close()
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr.isatty():
             from rich.console import Console
             from rich.status import Status
 

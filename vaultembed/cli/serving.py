@@ -15,7 +15,7 @@ import typer
 from vaultembed.cli.output import finish, reported_errors
 from vaultembed.cli.wording import say
 from vaultembed.errors import NotReadyError
-from vaultembed.paths import archive_path, full_path
+from vaultembed.paths import archive_path
 from vaultembed.service.mcp_clients import Client, ClientView, configure_client, missing_package
 from vaultembed.service.result import Result
 
@@ -52,7 +52,7 @@ def run_stdio(archive: Path | None, only: str | None, time_limit: float | None) 
         from vaultembed.serving.mcp.server import make_server
         from vaultembed.serving.time_limited import CALL_SECONDS
 
-        if sys.stdin is not None and sys.stdin.isatty():
+        if sys.stdin.isatty():
             say(
                 "An MCP client starts this command and speaks with it. To set one up: vaultembed mcp --install"
                 " claude-desktop\nCtrl-C ends it.",
@@ -85,9 +85,8 @@ def run_http(archive: Path | None, only: str | None, given: HttpOptions) -> NoRe
         from vaultembed.serving.mcp.server import make_server
         from vaultembed.serving.time_limited import CALL_SECONDS
 
-        token = None if given.token_file is None else full_path(given.token_file)
         settings = HttpSettings(
-            given.host, given.port, given.remote, token, given.names, given.time_limit or CALL_SECONDS
+            given.host, given.port, given.remote, given.token_file, given.names, given.time_limit or CALL_SECONDS
         )
         serve_http(make_server(opened, embedders, settings.call_seconds), settings)
     raise typer.Exit

@@ -21,7 +21,6 @@ def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
 def run_raw(message_id: int, archive: Path | None) -> None:
     with reported_errors("show", as_json=False):
         raw = raw_message(archive_path(archive), message_id)
-    if sys.stdout is not None:  # closed by the caller: >&-
         with written():
             if sys.stdout.isatty():
                 for line in raw.splitlines():  # bytes that are no UTF-8 are written out as \xff

@@ -20,6 +20,7 @@ _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 _OUR_ESCAPE: Final = f"\x1b{secrets.token_hex(8)}"
 """Begins what `style` writes, and what no text that somebody else wrote can know."""
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST_LINE: Final = 5_000
 _INDENT: Final = re.compile(r"^ +| {2,}")
 
 
@@ -34,7 +35,7 @@ def say(text: str, *, err: bool = False) -> None:
 def columns(*, err: bool = False) -> int | None:
     """Of the terminal. None where there is none: what reads a pipe wants each line whole."""
     stream = sys.stderr if err else sys.stdout
-    if os.environ.get("COLUMNS") or (stream is not None and stream.isatty()):
+    if os.environ.get("COLUMNS") or stream.isatty():
         return shutil.get_terminal_size((80, 24)).columns
     return None
 
@@ -57,7 +58,7 @@ def fit(line: str, width: int | None) -> str:
 
 def paragraph(text: str, indent: int) -> str:
     """Text of a mail as a block, never wider than is good to read."""
-    width = min(columns() or 100, 110) - indent
+    width = max(min(columns() or 100, 110) - indent, 1)
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     return "\n".join(" " * indent + line for line in lines)
 
@@ -103,8 +104,8 @@ def in_line(text: str) -> str:
 
 
 def safe_line(text: str) -> str:
-    """The same on one line: a subject, a name, a label."""
-    return one_line(text)
+    """The same on one line: a subject, a name, a label. One of megabytes is cut off."""
+    return one_line(text, _LONGEST_LINE)
 
 
 def safe_json(document: str) -> str:

@@ -178,7 +178,7 @@ def _check_destination(archive_path: Path, destination: Path, *, overwrite: bool
         _require_elsewhere(archive_path, destination)
         check_place(destination, overwrite=overwrite)
     except ValueError as error:
-        raise UsageError(f"{str(destination)!r} cannot be the name of a backup: {error}") from error
+        raise UsageError(f"{destination} cannot be the name of a backup: it is not UTF-8") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError(f"{destination} cannot be the name of a backup: {error.strerror}") from error

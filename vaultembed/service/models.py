@@ -12,7 +12,6 @@ from vaultembed.models.cache import cached_file, models_folder
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import pull_model, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL, MODELS, RegistryModel
-from vaultembed.paths import full_path
 from vaultembed.service.result import Result
 
 
@@ -129,7 +128,7 @@ def add_model(file: Path, name: str | None = None) -> Result[ModelView]:
     """
     from vaultembed.models.added import add
 
-    chosen = add(full_path(file), name)
+    chosen = add(file, name)
     note = f"Use it: vaultembed embeddings build --model {chosen}"
     return Result("models add", model_info(chosen).data, (note,))
 

@@ -206,12 +206,6 @@ LIES: dict[str, tuple[str, Callable[[Path], None]]] = {
             without=("vector_keeps_dimension",),
         ),
     ),
-    "a vector that is a text": (
-        "vector_altered",
-        lambda p: meddle(
-            p, "UPDATE vectors SET embedding = 'x' WHERE chunk_id = 70", without=("vector_keeps_dimension",)
-        ),
-    ),
     "work below the watermark": (
         "watermark",
         lambda p: meddle(p, "UPDATE messages SET embed_gen = NULL WHERE id = 5", without=("work_appeared",)),

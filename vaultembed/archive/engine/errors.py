@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,12 @@ from vaultembed.errors import BusyError, DiskFullError, StorageError, Vaultembed
 UNREADABLE: Final = (apsw.SQLError, apsw.CorruptError)
 """What reading a damaged table raises, or one that is gone."""
 _SHM_BYTES: Final = 65_536
+_LOCKING: Final = (
+    apsw.SQLITE_IOERR_LOCK,
+    apsw.SQLITE_IOERR_RDLOCK,
+    apsw.SQLITE_IOERR_UNLOCK,
+    apsw.SQLITE_IOERR_SHMLOCK,
+)
 
 
 @contextmanager
@@ -38,9 +45,19 @@ def explained_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{path} cannot be written: {error}", "Check the permissions of the file and its folder."
         ) from error
-    except (apsw.IOError, apsw.CantOpenError) as error:
+    except (apsw.IOError, apsw.CantOpenError, apsw.ProtocolError) as error:
         if is_full(path):  # no room for a -shm file is an I/O error to SQLite
             raise DiskFullError(path, free_bytes(path)) from error
+        if not os.access(path.parent, os.W_OK):
+            raise StorageError(
+                f"{path} has changes in {path.name}-wal, or is to be written, and its folder cannot be written",
+                "Copy both files into a folder that can be, and name the copy with --archive.",
+            ) from error
+        if isinstance(error, apsw.ProtocolError) or getattr(error, "extendedresult", None) in _LOCKING:
+            raise StorageError(
+                f"{path} cannot be locked: {error}",
+                "Not every network drive can do what SQLite needs. Keep the archive on a disk of this machine.",
+            ) from error
         raise StorageError(
             f"cannot read or write {path}: {error}",
             "Everything committed so far is safe. Check the disk and the permissions of the folder, then give the same"

@@ -12,7 +12,7 @@ from typing import Final
 
 import apsw
 
-from vaultembed.archive.backup import free_bytes, migrate_with_backup
+from vaultembed.archive.backup import COMPANIONS, free_bytes, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors, is_full
 from vaultembed.archive.migrations import check_identity, user_version
@@ -183,6 +183,7 @@ def _check_path(path: Path) -> bool:
     """
     try:
         str(path).encode()
+        path.with_name(path.name + COMPANIONS[1]).exists()  # too long a name for SQLite's own is one for the archive
         if not path.exists():
             return False
         if path.is_dir():
@@ -192,7 +193,7 @@ def _check_path(path: Path) -> bool:
         if not path.is_file():
             raise UsageError(f"{path} is no regular file and cannot be an archive")
     except ValueError as error:
-        raise UsageError(f"{str(path)!r} cannot be the name of an archive: {error}") from error
+        raise UsageError(f"{path} cannot be the name of an archive: it is not UTF-8") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError(f"{path} cannot be the name of an archive: {error.strerror}") from error
