@@ -57,7 +57,7 @@ class Mail:
         subject, body = (
             x.decode("utf-8", "replace") if isinstance(x, bytes) else x or "" for x in (self.subject, self.body)
         )
-        return f"Subject: {subject}\n\n{body.strip()}" if subject or body.strip() else ""
+        return f"Subject: {subject}\n\n{body.strip()}" if subject else body.strip()
 
 
 def mime(n: int, subject: str, body: str, sender: str = "ada@example.org") -> bytes:
@@ -115,6 +115,7 @@ def write_pair(
     embed: Embed,
     *,
     altered: bool = False,
+    upgraded: bool = False,
     vectors: bool = True,
     building: bool = False,
     wal: bool = True,
@@ -123,7 +124,8 @@ def write_pair(
     cut: int = 1_200,
 ) -> Pair:
     """`altered`: msgvault.db is of an older version, and was brought up to date by ALTER TABLE: other order of columns,
-    `last_modified` without a default. `cut`: characters of a chunk."""
+    `last_modified` without a default. `upgraded` (v3): after it was embedded, so that every message changed just then.
+    `cut`: characters of a chunk."""
     folder.mkdir(parents=True, exist_ok=True)
     pair = Pair(folder, shape, {mail.id: mail for mail in mails})
     db = pair.open()
@@ -138,6 +140,12 @@ def write_pair(
             db.execute("INSERT INTO applied_migrations VALUES ('some_other_v1', '2026-05-01 00:00:00')")
         if shape in ("v2", "v3"):
             db.execute("INSERT INTO applied_migrations VALUES ('embed_gen_backfill_active_v1', '2026-06-01 00:00:00')")
+        if shape == "v3":
+            # a new archive has the row from its beginning
+            at = "2026-06-01 00:00:00" if upgraded else "2020-01-01 00:00:00"
+            db.execute("INSERT INTO applied_migrations VALUES ('messages_content_changed_at_backfill', ?)", (at,))
+            changed = f"{at}.000" if upgraded else "2021-03-04 05:06:07.089"
+            db.execute("UPDATE messages SET content_changed_at = ?", (changed,))
     db.close()
     if vectors:
         _write_vectors(pair, shape, mails, embed, building=building, wal=wal, dimension=dimension, model=model, cut=cut)
@@ -266,8 +274,6 @@ def _write_message(db: apsw.Connection, shape: Shape, one: Mail, *, altered: boo
         db.execute("UPDATE messages SET embed_gen = ? WHERE id = ?", (stamp, one.id))
     if has_stamps(shape) and not (altered and one.body is None):
         db.execute("UPDATE messages SET last_modified = '2026-06-06 06:06:06' WHERE id = ?", (one.id,))
-    if shape == "v3":
-        db.execute("UPDATE messages SET content_changed_at = '2021-03-04 05:06:07' WHERE id = ?", (one.id,))
 
 
 def _write_vectors(
@@ -369,15 +375,14 @@ def _embed_all(
         length = len(one.prepared)
         if shape == "v0":
             db.execute(
-                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)",
-                (generation, one.id, EMBEDDED_AT, length, end < length),
+                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", (generation, one.id, EMBEDDED_AT, end, end < length)
             )
             number = one.id
         else:
             db.execute(
                 "INSERT INTO embeddings(generation_id, message_id, chunk_index, embedded_at, source_char_len,"
                 " chunk_char_start, chunk_char_end, truncated) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                (generation, one.id, index, EMBEDDED_AT, length, start, end),
+                (generation, one.id, index, EMBEDDED_AT, end - start, start, end),
             )
             number = db.last_insert_rowid()
         db.execute(

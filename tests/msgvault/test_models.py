@@ -14,6 +14,7 @@ from tests.kit.archives import check_invariants
 from tests.kit.msgvault import Embed, Pair, mail, write_pair
 from tests.kit.processes import vaultembed, vaultembed_json
 from tests.msgvault.cast import CAST, DELETED, TOPICS, again
+from tests.msgvault.test_adoption import stamped
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.embeddings.verify import SAMPLE
 from vaultembed.errors import ModelError, NotReadyError
@@ -143,17 +144,23 @@ def test_with_another_dimension_it_is_refused(tmp_path: Path, archive: Path, blo
         build_embeddings(archive, BuildRequest(model=str(blob)))
 
 
-def test_texts_of_unknown_length_are_guessed_at(tmp_path: Path, embed: Embed, archive: Path) -> None:
-    """Where nothing says how long the text was: the best of those that it may have been."""
+def test_without_a_text_that_is_known_no_model_is_taken_for_it_nor_for_another(
+    tmp_path: Path, embed: Embed, archive: Path
+) -> None:
+    """Guesses at what was embedded said of the same model that it is another one."""
     mails = [mail(n, f"Subject {n}", f"{TOPICS[n % 8]}, {n}") for n in range(1, 20)]
     pair = write_pair(tmp_path / "mv", "v2", mails, embed)
-    pair.write("UPDATE embeddings SET source_char_len = NULL", name="vectors.db")
+    pair.write("UPDATE embeddings SET source_char_len = NULL, chunk_char_end = 7", name="vectors.db")
     done = import_mail(archive, [pair.folder])
-    assert done.data.compared[0].same
+    assert (done.data.compared[0].same, done.data.compared[0].median_cosine) == (False, None)
+    assert stamped(archive) == {one.id for one in mails}, "msgvault vouches for them"
     with open_archive_readonly(archive) as opened:
         assert opened.scalar("SELECT count(*) FROM message_texts") == 0
-    found = search_archive(archive, TOPICS[2], mode="vector").data.results[0]
-    assert found.passage.chunk_id is None, "no passage is shown of a text that is not known"
+    with pytest.raises(ModelError, match="cannot be told") as refused:
+        build_embeddings(archive)
+    for advice in (done.notes[-1], refused.value.hint or ""):
+        assert "embeddings build --new" in advice
+        assert "pull" not in advice, "the model is here, and was asked"
     check_invariants(archive)
 
 

@@ -51,7 +51,7 @@ def check_vectors_are_of_texts(archive: Path, embed: Embed) -> None:
             " JOIN vectors v ON v.chunk_id = c.id WHERE o.outcome = 'embedded'"
         )
     for subject, text, embedding in rows:
-        made = embed([f"Subject: {subject}\n\n{text.strip()}"])[0]
+        made = embed([f"Subject: {subject}\n\n{text.strip()}" if subject else text.strip()])[0]
         assert made @ np.frombuffer(embedding, "<f2").astype(np.float32) > 0.99, text
 
 
@@ -199,7 +199,7 @@ def test_texts_that_cannot_be_told_any_more_do_not_stand_for_new_ones(
     import_mail(archive, [pair.folder])
     later = [chat(n, f"{TOPICS[(n + 3) % 8]}, said by number {n}") for n in range(1, 21)]
     swap(pair, write_pair(tmp_path / "later", "v2", later, embed, model="my-own"))
-    pair.write("UPDATE embeddings SET source_char_len = 7", name="vectors.db")
+    pair.write("UPDATE embeddings SET chunk_char_end = 7", name="vectors.db")
     import_mail(archive, [pair.folder])
     with open_archive_readonly(archive) as opened:
         assert opened.scalar("SELECT count(*) FROM message_texts") == 0
@@ -219,12 +219,14 @@ def test_a_deletion_there_is_told_once(tmp_path: Path, embed: Embed, archive: Pa
 
 
 def test_an_older_vectors_db_is_not_trusted_where_it_can_be_told(tmp_path: Path, embed: Embed, archive: Path) -> None:
-    mails = [mail(n, "Subject", f"Text number {n}") for n in range(1, 4)]
-    pair = write_pair(tmp_path / "mv", "v3", mails, embed)
-    pair.write("UPDATE messages SET content_changed_at = '2026-01-01 00:00:00' WHERE id = 2")
-    done = import_mail(archive, [pair.folder])
+    """By when a message changed; unless its text is what was embedded: a time moves with labels and dates, too."""
+    mails = [mail(n, "Subject", f"Text number {n}") for n in range(1, 5)]
+    pair = write_pair(tmp_path / "mv", "v3", mails, embed, model="my-own")
+    pair.write("UPDATE messages SET content_changed_at = '2026-01-01 00:00:00.123' WHERE id IN (2, 3)")
+    pair.write("UPDATE message_bodies SET body_text = 'Another text' WHERE message_id = 2")
+    done = planned_and_done(archive, pair)
     assert done.data.msgvault[0].generations[0].again == {"not certain": 1}
-    assert stamped(archive) == {1, 3}
+    assert stamped(archive) == {1, 3, 4}
 
 
 def test_numbers_beyond_all_bounds(tmp_path: Path, embed: Embed, archive: Path) -> None:

@@ -74,6 +74,7 @@ def render(data: Imported) -> None:
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
+        (counts.marked, "with other labels or flags, or deleted there since"),
         (counts.duplicate, "duplicate (one message, now in several places)"),
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
@@ -94,7 +95,7 @@ def render_plan(data: ImportPlan) -> None:
         say(f"{count(counts.new, 'message')} would be added to {data.archive}")
         others = [
             (counts.changed, "have changed since the last import"),
-            (counts.unchanged, "have not"),
+            (counts.unchanged, "have not changed since the last import"),
             (counts.duplicate, "are here already, from elsewhere"),
             (counts.unreadable, "cannot be read"),
         ]
@@ -106,7 +107,16 @@ def render_plan(data: ImportPlan) -> None:
 
 
 def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, would: bool = False) -> Iterator[str]:
-    deleted = f", {view.deleted:,} of them deleted there, and so here" if view.deleted else ""
+    deleted = ""
+    if view.deleted:
+        so_here = {
+            None: "and so here unless they stand elsewhere",
+            0: "and so here",
+            view.deleted: "and none here, for they stand elsewhere",
+        }.get(
+            view.elsewhere, f"{view.deleted - (view.elsewhere or 0):,} of these here, too; the others stand elsewhere"
+        )
+        deleted = f", {view.deleted:,} of them deleted there, {so_here}"
     yield f"From msgvault ({view.path}): {count(view.sources, 'source')}, {count(view.messages, 'message')}{deleted}"
     if view.vectors is None:
         yield "  no vectors.db beside it: messages only"
@@ -115,7 +125,9 @@ def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, wou
         for comparison in compared:
             if comparison.generation == generation.generation:
                 verdict = "the same space" if comparison.same else "another space"
-                if comparison.sampled:
+                if comparison.median_cosine is None:
+                    yield f"    no text is known that it embedded, so {comparison.model} could not be compared"
+                elif comparison.sampled:
                     yield (
                         f"    {count(comparison.sampled, 'text')} embedded again with {comparison.model}: median cosine"
                         f" {comparison.median_cosine:.4f}, {verdict}"

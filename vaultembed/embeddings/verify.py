@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from vaultembed.archive.database import Archive
-from vaultembed.archive.generations.adopted import read_adopted_sample
 from vaultembed.archive.generations.records import (
     Coverage,
     Generation,
@@ -28,7 +27,6 @@ from vaultembed.archive.vector_format import is_well_formed
 from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
 from vaultembed.errors import DamageError
 from vaultembed.models.protocol import Embedder
-from vaultembed.text.embeddable.chunking import text_hash
 
 SAMPLE: Final = 32
 """Chunks that are embedded again: about a second."""
@@ -111,9 +109,11 @@ def verify_generation(
         malformed += not is_well_formed(stored.embedding, generation.dimension)
         if vectors % 10_000 == 0:
             on_vectors(vectors)
-    sample = read_sample(archive, generation.id, SAMPLE, random.Random(generation.id)) if embedder is not None else []  # noqa: S311
-    cosines, refused = _compare(embedder, sample) if embedder is not None else ([], 0)
-    adopted, refused_too = _compare(embedder, _adopted(archive, generation.id)) if embedder is not None else ([], 0)
+    pick = random.Random(generation.id)  # noqa: S311
+    own = read_sample(archive, generation.id, SAMPLE, pick)
+    theirs = read_sample(archive, generation.id, SAMPLE, pick, adopted_below=LONGEST_ADOPTED)
+    cosines, refused = _compare(embedder, own) if embedder is not None else ([], 0)
+    adopted, refused_too = _compare(embedder, theirs) if embedder is not None else ([], 0)
     strayed = adopted if adopted and sorted(adopted)[len(adopted) // 10] < SAME_TENTH else []
     return Verified(
         changes=generation_with_id(archive, generation.id).changes,
@@ -126,16 +126,6 @@ def verify_generation(
         refused=refused + refused_too,
         least_cosine=min(cosines + strayed, default=None),
     )
-
-
-def _adopted(archive: Archive, generation_id: int) -> list[tuple[str, bytes]]:
-    """A sample of what another program made, where its text is known."""
-    sample = read_adopted_sample(archive, generation_id, SAMPLE, random.Random(generation_id))  # noqa: S311
-    return [
-        (chunk.text, chunk.embedding)
-        for chunk in sample
-        if chunk.text is not None and len(chunk.text) <= LONGEST_ADOPTED and text_hash(chunk.text) == chunk.text_hash
-    ]
 
 
 def _compare(embedder: Embedder, sample: list[tuple[str, bytes]]) -> tuple[list[float], int]:

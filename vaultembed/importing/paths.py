@@ -49,6 +49,8 @@ class ImportCounts:
     updated: int = 0
     """Their file has other content than before."""
     unchanged: int = 0
+    marked: int = 0
+    """Their text is as it was; labels, flags, or whether msgvault has them deleted, is not."""
     duplicate: int = 0
     """In the archive already, from elsewhere: now known to stand here too."""
     deleted: int = 0
@@ -63,7 +65,7 @@ class ImportCounts:
     @property
     def messages(self) -> int:
         """That were found in the source."""
-        return self.added + self.updated + self.unchanged + self.duplicate + self.deleted
+        return self.added + self.updated + self.unchanged + self.marked + self.duplicate + self.deleted
 
     def plus(self, **more: int) -> ImportCounts:
         return replace(self, **{name: getattr(self, name) + n for name, n in more.items()})

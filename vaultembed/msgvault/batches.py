@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,11 +13,9 @@ import numpy as np
 from vaultembed.archive.generations.adopted import Origin, Standing
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
 from vaultembed.archive.vector_format import to_rows
-from vaultembed.msgvault.embedded_text import embedded_text
-from vaultembed.msgvault.entries import texts_of
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, read_messages
-from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.msgvault.their_vectors import Covered, TheirGeneration, TheirVectors, Why
 from vaultembed.text.embeddable.chunking import text_hash
 
 BATCH_MESSAGES: Final = 400
@@ -73,6 +72,17 @@ def origin_of(vectors: TheirVectors, generation: TheirGeneration) -> Origin:
     )
 
 
+_REASONS: Final = (
+    "edited here",
+    "changed",
+    "not certain",
+    "vectors unusable",
+    "vectors missing",
+    "unknown stamp",
+    "never embedded",
+)
+
+
 @dataclass(slots=True)
 class Tally:
     """What becomes of the messages of one of msgvault's generations. `tell` it of each live one."""
@@ -85,22 +95,21 @@ class Tally:
     _open: dict[Hashable, str] = field(default_factory=dict)
     _done: set[Hashable] = field(default_factory=set)
 
-    def tell(self, message: Hashable, here: Standing, verdict: list[TheirChunk] | Why) -> None:
+    def tell(self, message: Hashable, here: Standing, verdict: Covered | Why) -> None:
         """`message`: what it is here. Two of msgvault's may be one, of which one is covered."""
         if message in self._done or here == "deleted here":
             return
         if here == "covered":
             self.here_already += 1
-        elif here == "edited here":
-            self._open[message] = here
-            return
-        elif isinstance(verdict, str):
-            self._open[message] = verdict
+        elif here == "edited here" or isinstance(verdict, str):
+            # of several copies, that of which most is there
+            why = here if here == "edited here" else str(verdict)
+            self._open[message] = min(why, self._open.get(message, why), key=_REASONS.index)
             return
         else:
-            self.embedded += bool(verdict)
-            self.blank += not verdict
-            self.vectors += len(verdict)
+            self.embedded += bool(verdict.chunks)
+            self.blank += not verdict.chunks
+            self.vectors += len(verdict.chunks)
         self._done.add(message)
         self._open.pop(message, None)
 
@@ -110,15 +119,12 @@ class Tally:
         return Counter(self._open.values())
 
 
-def adopted_outcome(
-    message: TheirMessage, chunks: Sequence[TheirChunk], message_id: int, content_rev: int
-) -> MessageOutcome:
-    """What msgvault made of a message, as an outcome here: embedded, or blank without chunks. Its text is told by its
-    length, where that is possible: only then are passages of it shown."""
-    text = None
-    if chunks and chunks[0].source_length:
-        subject, body = texts_of(message)
-        text = embedded_text(subject, body, chunks[0].source_length, chunks[0].has_subject)
+def adopted_outcome(covered: Covered, message_id: int, content_rev: int, words_here: Set[str]) -> MessageOutcome:
+    """What msgvault made of a message, as an outcome here: embedded, or blank without chunks. Passages are shown of its
+    text, where that could be told; unless it is garbled there, and of other words than the message here."""
+    text, chunks = covered.text, covered.chunks
+    if text is not None and 2 * len((words := words_of(text)) & words_here) < len(words):
+        text = None
     rows = to_rows(np.stack([chunk.vector for chunk in chunks])) if chunks else []
     return MessageOutcome(
         message_id,
@@ -131,10 +137,14 @@ def adopted_outcome(
                 chunk.char_start,
                 chunk.char_end,
                 # what cannot be told is equal to no other text
-                text_hash(text[chunk.char_start : chunk.char_end] if text else f"\0{chunk.embedding_id}"),
+                text_hash((text or "")[chunk.char_start : chunk.char_end] or f"\0{chunk.embedding_id}"),
                 row,
                 chunk.embedded_at,
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),
     )
+
+
+def words_of(text: str) -> Set[str]:
+    return set(re.findall(r"\w+", text.lower()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.adopted import find_adopted, take_over
@@ -24,8 +25,9 @@ class CompareView:
     generation: int
     model: str
     """The one here."""
-    median_cosine: float
-    least_cosine: float
+    median_cosine: float | None
+    """None: no text is known that was embedded, so it cannot be told."""
+    least_cosine: float | None
     sampled: int
     """Texts."""
     same: bool
@@ -59,13 +61,8 @@ def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder,
     name = embedder.facts.name
     anew = f"vaultembed embeddings build --new --model {path or name}"
     if found is None:
-        raise ModelError(
-            f"whether {name} gives the vectors of generation {generation.id} cannot be told: no text of it can be"
-            " embedded again",
-            f"To embed anew: {anew}",
-        )
+        raise ModelError(f"generation {generation.id} cannot be used yet: {_untold(name)}", f"{_TOLD_BY} {anew}")
     if not found.is_same:
-        theirs = model_unknown(generation).hint
         what = (
             f"it has {embedder.facts.dimension} dimensions, not {generation.dimension}"
             if not found.checked.sampled
@@ -76,13 +73,37 @@ def bind_or_refuse(archive: Archive, generation: Generation, embedder: Embedder,
         raise ModelError(
             f"generation {generation.id}, which msgvault made with {generation.model.name}, is not of the space of"
             f" {name}: {what}",
-            f"{theirs}\nOr embed anew with this one; meanwhile nothing is lost: {anew}",
+            f"{_other_file(generation)}\nOr embed anew with this one; meanwhile nothing is lost: {anew}",
         )
     bind(archive, generation, embedder, path, found.checked)
     return (
         f"Generation {generation.id} is of the space of {name}: median cosine {found.checked.median_cosine:.4f} of"
         f" {found.checked.sampled} texts embedded again."
     )
+
+
+def _untold(name: str) -> str:
+    return f"whether {name} gives its vectors cannot be told, for no text is known that msgvault embedded"
+
+
+_TOLD_BY: Final = "It can when msgvault has embedded some plain text more, and that is imported. To embed anew instead:"
+
+
+def _other_file(generation: Generation) -> str:
+    name = generation.model.name
+    return (
+        f"If msgvault used another file of {name} (that of Ollama: ollama show {name} --modelfile), name it:"
+        " vaultembed embeddings build --model PATH"
+    )
+
+
+def way_out(generation: Generation, compared: CompareView | None) -> str:
+    """What to do about an adopted generation in service that cannot be searched with, after it was compared or not."""
+    if compared is None:
+        return model_unknown(generation).hint or ""
+    if compared.median_cosine is None:
+        return f"{_untold(compared.model)}. {_TOLD_BY} vaultembed embeddings build --new"
+    return f"{_other_file(generation)}. Or embed anew: vaultembed embeddings build --new"
 
 
 def bind_what_is_here(archive: Archive, should_stop: Callable[[], bool] = lambda: False) -> list[CompareView]:
@@ -107,7 +128,7 @@ def bind_what_is_here(archive: Archive, should_stop: Callable[[], bool] = lambda
 def _compare_one(
     archive: Archive, generation: Generation, target: Generation | None, should_stop: Callable[[], bool]
 ) -> CompareView | None:
-    """`target`: of whose model. None: there is no model to compare with, or nothing to compare."""
+    """`target`: of whose model. None: there is no model to compare with."""
     try:
         resolved = resolve_model_of(target) if target is not None else resolve_for(generation, None, None)
         embedder = open_in_child(resolved)
@@ -116,7 +137,7 @@ def _compare_one(
     try:
         found = compare(archive, generation, embedder)
         if found is None:
-            return None
+            return CompareView(generation.id, resolved.facts.name, None, None, 0, False, None, 0)
         taken = 0
         if found.is_same:
             bound = bind(archive, generation, embedder, target.model.path if target else None, found.checked)

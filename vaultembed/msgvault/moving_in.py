@@ -28,7 +28,7 @@ from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
 from vaultembed.message import Problem
-from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of
+from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of, words_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import ForeignDamageError
@@ -40,7 +40,7 @@ from vaultembed.msgvault.their_messages import (
     TheirSource,
     ids_still_there,
 )
-from vaultembed.msgvault.their_vectors import TheirChunk, TheirGeneration, TheirVectors, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, TheirGeneration, TheirVectors, Why
 from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
 from vaultembed.sources.base import printable
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -83,7 +83,8 @@ class MsgvaultImport:
         self._started = time.monotonic()
         self._source_ids: dict[int, int] = {}
         self._adoptions: list[_Adoption] = []
-        self._deleted = 0
+        self._deleted: list[tuple[int, str]] = []
+        """Source and key of each that is deleted there."""
 
     def run(self) -> MsgvaultView:
         """
@@ -106,7 +107,9 @@ class MsgvaultImport:
         if not self._should_stop():
             failpoint("import.before_backfill")
             run_steps(self._archive, backfill.steps(self._archive))
-        return theirs.view(self._deleted, self._adopted())
+        there = (places.message_at(self._archive, *each) for each in self._deleted)
+        elsewhere = sum(message_id is not None and places.is_live(self._archive, message_id) for message_id in there)
+        return theirs.view(len(self._deleted), elsewhere, self._adopted())
 
     def _find_adoptions(self, theirs: Opened) -> None:
         if theirs.vectors is None:
@@ -164,12 +167,11 @@ class MsgvaultImport:
                     if written is not None:
                         ids[each.message.id] = written
                     failpoint("import.in_transaction")
-                self._count(unchanged=len(messages) - len(new))
+                self._count(unchanged=len(messages) - len(changed), marked=len(marked))
                 for bad in unreadable:
                     self._report(bad)
-                by_id = {m.id: m for m in messages}
                 for adoption, verdicts in found:
-                    self._adopt(theirs, adoption, by_id, ids, verdicts)
+                    self._adopt(theirs, adoption, ids, verdicts)
         except BaseException:
             self.counts = before
             raise
@@ -177,7 +179,7 @@ class MsgvaultImport:
 
     def _read_vectors(
         self, vectors: TheirVectors | None, messages: Sequence[TheirMessage], known: Mapping[int, Known]
-    ) -> list[tuple[_Adoption, dict[int, list[TheirChunk] | Why]]]:
+    ) -> list[tuple[_Adoption, dict[int, Covered | Why]]]:
         """Of the messages that have no outcome here yet. `known`: those that are not written now."""
         found = []
         for adoption in self._adoptions if vectors is not None else ():
@@ -186,16 +188,19 @@ class MsgvaultImport:
             done = {i for i, each in known.items() if self._is_done(adoption, each)}
             for m in messages:
                 if m.id in done and m.deleted_at is None:
-                    adoption.tally.tell(known[m.id].message_id, "covered", [])
-            found.append((adoption, vectors.read(adoption.theirs, [m for m in messages if m.id not in done])))
+                    adoption.tally.tell(known[m.id].message_id, "covered", BLANK)
+            wanted = [m for m in messages if m.id not in done]
+            found.append((adoption, vectors.read(adoption.theirs, wanted, adoption.here)))
         return found
 
     def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
         """By msgvault's id."""
         keys: dict[int, list[str]] = {}
         for message in messages:
-            self._deleted += message.deleted_at is not None
-            keys.setdefault(self._source_id(owners[message.id]), []).append(str(message.id))
+            source_id = self._source_id(owners[message.id])
+            keys.setdefault(source_id, []).append(str(message.id))
+            if message.deleted_at is not None:
+                self._deleted.append((source_id, str(message.id)))
         found: dict[int, Known] = {}
         for source_id, of_source in keys.items():
             found |= {int(k): v for k, v in places.known_messages(self._archive, source_id, of_source).items()}
@@ -253,9 +258,8 @@ class MsgvaultImport:
         self,
         theirs: Opened,
         adoption: _Adoption,
-        messages: Mapping[int, TheirMessage],
         ids: Mapping[int, tuple[int, int]],
-        verdicts: Mapping[int, list[TheirChunk] | Why],
+        verdicts: Mapping[int, Covered | Why],
     ) -> None:
         if adoption.here is not None and self._was_given_up(theirs, adoption):
             return
@@ -266,11 +270,14 @@ class MsgvaultImport:
                 continue  # its text here is another, or it could not be imported
             message_id, content_rev = ids[their_id]
             here = standing(self._archive, adoption.here.id if adoption.here else None, message_id, content_rev)
-            if here == "open" and verdict == [] and not self._is_blank(message_id):
+            if here == "open" and verdict == BLANK and not self._is_blank(message_id):
                 verdict = "vectors missing"
             tally.tell(message_id, here, verdict)
             if here == "open" and not isinstance(verdict, str):
-                outcomes.append(adopted_outcome(messages[their_id], verdict, message_id, content_rev))
+                words = words_of(
+                    "\n".join(f"{w.subject}\n{w.body_text}" for w in read_work(self._archive, [message_id]))
+                )
+                outcomes.append(adopted_outcome(verdict, message_id, content_rev, words))
         if outcomes and theirs.vectors is not None:
             if adoption.here is None:
                 adoption.here = adopt(self._archive, origin_of(theirs.vectors, adoption.theirs))

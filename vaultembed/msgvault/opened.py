@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Opened:
         """Also of a message whose source is not there."""
         return self.sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
 
-    def view(self, deleted: int, generations: Sequence[AdoptedView]) -> MsgvaultView:
+    def view(self, deleted: int, elsewhere: int | None, generations: Sequence[AdoptedView]) -> MsgvaultView:
         return MsgvaultView(
             path=self.paths.archive,
             vectors=self.paths.vectors,
@@ -51,6 +51,7 @@ class Opened:
             sources=len(self.sources),
             messages=len(self.ids),
             deleted=deleted,
+            elsewhere=elsewhere,
             left_out=tuple(self.left_out),
             passed_over=tuple(self.passed_over),
             generations=tuple(generations),
@@ -65,7 +66,10 @@ def open_theirs(paths: MsgvaultPaths) -> Iterator[Opened]:
             in `left_out`.
     """
     missing: list[str] = []
-    with open_pair(paths.archive, _readable_vectors(paths.vectors, missing)) as (database, vectors_database):
+    with (
+        ExitStack() as stack,
+        open_pair(paths.archive, _readable_vectors(paths.vectors, missing)) as (database, vectors_database),
+    ):
         check_is_archive(database)
         parts = left_out(database)
         missing += parts
@@ -73,6 +77,7 @@ def open_theirs(paths: MsgvaultPaths) -> Iterator[Opened]:
         if vectors_database is not None:
             try:
                 vectors = TheirVectors(vectors_database, database)
+                stack.callback(vectors.close)
                 missing += vectors.left_out
             except ForeignDamageError as error:
                 missing.append(f"all vectors: {error.message}")

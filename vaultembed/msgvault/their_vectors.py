@@ -7,19 +7,27 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from vaultembed.archive.generations.records import ADOPTED_RECIPE
+from vaultembed.archive.generations.records import ADOPTED_RECIPE, Generation
+from vaultembed.embeddings.verify import LONGEST_ADOPTED, SAME_TENTH
+from vaultembed.errors import ModelError
+from vaultembed.models.protocol import Embedder
+from vaultembed.msgvault.comparing import SAMPLE, cosines_with, open_same
+from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
-from vaultembed.msgvault.their_messages import TheirMessage
+from vaultembed.msgvault.their_messages import TheirMessage, read_messages
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text
 
 Shape = Literal["V0", "V1", "V2", "V2 opened read-only", "V3"]
 BACKFILLED: Final = "embed_gen_backfill_active_v1"
 """Row of msgvault's own ledger: from then on its stamps are the word on what is covered."""
+_UPGRADED: Final = "messages_content_changed_at_backfill"
+"""Row of that ledger: when an upgrade filled `content_changed_at` of every message with its own moment."""
 LARGEST_DIMENSION: Final = 16_384
 
 Why = Literal["changed", "never embedded", "unknown stamp", "vectors missing", "vectors unusable", "not certain"]
@@ -39,6 +47,12 @@ class TheirGeneration:
     activated_at: int | None
 
     @property
+    def longest_chunk(self) -> int:
+        """Characters."""
+        found = re.search(r":c(\d{1,9})(?::|\Z)", self.fingerprint)
+        return int(found[1]) if found else LONGEST_ADOPTED
+
+    @property
     def recipe(self) -> str:
         """How its texts were made and cut, as an outcome here tells it: `msgvault-p1-111111:c32768:e1`."""
         found = re.search(r":(p[^:]*)((?::[^:]+)*)\Z", self.fingerprint)
@@ -49,15 +63,28 @@ class TheirGeneration:
 class TheirChunk:
     char_start: int
     char_end: int
-    source_length: int | None
-    """Code points of the text that its offsets are into; None where that is not recorded."""
-    has_subject: bool | None
-    """Whether that text began with the subject; None where it is not recorded."""
+    is_truncated: bool
+    """The text may go on, without a vector of what follows."""
+    has_subject: bool
+    """The text begins with it."""
     embedding_id: int
     vector: npt.NDArray[np.float32]
     """(dimension,), normalised here."""
     embedded_at: int | None
     """None where it is not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A message whose vectors may be trusted to be of its present text."""
+
+    chunks: Sequence[TheirChunk]
+    """None at all: it was skipped, as blank."""
+    text: str | None
+    """What they were made of, told by its length; None where that cannot be told."""
+
+
+BLANK: Final = Covered((), None)
 
 
 class TheirVectors:
@@ -77,16 +104,30 @@ class TheirVectors:
         self.generations, self.left_out, self.passed_over = _generations(vectors)
         if not self.is_pending_known:
             self.left_out += ("all vectors: pending_embeddings is missing, and with it which texts have changed since",)
+        if not self.generations and "embed_gen" in messages.columns("messages"):
+            stamped = messages.rows("SELECT count(*) FROM messages WHERE embed_gen IS NOT NULL")[0][0]
+            self.passed_over += (without_vectors(stamped),) if stamped else ()
         self.origin = vectors.path
         self._all_ids = {row[0] for row in vectors.rows("SELECT id FROM index_generations")}
         self._columns = vectors.columns("embeddings")
+        self._messages = messages
+        self._upgraded_at = _ledger(messages, _UPGRADED) or 0
+        self._models: dict[int, Embedder | None] = {}
+        """By generation, once asked for; None: none is here that gives its vectors."""
+
+    def close(self) -> None:
+        for model in self._models.values():
+            if model is not None:
+                model.close()
 
     def check_unchanged(self) -> None:
         self._db.check_unchanged()
 
-    def read(self, generation: TheirGeneration, messages: Sequence[TheirMessage]) -> dict[int, list[TheirChunk] | Why]:
-        """By id of each live message: its vectors, if they may be trusted to be of its present text (none at all: it
-        was skipped, as blank); or why it is to be embedded again."""
+    def read(
+        self, generation: TheirGeneration, messages: Sequence[TheirMessage], here: Generation | None
+    ) -> dict[int, Covered | Why]:
+        """By id of each live message: its vectors, if they may be trusted to be of its present text; or why it is to be
+        embedded again. `here`: what the generation is in this archive."""
         live = [message for message in messages if message.deleted_at is None]
         ids = [message.id for message in live]
         try:
@@ -96,45 +137,103 @@ class TheirVectors:
             if len(live) == 1:
                 return {live[0].id: "vectors unusable"}
             middle = len(live) // 2
-            return self.read(generation, live[:middle]) | self.read(generation, live[middle:])
-        found: dict[int, list[TheirChunk] | Why] = {}
-        for message in live:
-            why = self._why_not(generation, message, rows.get(message.id, []), is_pending=message.id in pending)
-            found[message.id] = why or self._chunks(generation, message.id, rows.get(message.id, []))
-        return found
+            return self.read(generation, live[:middle], here) | self.read(generation, live[middle:], here)
+        return {
+            message.id: self._why_not(generation, message, rows[message.id], is_pending=message.id in pending)
+            or self._covered(generation, message, rows[message.id], here)
+            for message in live
+        }
 
     def _why_not(
         self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], *, is_pending: bool
     ) -> Why | None:
-        """None: trusted."""
+        """None: msgvault counts it as embedded. `last_modified` says nothing: it grows with each label, flag and
+        stamp."""
         if self.shape in ("V2", "V3"):
-            return self._why_not_by_stamp(generation, message, rows)
+            if message.embed_gen is None:
+                return "changed" if rows else "never embedded"
+            if message.embed_gen not in self._all_ids:
+                return "unknown stamp"
+            return None if rows or message.embed_gen == generation.id else "never embedded"
         if not rows:
             return "never embedded"
         if not self.is_pending_known:
             return "not certain"
         return "changed" if is_pending else None
 
-    def _why_not_by_stamp(
-        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]]
-    ) -> Why | None:
-        """By `embed_gen`, and by nothing else: `last_modified` grows with each label, flag and stamp."""
+    def _covered(
+        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], here: Generation | None
+    ) -> Covered | Why:
+        chunks = self._chunks(generation, message.id, rows)
+        if isinstance(chunks, str):
+            return chunks
+        text = _text_of(generation, message, chunks)
+        is_told = _is_told(text, chunks)
+        if chunks and self.shape in ("V2", "V3") and not self._is_sure(generation, message, chunks, is_told=is_told):
+            # msgvault makes a text of its own of HTML: there is none to ask about
+            answer = self._is_of(generation, text, chunks[-1], here) if message.body_text else None
+            if answer is False:
+                return "changed"
+            if answer is None and not self._is_vouched_for(generation, message, chunks):
+                return "not certain"
+        return Covered(tuple(chunks), text if is_told else None)
+
+    def _is_sure(
+        self, generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk], *, is_told: bool
+    ) -> bool:
+        """Of a message with a stamp. A time says less than a length: it moves with dates, labels and deletions, too."""
+        is_length_known = message.embed_gen == generation.id and not chunks[-1].is_truncated
+        return is_told and (is_length_known or not self._is_older(message, chunks))
+
+    def _is_vouched_for(self, generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk]) -> bool:
+        """By stamp and times alone. The two files may be of different days; and where the stamp is that of the other
+        generation, the one being built, the vectors here are older, and may be of an older text."""
         changed = message.content_changed_at
-        embedded = [as_seconds(row["embedded_at"]) for row in rows]
-        if message.embed_gen == generation.id:
-            # the two files may be of different days
-            is_older = changed is not None and any(at is not None and at < changed for at in embedded)
-            return "not certain" if is_older else None
-        if message.embed_gen is None:
-            return "changed" if rows else "never embedded"
-        if message.embed_gen not in self._all_ids:
-            return "unknown stamp"
-        if not rows:
-            return "never embedded"
-        # stamped with the other generation, the one being built: the vectors here are older, and may be outdated
-        if changed is not None and all(at is not None and at > changed for at in embedded):
+        if changed is not None and all(c.embedded_at is not None and c.embedded_at > changed for c in chunks):
+            return True
+        return message.embed_gen == generation.id and not self._is_older(message, chunks)
+
+    def _is_older(self, message: TheirMessage, chunks: Sequence[TheirChunk]) -> bool:
+        """Than a change of the message, as far as that is recorded: an upgrade filled in its own moment."""
+        changed = message.content_changed_at
+        if changed is None or changed <= self._upgraded_at:
+            return False
+        return any(c.embedded_at is not None and c.embedded_at < changed for c in chunks)
+
+    def _is_of(self, generation: TheirGeneration, text: str, last: TheirChunk, here: Generation | None) -> bool | None:
+        """Whether the end of a text is what the last of its vectors is of, as a model says; None without one. (A draft
+        that was gone on with begins as it did.)"""
+        stop = last.char_end if last.is_truncated else last.char_start + generation.longest_chunk
+        end = text[last.char_start : stop]
+        if not end:
+            return False
+        model = self._model(generation, here) if len(end) <= LONGEST_ADOPTED else None
+        try:
+            cosines = cosines_with(model, [(end, last.vector)]) if model is not None else []
+        except ModelError:
             return None
-        return "not certain"
+        return cosines[0] >= SAME_TENTH if cosines else None
+
+    def _model(self, generation: TheirGeneration, here: Generation | None) -> Embedder | None:
+        if generation.id not in self._models:
+            known = partial(self._known, generation)
+            self._models[generation.id] = open_same(generation.model, generation.dimension, here, known)
+        return self._models[generation.id]
+
+    def _known(self, generation: TheirGeneration) -> list[tuple[str, npt.NDArray[np.float32]]]:
+        """Some texts, and the vectors that they have."""
+        sql = "SELECT DISTINCT message_id FROM embeddings WHERE generation_id = ? LIMIT ?"
+        known = []
+        try:
+            ids = [row[0] for row in self._db.rows(sql, (generation.id, SAMPLE))]
+            rows = self._rows(generation, ids)
+            for message in read_messages(self._messages, ids):
+                chunks = self._chunks(generation, message.id, rows[message.id])
+                if not isinstance(chunks, str) and _is_told(text := _text_of(generation, message, chunks), chunks):
+                    known.append((text[chunks[0].char_start : chunks[0].char_end], chunks[0].vector))
+        except ForeignDamageError:
+            return []  # which pages are damaged is found out where they are read
+        return [each for each in known if len(each[0]) <= LONGEST_ADOPTED]
 
     def _pending(self, generation: TheirGeneration, ids: Sequence[int]) -> set[int]:
         if not {"generation_id", "message_id"} <= self._db.columns("pending_embeddings"):
@@ -172,7 +271,7 @@ class TheirVectors:
     def _chunks(
         self, generation: TheirGeneration, message_id: int, rows: list[dict[str, Any]]
     ) -> list[TheirChunk] | Why:
-        chunks = []
+        chunks: list[TheirChunk] = []
         for index, row in enumerate(rows):
             if self.shape != "V0" and row["chunk_index"] != index:
                 return "vectors missing"  # they are dense: one is lost
@@ -183,16 +282,15 @@ class TheirVectors:
                 return "vectors missing"
             if not isinstance(vector, np.ndarray):
                 return "vectors unusable"
-            length = as_integer(row["source_char_len"])
             start = max(as_integer(row["chunk_char_start"]) or 0, 0)
-            end = as_integer(row["chunk_char_end"]) or length or 1
-            basis = as_integer(row["source_basis"])
+            # V0 has one, of the beginning of the text; later ones record the length of the chunk as source_char_len
+            end = as_integer(row["chunk_char_end"]) or as_integer(row["source_char_len"]) or 1
             chunks.append(
                 TheirChunk(
                     start,
                     max(end, start + 1),
-                    length,
-                    None if basis is None else basis == 0,
+                    bool(as_integer(row["truncated"])),
+                    as_integer(row["source_basis"]) != 1,
                     embedding_id,
                     vector,
                     as_seconds(row["embedded_at"]),
@@ -222,26 +320,54 @@ class TheirVectors:
         return (vector / length).astype(np.float32)
 
 
+def without_vectors(messages: int) -> str:
+    has = (
+        "1 message that msgvault counts as embedded has"
+        if messages == 1
+        else (f"{messages:,} messages that msgvault counts as embedded have")
+    )
+    return f"{has} no vectors in vectors.db. If it is a copy: was vectors.db-wal copied with it?"
+
+
+def _text_of(generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk]) -> str:
+    """What msgvault makes of the message now, to be embedded."""
+    subject = message.subject if all(chunk.has_subject for chunk in chunks) else b""
+    return embedded_text(subject, message.body_text or b"", generation.recipe)
+
+
+def _is_told(text: str, chunks: Sequence[TheirChunk]) -> bool:
+    """Whether a text has the length of the one that these were cut from."""
+    if not chunks:
+        return False
+    end = max(chunk.char_end for chunk in chunks)
+    return len(text) == end or (chunks[-1].is_truncated and len(text) > end)
+
+
 def _shape(vectors: ForeignDatabase, messages: ForeignDatabase) -> Shape:
     embeddings = vectors.columns("embeddings")
     if not {"generation_id", "message_id"} <= embeddings:
         raise ForeignDamageError(
-            f"{vectors.path} is no whole vectors.db of msgvault: its table embeddings is missing, or lacks columns",
+            f"{vectors.path} is no whole vectors.db of msgvault: its table embeddings is missing, or lacks columns."
+            " If it is a copy: was vectors.db-wal copied with it?",
             "Take it from a backup, or name another file with --vectors.",
         )
     if "embedding_id" not in embeddings:
         return "V0"
     if "embed_gen" not in messages.columns("messages"):
         return "V1"
-    if "pending_embeddings" in vectors.tables() and not _has_backfilled(messages):
+    if "pending_embeddings" in vectors.tables() and _ledger(messages, BACKFILLED) is None:
         return "V2 opened read-only"
     return "V3" if "source_basis" in embeddings else "V2"
 
 
-def _has_backfilled(messages: ForeignDatabase) -> bool:
-    if "name" not in messages.columns("applied_migrations"):
-        return False
-    return bool(messages.rows("SELECT 1 FROM applied_migrations WHERE name = ?", (BACKFILLED,)))
+def _ledger(messages: ForeignDatabase, step: str) -> int | None:
+    """When msgvault took a step; 0 where that is not recorded, None where it has not."""
+    columns = messages.columns("applied_migrations")
+    if "name" not in columns:
+        return None
+    at = "CAST(applied_at AS BLOB)" if "applied_at" in columns else "NULL"
+    rows = messages.rows(f"SELECT {at} FROM applied_migrations WHERE name = ?", (step,))
+    return as_seconds(rows[0][0]) or 0 if rows else None
 
 
 def _generations(

@@ -49,7 +49,9 @@ class MsgvaultView:
     messages: int
     """In msgvault.db, deleted ones included."""
     deleted: int
-    """Of these: deleted there, and so here."""
+    """Of these: deleted there."""
+    elsewhere: int | None
+    """Of these: not deleted here, since they stand elsewhere or were brought back; None before an import."""
     left_out: tuple[str, ...]
     """What is damaged and could not be taken over, each with the reason."""
     passed_over: tuple[str, ...]

@@ -73,15 +73,19 @@ def open_for_query(generation: Generation) -> LlamaEmbedder:
 
 def model_unknown(generation: Generation) -> ModelError:
     """For a generation from another program, before a model here has been found to give its vectors."""
+    from vaultembed.models.cache import cached_file
     from vaultembed.models.registry import model_called
 
     name = generation.model.name
     known = model_called(name, generation.dimension)
     build = "then compare and use it: vaultembed embeddings build"
     file = f"a .gguf file (one of Ollama's is such a file: ollama show {name} --modelfile)"
-    get = f"Get {name} as {file}, {build} --model PATH"
-    if known is not None:
+    if known is None:
+        get = f"Get {name} as {file}, {build} --model PATH"
+    elif cached_file(known) is None:
         get = f"Get the model (vaultembed models pull {known.name}), {build}"
+    else:
+        get = f"To compare {known.name}, which is here, and use it: vaultembed embeddings build"
     return ModelError(
         f"generation {generation.id} comes from msgvault, and no model here has been found to give the vectors of its"
         f" {name}",

@@ -29,9 +29,9 @@ from vaultembed.msgvault.entries import Taken, take
 from vaultembed.msgvault.moving_in import given_up
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import TEXT, TheirMessage, read_messages
-from vaultembed.msgvault.their_vectors import TheirChunk, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, Why
 from vaultembed.msgvault.views import MsgvaultView, adopted_view
-from vaultembed.service.importing import find_archives
+from vaultembed.service.importing import find_archives, lacking
 from vaultembed.service.result import Result
 from vaultembed.sources.base import printable
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -93,7 +93,7 @@ def plan_import(
                 break
     is_damaged = any(plan.msgvault.left_out for plan in plans)
     interrupted = should_stop()
-    notes = ["Nothing was imported."]
+    notes = ["Nothing was imported.", *(note for plan in plans for note in lacking(plan.msgvault))]
     data = ImportPlan(archive_path, tuple(plans), time.monotonic() - started, interrupted)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if is_damaged else 0)
 
@@ -152,7 +152,7 @@ class _Planner:
                     break
         generations = theirs.vectors.generations if theirs.vectors else ()
         views = [adopted_view(each, *adoptions[each.id]) for each in generations if each.id in adoptions]
-        return Planned(PlannedCounts(**self._counts), theirs.view(self._deleted, views))
+        return Planned(PlannedCounts(**self._counts), theirs.view(self._deleted, None, views))
 
     def _adoptions(self, theirs: Opened) -> dict[int, tuple[Generation | None, Tally]]:
         """By msgvault's id of the generation."""
@@ -186,7 +186,7 @@ class _Planner:
             if their_generation.id not in adoptions:
                 continue
             generation, tally = adoptions[their_generation.id]
-            for message_id, verdict in theirs.vectors.read(their_generation, messages).items():
+            for message_id, verdict in theirs.vectors.read(their_generation, messages, generation).items():
                 if message_id in spots:
                     self._tell(generation, tally, spots[message_id], verdict)
 
@@ -263,12 +263,12 @@ class _Planner:
                 found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: list[TheirChunk] | Why) -> None:
+    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: Covered | Why) -> None:
         """As the import would."""
         here: Standing = "open"
         if spot.pair is not None and self._archive is not None:
             here = standing(self._archive, generation.id if generation else None, *spot.pair)
-        if here == "open" and verdict == [] and not self._is_blank(spot):
+        if here == "open" and verdict == BLANK and not self._is_blank(spot):
             verdict = "vectors missing"
         tally.tell(spot.key, here, verdict)
 

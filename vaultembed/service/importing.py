@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.generations.records import Coverage, Generation, coverage_of, generation_to_fill
+from vaultembed.archive.generations.records import (
+    Coverage,
+    coverage_of,
+    generation_in_state,
+    generation_to_fill,
+)
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
 from vaultembed.importing.paths import ImportCounts, PathImport
@@ -18,13 +23,13 @@ from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
 from vaultembed.importing.writing import Raw as Raw
 from vaultembed.msgvault.binding import CompareView as CompareView
-from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations
+from vaultembed.msgvault.binding import bind_what_is_here, unchecked_generations, way_out
 from vaultembed.msgvault.files import ForeignDamageError, find_archive, is_vectors
 from vaultembed.msgvault.moving_in import MsgvaultImport
 from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
+from vaultembed.msgvault.their_vectors import without_vectors
 from vaultembed.msgvault.views import AdoptedView as AdoptedView
 from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
-from vaultembed.search.model_of import model_unknown
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.result import Result
@@ -97,7 +102,8 @@ def import_mail(
         run.read_into(archive)
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
         unchecked = unchecked_generations(archive) if run.views else []
-        filled = generation_to_fill(archive)
+        filled, active = generation_to_fill(archive), generation_in_state(archive, "active")
+        ways_out = [way_out(each, next((c for c in compared if c.generation == each.id), None)) for each in unchecked]
         coverage = coverage_of(archive, filled.id if filled else None)
     interrupted = should_stop()
     data = Imported(
@@ -111,7 +117,8 @@ def import_mail(
     )
     notes = [*run.refused, *run.passed_by, *migrated, *_notes(data)]
     if not (interrupted and run.views):  # of an adopted generation nothing is in use before the end
-        notes += next_steps(unchecked, run.counts, coverage if run.views else None)
+        answers = active is not None and active.is_checked
+        notes += next_steps(ways_out, answers, run.counts, coverage if run.views else None)
     failed = bool(run.refused) or any(view.left_out for view in run.views)
     return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
 
@@ -188,6 +195,7 @@ def _notes(imported: Imported) -> list[str]:
         notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
+    notes += [note for view in imported.msgvault for note in lacking(view)]
     for each in (generation for view in imported.msgvault for generation in view.generations):
         is_taken_over = any(view.generation == each.generation and view.into is not None for view in imported.compared)
         if each.state_here == "retired" and not imported.interrupted and not is_taken_over:
@@ -196,6 +204,13 @@ def _notes(imported: Imported) -> list[str]:
                 " and embeds these messages anew"
             )
     return notes
+
+
+def lacking(view: MsgvaultView) -> list[str]:
+    """Vectors that there should be: the commonest cause is a copy that was made while msgvault ran."""
+    reasons = ("vectors missing", "unknown stamp")
+    number = max((sum(each.again.get(reason, 0) for reason in reasons) for each in view.generations), default=0)
+    return [without_vectors(number)] if number else []
 
 
 def beside(path: Path, archive: Path) -> list[str]:
@@ -211,11 +226,13 @@ def beside(path: Path, archive: Path) -> list[str]:
     return []
 
 
-def next_steps(unchecked: Sequence[Generation], counts: ImportCounts, adopted: Coverage | None) -> list[str]:
-    """`adopted`: of the generation to be filled, after an import from msgvault."""
-    if unchecked:
-        hints = dict.fromkeys(model_unknown(generation).hint for generation in unchecked)
-        return [f"Text search works now. For search by meaning: {hint}" for hint in hints]
+def next_steps(ways_out: Sequence[str], answers: bool, counts: ImportCounts, adopted: Coverage | None) -> list[str]:
+    """`ways_out`: for msgvault's generations whose model was not found. `answers`: another one does, by meaning.
+    `adopted`: of the generation to be filled, after an import from msgvault."""
+    if ways_out and answers:
+        return [f"Search works now, by words and by meaning. To go on with what is built: {each}" for each in ways_out]
+    if ways_out:
+        return [f"Text search works now. For search by meaning: {each}" for each in dict.fromkeys(ways_out)]
     if adopted is not None and adopted.missing < adopted.live:
         if not adopted.missing:
             return ["Search works now, by words and by meaning."]

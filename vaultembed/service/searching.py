@@ -28,8 +28,6 @@ from vaultembed.service.result import CoverageView, Result, coverage_view, iso
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 
-_NO_SUBJECT: Final = "Subject: \n\n"
-"""As msgvault begins the text of a chat message."""
 PASSAGE_CHARACTERS: Final = 280
 NO_FILTERS: Final = Filters()
 
@@ -249,11 +247,7 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
     span = hit.span
     chunk = _still_there(archive, span.chunk_id) if span else None
     if span is not None and chunk is not None:
-        if (
-            span.char_start == 0
-            and chunk.startswith("Subject: ")
-            and (summary.subject or chunk.startswith(_NO_SUBJECT))
-        ):
+        if span.char_start == 0 and chunk.startswith("Subject: ") and summary.subject:
             chunk = chunk.partition("\n\n")[2]  # the subject is shown above it already
         start, end = best_passage(chunk, words, PASSAGE_CHARACTERS)
         return FoundPassage(_one_line(chunk[start:end]), span.chunk_id, span.char_start, span.char_end)

@@ -6,7 +6,6 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,7 +13,6 @@ from typing import Final, Literal
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, collect_orphans, write_outcome
 from vaultembed.archive.generations.records import (
-    ADOPTED_RECIPE,
     UNKNOWN_WEIGHTS,
     Generation,
     ModelRecord,
@@ -22,7 +20,6 @@ from vaultembed.archive.generations.records import (
     generation_with_id,
     model_id_of,
 )
-from vaultembed.archive.generations.verifying import pick_ids
 from vaultembed.archive.generations.work import sweep
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import BusyError
@@ -170,46 +167,6 @@ def standing(archive: Archive, generation_id: int | None, message_id: int, conte
     if row[1]:
         return "covered"
     return "edited here" if row[2] else "open"
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptedChunk:
-    """A vector that another program made of a whole message, and what is known of the text it was made of."""
-
-    message_id: int
-    text: str | None
-    """Where it could be told; to be used only if it has the hash."""
-    embedding: bytes
-    text_hash: bytes
-
-
-def read_adopted_sample(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[AdoptedChunk]:
-    """So many adopted chunks at random, each all of its message, of messages whose outcome is current; those whose text
-    is known first."""
-    found = []
-    for message_id in _pick_messages(archive, generation_id, 16 * most, pick):
-        rows = archive.rows(
-            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
-            " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
-            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
-            f"      AND o.content_rev = m.content_rev AND o.recipe GLOB '{ADOPTED_RECIPE}*'"
-            " LEFT JOIN message_texts t ON t.message_id = c.message_id"
-            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
-            " CROSS JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ? AND c.message_id = ? LIMIT 2",
-            (generation_id, message_id),
-        )
-        if len(rows) == 1 and rows[0][0] == 0:
-            start, end, text, embedding, digest = rows[0]
-            found.append(AdoptedChunk(message_id, None if text is None else text[start:end], embedding, digest))
-    found.sort(key=lambda chunk: chunk.text is None)
-    return found[:most]
-
-
-def _pick_messages(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
-    embedded = "FROM embed_outcomes WHERE generation_id = ? AND outcome = 'embedded'"
-    total = int(archive.scalar(f"SELECT count(*) {embedded}", (generation_id,)))
-    rows = archive.stream(f"SELECT message_id {embedded} ORDER BY message_id", (generation_id,))
-    return pick_ids(rows, total, most, pick)
 
 
 def bind_model(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.records import ADOPTED_RECIPE
+from vaultembed.text.embeddable.chunking import text_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +28,47 @@ def vectors_of_generation(archive: Archive, generation_id: int) -> Iterator[Stor
         yield StoredVector(*row)
 
 
-def read_sample(archive: Archive, generation_id: int, count: int, pick: random.Random) -> list[tuple[str, bytes]]:
+def read_sample(
+    archive: Archive, generation_id: int, count: int, pick: random.Random, *, adopted_below: int | None = None
+) -> list[tuple[str, bytes]]:
     """Text and stored vector of so many different chunks picked at random, or of as many as there are: of messages
-    whose outcome is current and whose stored text is the one that was embedded."""
+    whose outcome is current and whose stored text is the one that was embedded.
+
+    Of those made here; or, with `adopted_below`, of adopted ones of at most so many characters."""
     sample: list[tuple[str, bytes]] = []
     # spare ones: of some, the message was edited or deleted since
-    for chunk in _pick_chunks(archive, generation_id, 4 * count, pick):
+    for chunk in _pick_chunks(archive, generation_id, 16 * count, pick):
         row = archive.row(
-            "SELECT c.char_start, c.char_end, t.text, v.embedding FROM chunks c"
+            "SELECT c.char_start, c.char_end, t.text, v.embedding, c.text_hash FROM chunks c"
             " CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
             " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = c.message_id"
-            # of an adopted one, it is not this program's model run that made it
-            f"      AND o.content_rev = m.content_rev AND o.recipe NOT GLOB '{ADOPTED_RECIPE}*'"
+            f"      AND o.content_rev = m.content_rev AND (o.recipe GLOB '{ADOPTED_RECIPE}*') = ?"
             " CROSS JOIN message_texts t ON t.message_id = c.message_id"
-            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe, ':') - 1)"
+            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
             " CROSS JOIN vectors v ON v.chunk_id = c.id"
             " WHERE c.id = ?",
-            (chunk,),
+            (adopted_below is not None, chunk),
         )
         if row is not None:
-            sample.append((row[2][row[0] : row[1]], row[3]))
+            start, end, whole, embedding, digest = row
+            text = whole[start:end]
+            # the text of an adopted one may have been told for another generation, of another text
+            if adopted_below is None or (len(text) <= adopted_below and text_hash(text) == digest):
+                sample.append((text, embedding))
         if len(sample) == count:
             break
     return sample
 
 
 def _pick_chunks(archive: Archive, generation_id: int, most: int, pick: random.Random) -> list[int]:
-    """By their place among those of the generation. By id, nearly every pick would fall into a gap that other
-    generations left between them, and give the one chunk behind it."""
+    """At random so many chunks of a generation, or all, in random order; not all of them are held at a time. By their
+    place: by id, nearly every pick would fall into a gap that other generations left between them, and give the one
+    chunk behind it."""
     stored = int(archive.scalar("SELECT count(*) FROM chunks WHERE generation_id = ?", (generation_id,)))
     rows = archive.stream(
         "SELECT id FROM chunks WHERE generation_id = ? ORDER BY message_id, chunk_index", (generation_id,)
     )
-    return pick_ids(rows, stored, most, pick)
-
-
-def pick_ids(rows: Iterable[tuple[int]], total: int, most: int, pick: random.Random) -> list[int]:
-    """At random so many of a total of ids, or all, in random order; not all of them are held at a time."""
-    places = set(pick.sample(range(total), min(most, total)))
+    places = set(pick.sample(range(stored), min(most, stored)))
     picked = [row[0] for place, row in enumerate(rows) if place in places]
     pick.shuffle(picked)
     return picked
