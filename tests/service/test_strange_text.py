@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def obeyed_by_assistants(path: Path) -> Iterator[str]:
 
     async def ask() -> list[str]:
         calls = Calls(2)
-        tools = {tool.name: tool for tool in make_tools(Tools(path, KeptEmbedders()), calls, calls)}
+        tools = {tool.name: tool for tool in make_tools(Tools(path, models), calls, calls)}
         wrong = []
         for name, arguments in asked:
             found: Any = await tools[name].run(arguments, None, convert_result=True)  # type: ignore[arg-type]
@@ -157,7 +158,8 @@ def obeyed_by_assistants(path: Path) -> Iterator[str]:
                     wrong.append(f"{name} {arguments}: {text!r}")
         return wrong
 
-    yield from anyio.run(ask)
+    with closing(KeptEmbedders()) as models:
+        yield from anyio.run(ask)
 
 
 def strings(value: Any) -> Iterator[str]:
