@@ -195,7 +195,8 @@ def in_a_process(path: Path, what: str, failpoint: str) -> None:
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """An archive, and in `mails` and `gens` what must be true of it."""
+    """An archive, and in `mails` and `gens` what must be true of it. No precondition asks for a generation: how far a
+    killed process came differs from run to run, and which rules may follow must not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -360,7 +361,7 @@ class Lifecycle(RuleBasedStateMachine):
                 gen.current.pop(i, None)
         self.check()
 
-    @precondition(lambda self: len(self.mails) > 3 and self.gens)
+    @precondition(lambda self: len(self.mails) > 3)
     @rule(pick=PICK, statement=NOT_TAKEN)
     def refuse_at_the_shell(self, pick: int, statement: str) -> None:
         before = self.archive.rows("SELECT * FROM messages"), self.archive.rows("SELECT * FROM generations")
@@ -424,9 +425,10 @@ class Lifecycle(RuleBasedStateMachine):
             self._subject_is(message_id, right)
         self.check()
 
-    @precondition(lambda self: self.repairs)
     @rule(pick=PICK)
     def undo(self, pick: int) -> None:
+        if not self.repairs:
+            return
         run_id = sorted(self.repairs)[pick % len(self.repairs)]
         stands = self.repairs.pop(run_id)
         there = {i: texts for i, texts in stands.items() if i in self.mails}
@@ -627,9 +629,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     # Changes of mind
 
-    @precondition(lambda self: self.gens)
     @rule(pick=PICK, force=st.booleans())
     def activate(self, pick: int, force: bool) -> None:
+        if not self.gens:
+            return
         generation_id = sorted(self.gens)[pick % len(self.gens)]
         gen = self.gens[generation_id]
         if gen.state == "active":
@@ -665,9 +668,10 @@ class Lifecycle(RuleBasedStateMachine):
             transitions.restamp(self.archive)
         self.check()
 
-    @precondition(lambda self: self.gens)
     @rule(pick=PICK)
     def verify(self, pick: int) -> None:
+        if not self.gens:
+            return
         generation_id = sorted(self.gens)[pick % len(self.gens)]
         gen = self.gens[generation_id]
         if not gen.is_pruned:
@@ -684,11 +688,11 @@ class Lifecycle(RuleBasedStateMachine):
         vouched = self.gens[generation_id].vouched
         return vouched is not None and self._vectors(generation_id) <= vouched
 
-    @precondition(lambda self: self._in_state("active"))
     @rule(really=st.sampled_from([False, False, True]))
     def retire(self, really: bool) -> None:
         active = self._in_state("active")
-        assert active is not None
+        if active is None:
+            return
         if really:
             assert transitions.retire(self.archive, active, force=True)
             self._retire(active)
