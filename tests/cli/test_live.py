@@ -55,6 +55,7 @@ def lines_that_stay(written: str) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_a_first_build_says_from_the_start_what_it_is_doing_and_leaves_no_line_of_it(
     tmp_path: Path, model: ModelFile
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_first_build_says_from_the_start_what_it_is_doing_and_leaves_no_line_o
     assert all(len(line) <= 80 for line in left), left
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_no_bar_between_its_sentences(tmp_path: Path, model: ModelFile) -> None:
     written = on_terminal("demo", archive=tmp_path / "unused.db")
     assert "Embedding the messages …" in written

@@ -30,6 +30,7 @@ def test_the_commands_that_install_and_test_are_there_for_ci_to_run() -> None:
     assert len(commands(marked=True)) == 3
 
 
+@pytest.mark.slow
 def test_the_commands_for_ones_own_mail_run_in_order(tmp_path: Path, model: ModelFile) -> None:
     script = Path(sys.executable).with_name("vaultembed")
     if not script.exists():

@@ -437,7 +437,7 @@ def test_what_killed_its_workers_in_a_new_generation_is_as_it_was_in_the_one_in_
     job = choose_generation(archive, second, None, Wanted(model_named=True))
     archive.db.execute(
         "INSERT INTO embed_leases(generation_id, first_id, last_id, owner, host, boot_id, pid, pid_started_at,"
-        " attempts, heartbeat_at, expires_at) VALUES (2, ?1, ?1, 'dead', 'h', 'b', 1, 'x', 4, 0, 0)",
+        " attempts, heartbeat_at, expires_at) VALUES (2, ?1, ?1, NULL, 'h', 'b', 1, 'x', 5, 0, 0)",
         (ids[2],),
     )
     built = build(archive, second, job, Options(max_failed=5, hold=True))

@@ -200,6 +200,7 @@ def wrong_with_tools(path: Path) -> Iterator[str]:
     yield from anyio.run(ask)
 
 
+@pytest.mark.slow
 def test_an_odd_value_in_any_column_breaks_no_command_and_no_tool(whole: Path, tmp_path: Path) -> None:
     wrong = []
     taken = 0

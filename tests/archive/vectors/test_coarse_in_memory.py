@@ -153,6 +153,7 @@ STEPS: list[Callable[[Archive, int], None]] = [
 ]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=scaled(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )

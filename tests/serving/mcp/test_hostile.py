@@ -218,6 +218,7 @@ def test_lines_that_are_no_protocol_are_answered_or_passed_over(small: Path) -> 
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "exit_code"),
     [(signal.SIGTERM, -signal.SIGTERM), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
