@@ -262,6 +262,36 @@ def test_what_may_be_mail_is_never_taken_out(path: Path, what: str) -> None:
     assert b"subject 4" in path.read_bytes()
 
 
+WRITES_A_FILE: Final = "COMMIT; VACUUM INTO 'written'; BEGIN; --"
+NAMES_THAT_ARE_SQL: Final = {
+    "a column": (f'ALTER TABLE labels ADD COLUMN "id),0,0) FROM labels; {WRITES_A_FILE}" TEXT',),
+    "a kind": (
+        "CREATE TABLE evil(x)",
+        "PRAGMA writable_schema = ON",
+        f'UPDATE sqlite_schema SET type = "VIEW IF EXISTS x; {WRITES_A_FILE}" WHERE name = "evil"',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NAMES_THAT_ARE_SQL)
+def test_no_name_in_a_file_is_run_as_sql(path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    write(path, *NAMES_THAT_ARE_SQL[what])
+    examine(path)
+    done = examine(path, fix=True)
+    assert not (path.parent / "written").exists(), done.data.repaired
+
+
+@pytest.mark.parametrize("kind", ["Table", "TABLE", "index", "view", "evil", "table "])
+def test_a_table_by_another_kind_is_still_a_table(path: Path, kind: str) -> None:
+    write(path, "PRAGMA writable_schema = ON", f"UPDATE sqlite_schema SET type = '{kind}' WHERE name = 'messages'")
+    assert examine(path, fix=True).exit_code == 5
+    write(path, "PRAGMA writable_schema = ON", "UPDATE sqlite_schema SET type = 'table' WHERE name = 'messages'")
+    assert examine(path, fix=True).exit_code == 4  # a model is missing, and nothing else
+    with open_archive_readonly(path) as archive:
+        assert archive.scalar("SELECT count(*) FROM messages") == 5
+
+
 def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,8 +60,10 @@ def connect(name: Path | str, flags: int) -> apsw.Connection:
 
 
 def connect_for_repair(name: Path | str, flags: int) -> apsw.Connection:
-    """As `connect`, but what is no schema does not keep it from being opened, and the schema itself can be written."""
+    """As `connect`, but what is no schema does not keep it from being opened, and the schema itself can be written. No
+    other file can be, whatever a name in this one may do to a statement."""
     db = connect(name, flags)
+    db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     db.pragma("writable_schema", True)
     return db

@@ -26,7 +26,7 @@ from vaultembed.archive.doctor.derived import (
     whole_generations,
 )
 from vaultembed.archive.doctor.findings import Finding, OnStep
-from vaultembed.archive.doctor.stored import added_columns, mail_columns, mended_references
+from vaultembed.archive.doctor.stored import KINDS, added_columns, mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import dead_leases
@@ -146,7 +146,8 @@ def _restore_definition(archive: Archive, altered: Difference) -> None:
 
 def _take_out(archive: Archive, kind: str, name: str) -> None:
     """If it is there; nothing of it runs, nor what a virtual table would do at being dropped."""
-    if archive.scalar("SELECT rootpage FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name)):
+    has_pages = archive.scalar("SELECT rootpage FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
+    if has_pages and kind in KINDS:
         archive.execute(f"DROP {kind} {_quoted(name)}")
     else:
         _write_schema(archive, "DELETE FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
@@ -169,7 +170,7 @@ def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
     for finding in found:
         name = (finding.fix or "").removeprefix("REINDEX ")
         with archive.transaction():
-            archive.execute(f'REINDEX "{name}"')
+            archive.execute(f"REINDEX {_quoted(name)}")
         done.append(f"Made the index {name} again from its table")
     return done
 

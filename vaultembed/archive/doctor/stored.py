@@ -31,12 +31,15 @@ _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""
 _TREE: Final = re.compile(r"Tree (\d+)")
 _TEXT_INDEX: Final = re.compile(r"messages_fts(_.*)?")
+KINDS: Final = ("table", "index", "trigger", "view")
+"""What there is in a schema. The file may say anything, and SQLite goes by the definition: a "Table" is one to it."""
 _COLUMNS: Final = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid"
 _KEPT_HOW: Final = (
     "SELECT wr, strict, (SELECT json_group_array(name) FROM sqlite_schema WHERE tbl_name = t.name AND sql IS NULL)"
     " FROM pragma_table_list(?) t WHERE schema = 'main'"
 )
 _WORD: Final = re.compile(r"\w+")
+_PLAIN: Final = re.compile("[a-z_]+")
 _REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
 _DERIVED_WAY_OUT: Final = (
     "It holds only what can be made again, no mail. " + RESTORE + " Without one: import the mail into a new archive"
@@ -98,10 +101,11 @@ def check_schema(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
 def _way_to_mend(archive: Archive, difference: Difference, odd: list[Difference]) -> str | None:
     kind, name = difference.kind, difference.name
     if difference.state == "extra":
-        of_its_own = "SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ? AND sql IS NOT NULL"
-        has_sql = archive.row(of_its_own, (kind, name)) is not None
-        # it may be one that is missing, by another name, with mail in it
-        may_be_ours = kind == "table" and any(other.kind == "table" and other.state == "missing" for other in odd)
+        of_its_own = "SELECT NOT rootpage FROM sqlite_schema WHERE type = ? AND name = ? AND sql IS NOT NULL"
+        is_empty = archive.row(of_its_own, (kind, name))
+        has_sql = is_empty is not None and (kind in KINDS or is_empty == (1,))
+        # it may be one that is missing, by another name or kind, with mail in it
+        may_be_ours = kind not in KINDS[1:] and any(o.kind == "table" and o.state == "missing" for o in odd)
         with_all = ", with what is in it" if kind == "table" else ""
         return f"take it out{with_all}" if has_sql and not may_be_ours else None
     if kind == "table":
@@ -261,6 +265,7 @@ def mail_columns(archive: Archive) -> list[OddColumn]:
         _column(table, str(name), str(type_))
         for table in _MAIL_TABLES
         for name, type_ in archive.rows("SELECT name, type FROM pragma_table_info(?)", (table,))
+        if _PLAIN.fullmatch(str(name))  # another is none of ours, and would be SQL below
     ]
 
 
