@@ -27,7 +27,7 @@ _OF_SQLITE: Final[set[_Row]] = {
         ("sqlite_stat4", "tbl,idx,neq,nlt,ndlt,sample"),
     )
 }
-_OF_GENERATION: Final = re.compile(r"(?:sqlite_autoindex_)?(vec_[1-9]\d*)(?:_.*)?")
+_OF_GENERATION: Final = re.compile(r"(?:sqlite_autoindex_)?(vec_[1-9][0-9]*)(?:_.*)?")
 _KEY: Final = "INTEGER PRIMARY KEY AUTOINCREMENT"
 _BITS: Final = re.compile(r"bit\[[1-9]\d*\]")
 # To ask sqlite-vec for these takes 0.2 s: its package loads numpy. So it is asked only where an object is none of them:
@@ -121,6 +121,12 @@ def first_difference(db: apsw.Connection, path: Path, migrations: Sequence[Migra
         if not any(difference.name == "schema_migrations" for difference in odd):
             check_version(db, path, migrations)  # it reads that
     return odd[0] if odd else None
+
+
+def has_record(db: apsw.Connection) -> bool:
+    """Whether its record of migrations is our table, whatever else is there and of whatever version: it may be a view
+    without end."""
+    return _rows_wanted(()) <= set(db.execute(_ROWS))
 
 
 def differences(db: apsw.Connection, migrations: Sequence[Migration]) -> list[Difference]:

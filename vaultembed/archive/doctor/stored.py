@@ -38,6 +38,10 @@ _KEPT_HOW: Final = (
     "SELECT wr, strict, (SELECT json_group_array(name) FROM sqlite_schema WHERE tbl_name = t.name AND sql IS NULL)"
     " FROM pragma_table_list(?) t WHERE schema = 'main'"
 )
+NUMBERED: Final = ("messages", "generations", "chunks", "embed_leases", "repair_runs")
+"""Whose numbers are never given twice."""
+HIGHEST_ID: Final = 1 << 53
+"""Beyond it, JSON has no whole numbers; and nobody comes there by counting."""
 _WORD: Final = re.compile(r"\w+")
 _PLAIN: Final = re.compile("[a-z_]+")
 _REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
@@ -215,6 +219,18 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
         yield str(table), str(parent), f"{change} WHERE {gone}"
 
 
+def check_ids(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """There are numbers left to give to what comes: SQLite gives none below the highest, and then says that the disk is
+    full."""
+    for table in NUMBERED:
+        if archive.row(f"SELECT 1 FROM sqlite_sequence WHERE name = '{table}' AND seq > {HIGHEST_ID}") is None:
+            continue
+        is_given = archive.row(f"SELECT 1 FROM {table} WHERE id > {HIGHEST_ID}") is not None
+        what = f"no numbers are left for new rows of {table}"
+        fix, way_out = (None, RESTORE) if is_given else ("go on from the highest that is in use", None)
+        yield Finding("ids", "wrong", what, 1, (table,), fix=fix, way_out=way_out)
+
+
 def check_names(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
     """The file has one name: SQLite keeps a log for each."""
     names = archive.path.stat().st_nlink
@@ -345,6 +361,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the schema", check_schema),
     ("the record of migrations", check_migrations),
+    ("numbers of rows", check_ids),
     ("names of the file", check_names),
     ("the structure of the file", check_integrity),
     ("references", check_references),
