@@ -16,6 +16,7 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
+from vaultembed.archive.backup import copies_holding
 from vaultembed.archive.database import open_archive, open_archive_readonly, open_older, open_older_readonly
 from vaultembed.archive.migrations import APPLICATION_ID, migrate_up
 from vaultembed.archive.schema_files import latest_version, read_migrations, vec_table_sql
@@ -322,6 +323,19 @@ def test_a_record_of_migrations_that_has_no_end_is_not_read(path: Path, version:
             command(path)
     if version == latest_version():
         assert examine(path).exit_code == 5
+
+
+@pytest.mark.parametrize("version", [latest_version(), 9999])
+def test_a_strange_file_beside_the_archive_is_named_as_a_copy_and_not_asked(path: Path, version: int) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS content_hash FROM c"
+    strange = path.with_name("strange.db")
+    write(
+        strange,
+        f"CREATE VIEW messages AS {endless}",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        f"PRAGMA user_version = {version}",
+    )
+    assert copies_holding(path, [(b"hash", None)]) == [strange]
 
 
 def test_a_file_that_waits_to_become_an_archive_brings_nothing_along(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import apsw
 
 from vaultembed.archive.migrations import APPLICATION_ID, migrate_up, user_version
 from vaultembed.archive.schema_files import Migration, read_migrations
-from vaultembed.archive.trust import connect, first_difference, has_record
+from vaultembed.archive.trust import connect, differences, first_difference, has_record
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
@@ -322,6 +322,9 @@ def _may_hold(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -
         # immutable: nothing is to appear beside it
         db = connect(f"{path.absolute().as_uri()}?immutable=1", _READ_AS_IT_IS)
         try:
+            migrations = read_migrations()
+            if user_version(db) not in {one.version for one in migrations} or differences(db, migrations):
+                return True  # a stranger's: their messages may be a view without end
             query = "SELECT 1 FROM messages WHERE content_hash = ? OR rfc822_message_id = ?"
             return any(db.execute(query, one).fetchone() is not None for one in messages)
         finally:
