@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # what does not verify does without numpy
 
 OnVectors = Callable[[int, int], None]
 """Gets how many vectors were looked at, and of how many."""
+_NEVER_HOURS: Final = 1e9
+"""No calendar has the day; and infinity is a number of hours, too."""
 _UNTOLD: Final[OnVectors] = lambda _done, _total: None  # noqa: E731
 
 
@@ -176,7 +178,7 @@ def generation_view(archive: Archive, generation: Generation, backstop_hours: fl
     last = last_backstop_at(archive, generation.id)
     due = None
     if backstop_hours and filled is not None and filled.id == generation.id:
-        due = generation.created_at if last is None else last + round(3600 * backstop_hours)
+        due = generation.created_at if last is None else last + round(3600 * min(backstop_hours, _NEVER_HOURS))
     return GenerationView(
         id=generation.id,
         state=generation.state,
