@@ -293,6 +293,15 @@ def test_a_table_by_another_kind_is_still_a_table(path: Path, kind: str) -> None
         assert archive.scalar("SELECT count(*) FROM messages") == 5
 
 
+def test_what_a_later_schema_has_is_not_taken_out_where_the_version_lies(path: Path) -> None:
+    before = objects(path)
+    write(path, f"PRAGMA user_version = {latest_version() - 1}")
+    assert examine(path, fix=True).exit_code == 5
+    assert objects(path) == before
+    write(path, f"PRAGMA user_version = {latest_version()}")
+    assert examine(path).exit_code == 4  # a model is missing, and nothing else
+
+
 def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,11 @@ def has_record(db: apsw.Connection) -> bool:
     return _rows_wanted(()) <= set(db.execute(_ROWS))
 
 
+def is_of_some_version(kind: str, name: str, migrations: Sequence[Migration]) -> bool:
+    """Whether one of the versions has such an object. The one that the file names may be wrong."""
+    return (kind, name) in {row[:2] for row in _rows_wanted(tuple(migrations))}
+
+
 def differences(db: apsw.Connection, migrations: Sequence[Migration]) -> list[Difference]:
     """Of a schema that the migrations do not know: none. A coarse index, which can be made again, is not missed."""
     version = user_version(db)

@@ -24,7 +24,7 @@ from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.mail.messages import unpack
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import read_migrations, up_to
-from vaultembed.archive.trust import Difference, differences, empty_like
+from vaultembed.archive.trust import Difference, differences, empty_like, is_of_some_version
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 _MOST_REPORTS: Final = 200
@@ -110,6 +110,7 @@ def _way_to_mend(archive: Archive, difference: Difference, odd: list[Difference]
         has_sql = is_empty is not None and (kind in KINDS or is_empty == (1,))
         # it may be one that is missing, by another name or kind, with mail in it
         may_be_ours = kind not in KINDS[1:] and any(o.kind == "table" and o.state == "missing" for o in odd)
+        may_be_ours |= is_of_some_version(kind, name, read_migrations())
         with_all = ", with what is in it" if kind == "table" else ""
         return f"take it out{with_all}" if has_sql and not may_be_ours else None
     if kind == "table":
