@@ -18,10 +18,12 @@ from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
 from vaultembed.archive.backup import copies_holding
 from vaultembed.archive.database import open_archive, open_archive_readonly, open_older, open_older_readonly
+from vaultembed.archive.generations.records import generation_with_id
 from vaultembed.archive.migrations import APPLICATION_ID, migrate_up
 from vaultembed.archive.schema_files import latest_version, read_migrations, vec_table_sql
 from vaultembed.archive.trust import VEC_1, rows_made_by
 from vaultembed.archive.upkeep.restore import check_copy, restore_copy
+from vaultembed.archive.vectors.nearest import vector_of_message
 from vaultembed.errors import ArchiveOutdatedError, DamageError, VaultembedError
 from vaultembed.service.backup import back_up
 from vaultembed.service.doctor import examine
@@ -283,6 +285,20 @@ def test_no_name_in_a_file_is_run_as_sql(path: Path, what: str, monkeypatch: pyt
     assert not (path.parent / "written").exists(), done.data.repaired
 
 
+def test_no_value_in_a_file_is_run_as_sql(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text where STRICT allows none: it was written while the table had another definition, and no schema tells."""
+    monkeypatch.chdir(path.parent)
+    definition = next(sql for _, name, sql in objects(path) if name == "generations")
+    trigger = next(sql for _, name, sql in objects(path) if name == "generation_keeps_space")
+    write(path, "DROP TRIGGER generation_keeps_space", *rewritten("generations", ") STRICT", ")"))
+    value = f"0; {WRITES_A_FILE.replace('--', 'SELECT ?; --')}".replace("'", "''")
+    write(path, f"UPDATE generations SET dimension = '{value}'", trigger)
+    write(path, *rewritten("generations", definition.removesuffix(" STRICT"), definition))
+    with open_archive_readonly(path) as archive, archive.snapshot():
+        assert vector_of_message(archive, generation_with_id(archive, 1), 1) is None
+    assert not (path.parent / "written").exists()
+
+
 @pytest.mark.parametrize("kind", ["Table", "TABLE", "index", "view", "evil", "table "])
 def test_a_table_by_another_kind_is_still_a_table(path: Path, kind: str) -> None:
     write(path, "PRAGMA writable_schema = ON", f"UPDATE sqlite_schema SET type = '{kind}' WHERE name = 'messages'")
@@ -382,3 +398,6 @@ def test_nothing_that_stands_in_a_file_is_trusted_and_none_of_it_is_mapped_into_
             assert not archive.db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1)
             assert archive.db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, -1)
             assert not archive.db.pragma("mmap_size")
+            for statement in (f"VACUUM INTO '{path}.written'", f"ATTACH '{path}' AS another"):
+                with pytest.raises(apsw.SQLError, match="too many attached databases"):
+                    archive.db.execute(statement)

@@ -52,18 +52,18 @@ VEC_1: Final[frozenset[_Row]] = frozenset(
 
 def connect(name: Path | str, flags: int) -> apsw.Connection:
     """SQLite's own tables and those that virtual tables consist of cannot be written, nor a journal be switched off; a
-    view, trigger, index or default of the file calls no function but SQLite's harmless ones."""
+    view, trigger, index or default of the file calls no function but SQLite's harmless ones. No statement opens another
+    file, whatever a name or a value in this one may do to it: VACUUM INTO writes one even where nothing can be."""
     db = apsw.Connection(str(name), flags=flags)
+    db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     return db
 
 
 def connect_for_repair(name: Path | str, flags: int) -> apsw.Connection:
-    """As `connect`, but what is no schema does not keep it from being opened, and the schema itself can be written. No
-    other file can be, whatever a name in this one may do to a statement."""
+    """As `connect`, but what is no schema does not keep it from being opened, and the schema itself can be written."""
     db = connect(name, flags)
-    db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     db.pragma("writable_schema", True)
     return db
