@@ -27,6 +27,7 @@ from vaultembed.archive.vectors.nearest import vector_of_message
 from vaultembed.errors import ArchiveOutdatedError, DamageError, VaultembedError
 from vaultembed.service.backup import back_up
 from vaultembed.service.doctor import examine
+from vaultembed.service.generations import list_recorded_runs
 from vaultembed.service.importing import import_mail
 from vaultembed.service.migration import migrate
 from vaultembed.service.statistics import archive_statistics
@@ -297,6 +298,15 @@ def test_no_value_in_a_file_is_run_as_sql(path: Path, monkeypatch: pytest.Monkey
     with open_archive_readonly(path) as archive, archive.snapshot():
         assert vector_of_message(archive, generation_with_id(archive, 1), 1) is None
     assert not (path.parent / "written").exists()
+
+
+def test_the_numbers_of_a_run_are_numbers(path: Path) -> None:
+    definition = next(sql for _, name, sql in objects(path) if name == "embed_runs")
+    write(path, *rewritten("embed_runs", ") STRICT", ")"))
+    write(path, "UPDATE embed_runs SET embedded = 'some', seconds = 'long'")
+    write(path, *rewritten("embed_runs", definition.removesuffix(" STRICT"), definition))
+    (run,) = list_recorded_runs(path, limit=9).data.runs
+    assert (run.embedded, run.chunks, run.seconds) == (0, 5, 0)
 
 
 @pytest.mark.parametrize("kind", ["Table", "TABLE", "index", "view", "evil", "table "])
