@@ -376,3 +376,14 @@ def test_the_same_real_model_with_other_prefixes_is_another_space(tmp_path: Path
     file.unlink()
     with pytest.raises(ModelError, match=r"m\.gguf"):
         search_archive(path, "plumbing disaster", mode="vector")
+
+
+def test_a_query_of_signs_alone_says_that_words_find_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        add(archive, "party", "🎉 for 5 €")
+    for text in ("🎉", "€ ☎"):
+        found = search_archive(path, text, mode="text")
+        assert found.data.results == ()
+        assert any("no letter or digit" in note and text in note for note in found.notes)
+    assert not any("no letter" in note for note in search_archive(path, "party 🎉", mode="text").notes)
