@@ -331,8 +331,8 @@ def test_a_passage_is_cut_from_the_text_as_its_own_outcome_prepared_it(path: Pat
     with open_archive(path) as archive:
         # a newer preparation topped up the generation: this message still has the older one
         archive.db.execute("UPDATE message_texts SET preparation = 'p0' WHERE message_id = 4")
-        archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p1:', 'p0:') WHERE message_id = 4")
-        archive.db.execute("INSERT INTO message_texts VALUES (4, 'p1', 'quite another text, never embedded')")
+        archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p2:', 'p0:') WHERE message_id = 4")
+        archive.db.execute("INSERT INTO message_texts VALUES (4, 'p2', 'quite another text, never embedded')")
     passage = meaning(path, "thing3").results[0].passage
     assert passage.text == "thing3 lies in box3"
     assert passage.chunk_id is not None
