@@ -38,7 +38,7 @@ def test_what_is_deleted_there_and_stands_elsewhere_is_not_said_to_be_deleted(tm
     done = vaultembed("import", pair.folder, archive=archive).stdout
     assert "2 of them deleted there, 1 of these here, too; the others stand elsewhere" in done
     assert "2 unchanged" in done
-    assert "1 with other labels or flags, or deleted there since" in done
+    assert "1 with other labels, flags, reactions or name of their chat, or deleted there since" in done
     pair.write("UPDATE messages SET deleted_at = '2026-01-01 00:00:00' WHERE id = 1")
     assert "3 of them deleted there, and so here" in vaultembed("import", pair.folder, archive=archive).stdout
 

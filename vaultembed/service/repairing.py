@@ -345,7 +345,10 @@ class _Repair:
 
     def _evidence(self, shared: Shared, uses: Sequence[TextField]) -> str | None:
         """The same as one of the messages has it that were sent with it."""
-        if shared.field == "conversation":  # it bears the subject of its first message, which has been seen to
+        if shared.field == "conversation":
+            if shared.key == "chat":
+                return None
+            # it bears the subject of its first message, which has been seen to
             subject = self.subjects.get(uses[0].message_id)
             subject = subject or read_embedded_texts(self.archive, uses[0].message_id)[0]
             return subject.decode("utf-8", "replace")
