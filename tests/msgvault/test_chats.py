@@ -10,7 +10,8 @@ import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.msgvault import Embed, Mail, Pair, mail, write_pair
-from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.archive.database import Within, open_archive, open_archive_readonly
+from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.cli.showing import render
 from vaultembed.message import Person
@@ -21,6 +22,7 @@ from vaultembed.service.listing import read_message, read_thread, thread_of
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
+from vaultembed.service.statistics import archive_statistics
 from vaultembed.serving.mcp.answers import message_answer
 
 Told = dict[str, tuple[str | None, str | None, set[str]]]
@@ -120,7 +122,7 @@ def said(n: int, text: str | None, sender: str, conversation: int = 7, **more: o
     return Mail(n, body=text, kind="whatsapp", sender=(number, sender), to=to, conversation=conversation, **more)  # type: ignore[arg-type]
 
 
-def write_group(folder: Path, embed: Embed) -> Pair:
+def write_group(folder: Path, embed: Embed | None) -> Pair:
     chats = [
         said(1, "who brings the sail", "Mo", subject="who brings"),
         said(2, "I do", "Jo"),
@@ -129,7 +131,7 @@ def write_group(folder: Path, embed: Embed) -> Pair:
         said(5, "she will not come, between us", "Jo", conversation=8),
         mail(6, "Re: Boat trip 2024", "a letter about the weather"),
     ]
-    pair = write_pair(folder, "v3", chats, embed)
+    pair = write_pair(folder, "v3", chats, embed, vectors=embed is not None)  # type: ignore[arg-type]
     pair.write(GROUP)
     return pair
 
@@ -246,6 +248,20 @@ def test_a_name_that_was_repaired_stays_until_it_changes_there(tmp_path: Path, a
     pair.write("UPDATE conversations SET title = 'Boat' WHERE id = 7")
     import_mail(archive, [pair.folder])
     assert show_message(archive, 1).data.chat == "Boat"
+
+
+@pytest.mark.parametrize(("within", "people"), [("2, 5", {"Jo", "Me"}), ("1", {"Jo", "Me", "Mo"})])
+def test_of_a_chat_only_what_lies_within_a_horizon_is_told(
+    tmp_path: Path, archive: Path, within: str, people: set[str]
+) -> None:
+    import_mail(archive, [write_group(tmp_path / "data", None).folder])
+    part = Within(archive, lambda: Filter(f"m.id IN ({within})"))
+    for message_id in map(int, within.split(", ")):
+        page, thread = read_message(part, message_id).data, read_thread(part, thread_of(part, message_id)).data
+        assert (page.reply_to, thread.total) == (None, 1)
+        assert {each.name for each in thread.people} <= people - ({"Jo"} if within == "1" else set())
+        assert len(page.reactions) == (2 if message_id == 1 else 0)
+    assert archive_statistics(part).data.totals.people == len(people)  # type: ignore[union-attr]
 
 
 def test_chats_and_mail_are_never_joined(tmp_path: Path, archive: Path) -> None:
