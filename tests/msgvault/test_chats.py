@@ -19,6 +19,7 @@ from vaultembed.service.display import Fence
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import import_mail
 from vaultembed.service.listing import read_message, read_thread, thread_of
+from vaultembed.service.repair_runs import undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
@@ -245,6 +246,8 @@ def test_a_name_that_was_repaired_stays_until_it_changes_there(tmp_path: Path, a
         assert found_by(archive, "subject:café") == {1, 2, 3, 4}
     with open_archive_readonly(archive) as opened:
         assert opened.rows("SELECT thread_key FROM conversations WHERE is_chat") == [("",), ("",)]
+    undo_repair(archive, 1)
+    assert (found_by(archive, "subject:café"), found_by(archive, "subject:cafã")) == (set(), {1, 2, 3, 4})
     pair.write("UPDATE conversations SET title = 'Boat' WHERE id = 7")
     import_mail(archive, [pair.folder])
     assert show_message(archive, 1).data.chat == "Boat"

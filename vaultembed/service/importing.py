@@ -100,6 +100,8 @@ def import_mail(
         migrated = migration_notes(archive)
         refresh_stale(archive)
         run.read_into(archive)
+        if not should_stop():
+            refresh_stale(archive)  # messages of chats that have another name
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
         unchecked = unchecked_generations(archive) if run.views else []
         filled, active = generation_to_fill(archive), generation_in_state(archive, "active")

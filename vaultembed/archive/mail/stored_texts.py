@@ -11,7 +11,6 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.deletion import remove_unused_participant
-from vaultembed.archive.mail.threads import index_chat
 from vaultembed.errors import UsageError
 
 Field = Literal["subject", "body", "snippet", "name", "label", "file", "conversation"]
@@ -218,8 +217,6 @@ def _write_conversation(archive: Archive, change: Change) -> bool:
         " WHERE CAST(subject AS BLOB) = ? AND id = (SELECT conversation_id FROM messages WHERE id = ?)",
         (change.after, change.thread_key, change.before, change.at.message_id),
     )
-    if changed:
-        index_chat(archive, change.at.message_id)
     return changed > 0
 
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
-from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.message import ParsedMessage, Thread
 from vaultembed.text.embeddable.subject import base_subject
 
@@ -152,23 +151,13 @@ def _name_anew(archive: Archive, conversation_id: int, *, is_of_the_gone: bool) 
 
 
 def rename_chat(archive: Archive, message_id: int, name: str) -> None:
-    """Give the chat of a message another name, by which all of its messages are found."""
+    """Give the chat of a message another name. Its messages, of which there may be 200,000, are noted as to be indexed
+    anew, by trigger."""
     conversation_id = archive.scalar("SELECT conversation_id FROM messages WHERE id = ?", (message_id,))
     if archive.execute(
         "UPDATE conversations SET subject = ?1 WHERE id = ?2 AND is_chat AND subject <> ?1", (name, conversation_id)
     ):
         _forget_repairs(archive, conversation_id)
-        index_chat(archive, message_id)
-
-
-def index_chat(archive: Archive, message_id: int) -> None:
-    """The name of a message's conversation has changed: if it is a chat, each of its messages is found by it."""
-    rows = archive.rows(
-        "SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id AND c.is_chat"
-        " WHERE c.id = (SELECT conversation_id FROM messages WHERE id = ?)",
-        (message_id,),
-    )
-    index_messages(archive, [row[0] for row in rows])
 
 
 def _forget_repairs(archive: Archive, conversation_id: int) -> None:
