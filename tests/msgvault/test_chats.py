@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.cli.showing import render
 from vaultembed.message import Person
+from vaultembed.service.deletion import select_messages
 from vaultembed.service.display import Fence
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import import_mail
@@ -186,6 +188,7 @@ def test_a_chat_reads_as_a_chat(
         assert found_by(archive, query) - {6} == {1, 2, 3, 4}
     hit = search_archive(archive, "bread", mode="text").data.results[0]
     assert (hit.chat, hit.subject, hit.passage.text) == ("Boat trip 2024", "Provisions", "and who brings the bread")
+    assert [line.subject for line in select_messages(archive, ["2", "3"]).first] == ["I do", "Provisions"]
     page, thread = read_message(archive, 1).data, read_thread(archive, thread_of(archive, 1)).data
     assert [(each.reaction, each.person) for each in page.reactions] == [
         ("love", Person("+49185", "Jo")),
@@ -198,6 +201,19 @@ def test_a_chat_reads_as_a_chat(
     with open_archive_readonly(archive) as opened:
         texts = opened.rows("SELECT text FROM message_texts WHERE text LIKE '%Boat trip%' OR text LIKE '%love%'")
     assert texts in ([], [("Subject: Re: Boat trip 2024\n\na letter about the weather",)])
+
+
+def test_of_a_long_chat_what_stands_around_the_message_is_shown(
+    tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_mail(archive, [write_group(tmp_path / "data", None).folder])
+    view = show_message(archive, 1).data
+    entry = view.conversation[0]
+    render(replace(view, id=100, conversation=tuple(replace(entry, id=n) for n in range(1, 20_001))))
+    lines = capsys.readouterr().out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("Boat trip 2024, chat of 20,000 messages"))
+    assert (lines[at + 1], lines[-1]) == ("       49 before these", "   19,850 after these")
+    assert [line[:9] for line in lines[at + 2 : -1]] == [f" {'*' if n == 100 else ' '} {n:>6}" for n in range(50, 151)]
 
 
 def test_a_new_name_and_other_reactions_come_over_and_nothing_is_embedded_for_them(
