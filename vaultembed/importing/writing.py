@@ -22,7 +22,7 @@ from vaultembed.archive.mail.messages import (
     replace_message,
 )
 from vaultembed.archive.mail.places import Place
-from vaultembed.message import ParsedMessage, Problem, RawMessage
+from vaultembed.message import ParsedMessage, Problem, RawMessage, Thread
 from vaultembed.text.embeddable.subject import base_subject
 from vaultembed.text.mime.mime import labels_in_header, parse_message
 from vaultembed.text.mime.snippet import snippet
@@ -95,8 +95,7 @@ def new_message(
     parsed: ParsedMessage,
     content_hash: bytes,
     compressed_mime: bytes | None,
-    thread_name: str | None = None,
-    thread_title: str = "",
+    thread: Thread | None = None,
 ) -> NewMessage:
     thread_key, is_reply = base_subject(parsed.subject)
     return NewMessage(
@@ -106,8 +105,7 @@ def new_message(
         snippet=snippet(parsed.body_text),
         thread_key=thread_key,
         is_reply=is_reply,
-        thread_name=thread_name,
-        thread_title=thread_title,
+        thread=thread,
     )
 
 

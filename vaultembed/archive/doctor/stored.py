@@ -67,6 +67,7 @@ _MAIL_TABLES: Final = (
     "message_recipients",
     "labels",
     "attachments",
+    "reactions",
     "problems",
 )
 _DERIVED_TABLES: Final = (
@@ -216,7 +217,7 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
             instead = "NULL" if can_be_without else "-id"
             odd = f"typeof({column}) NOT IN ('integer', 'null')"
             yield str(table), str(parent), f"UPDATE {table} SET {column} = {instead} WHERE {odd}"
-            change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
+            change = f"INSERT INTO conversations(id, thread_key, subject) SELECT DISTINCT {column}, '', '' FROM {table}"
         yield str(table), str(parent), f"{change} WHERE {gone}"
 
 

@@ -54,7 +54,8 @@ class Counts:
 
 _NAMED: Final = (
     " WHERE id IN (SELECT sender_id FROM messages"
-    " UNION SELECT r.participant_id FROM messages m CROSS JOIN message_recipients r ON r.message_id = m.id)"
+    " UNION SELECT r.participant_id FROM messages m CROSS JOIN message_recipients r ON r.message_id = m.id"
+    " UNION SELECT participant_id FROM reactions)"
 )
 
 
