@@ -50,6 +50,8 @@ class Entry:
     """What its source kept of it, and not how it was sent; `content_hash` is of its name there."""
     was_read: bool = False
     """It was read at this place before, with another text."""
+    begun_at: str | None = None
+    """The key at which the beginning of this message stands, read before the rest of it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class Written:
     """The text here is what this entry says."""
 
 
-def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False) -> Entry:
+def entry_of_mime(
+    source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False, begun_at: str | None = None
+) -> Entry:
     """A message as it was sent."""
     return Entry(
         source_id,
@@ -73,6 +77,7 @@ def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bo
         lambda: decode_mime(raw, keep),
         lambda: labels_in_header(raw.mime),
         is_repeated,
+        begun_at=begun_at,
     )
 
 
@@ -120,7 +125,8 @@ def decode_unless_known(archive: Archive, entry: Entry) -> NewMessage | Problem 
 def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None) -> Written:
     """Write what `decode_unless_known` gave, in the caller's transaction."""
     source_id, place = entry.source_id, entry.place
-    present = places.message_at(archive, source_id, place.source_key)
+    key = entry.begun_at or place.source_key
+    present = places.message_at(archive, source_id, key)
     message_id = find_by_hash(archive, entry.content_hash)
     if message_id is None and new is None:
         new = entry.decode()  # it was here a moment ago, and has been given other content since
@@ -153,8 +159,12 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     else:
         message_id, became = add_message(archive, new), "added"
     displaced = present is not None and present != message_id
-    if displaced:
-        places.displace(archive, source_id, place.source_key)
+    if displaced and present is not None and entry.begun_at:
+        places.supersede(archive, source_id, key, present)
+    elif displaced:
+        places.displace(archive, source_id, key)
+    elif key != place.source_key:
+        places.forget_place(archive, source_id, key)
     places.put_at(archive, source_id, place, message_id)
     if new is None:  # not decoded, but this copy may bear other labels
         add_labels(archive, message_id, "label", entry.labels())
@@ -165,7 +175,8 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
     has_problems = bool(new is not None and new.parsed.problems)
-    return Written(message_id, became, displaced, has_problems, is_current)
+    is_gone = displaced and not entry.begun_at
+    return Written(message_id, became, is_gone, has_problems, is_current)
 
 
 def _is_poorer(archive: Archive, message_id: int, new: NewMessage) -> bool:
@@ -187,9 +198,10 @@ def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:
 
 
 def _is_edition(archive: Archive, message_id: int, new: NewMessage, entry: Entry) -> bool:
-    """Whether `new` is what the message has become: a draft that was edited, say. File names are used again for
-    other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text. A
-    deleted message is not what anybody wants a newer text hidden under."""
+    """Whether `new` is what the message has become: whole, where it was cut short, or a draft that was edited. File
+    names are used again for other mail (MH numbers are), so the Message-ID decides on edits; and another place may
+    still hold the older text. A deleted message is not what anybody wants a newer text hidden under."""
     same = places.message_id_header(archive, message_id) == new.parsed.rfc822_message_id is not None
+    same = same or entry.begun_at is not None
     is_here = places.is_live(archive, message_id) or entry.deleted_at is not None
     return same and places.stands_alone(archive, message_id) and is_here

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from vaultembed.failpoints import failpoint
 from vaultembed.message import MESSAGE_LIMIT, FileState, RawMessage
@@ -279,19 +279,24 @@ def file_state(path: Path, offset: int) -> FileState:
         return FileState(facts.st_size, facts.st_mtime_ns, _prefix_hash(stream, offset), offset)
 
 
-def continues(path: Path, state: FileState) -> bool:
-    """Whether the file still begins with what was read, so that reading can go on at `state.offset`.
+Growth = Literal["at-end", "in-last-message", "rewritten"]
 
-    False too where the last message itself has grown since: it was read while being written.
+
+def growth(path: Path, state: FileState) -> Growth:
+    """What has become of a file since it was read up to `state.offset`, where it has changed.
+
+    at-end: it goes on there with another message, or nothing. in-last-message: it goes on with more of the last one,
+    which was read while it was being written. rewritten: it no longer begins with what was read.
 
     Raises:
         OSError: the file cannot be read.
     """
     with FileIO(path) as stream:
         if os.fstat(stream.fileno()).st_size < state.offset or _prefix_hash(stream, state.offset) != state.prefix_hash:
-            return False
+            return "rewritten"
         appended = os.pread(stream.fileno(), HEAD_SIZE, state.offset)
-    return state.offset == 0 or not appended.strip() or looks_like_mbox(appended)
+    is_apart = state.offset == 0 or not appended.strip() or looks_like_mbox(appended)
+    return "at-end" if is_apart else "in-last-message"
 
 
 def _prefix_hash(stream: FileIO, offset: int) -> bytes:

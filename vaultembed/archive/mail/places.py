@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -90,6 +91,33 @@ def displace(archive: Archive, source_id: int, source_key: str) -> None:
     )
 
 
+def supersede(archive: Archive, source_id: int, source_key: str, message_id: int) -> None:
+    """What stood at this key was the beginning of a message, read before the rest of it was written, and the whole is
+    another message here: where the beginning stands nowhere else it is deleted, as with a source."""
+    displace(archive, source_id, source_key)
+    delete_beginning(archive, source_id, f"{source_key} (was message {message_id})", message_id)
+
+
+def delete_beginning(archive: Archive, source_id: int, source_key: str, message_id: int) -> None:
+    delete_with_source(archive, source_id, source_key, message_id, int(time.time()))
+
+
+def gone_beside_namesakes(archive: Archive, source_id: int, since: int) -> list[tuple[str, int, int]]:
+    """Places that are gone since then, with their message, which stands nowhere else, and another live one of the same
+    Message-ID."""
+    return archive.rows(
+        "SELECT x.source_key, m.id, n.id FROM message_sources x JOIN messages m ON m.id = x.message_id"
+        " JOIN messages n ON n.rfc822_message_id = m.rfc822_message_id AND n.id <> m.id AND n.deleted_at IS NULL"
+        " WHERE x.source_id = ? AND x.gone_at >= ? AND m.deleted_at IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM message_sources WHERE message_id = m.id AND gone_at IS NULL)",
+        (source_id, since),
+    )
+
+
+def forget_place(archive: Archive, source_id: int, source_key: str) -> None:
+    archive.execute("DELETE FROM message_sources WHERE source_id = ? AND source_key = ?", (source_id, source_key))
+
+
 def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
     """Let a message stand at a place; the place is there (again)."""
     archive.execute(
@@ -119,6 +147,19 @@ def count_in_file(archive: Archive, source_id: int, path: str) -> int:
             (source_id, path + ":", path + ";"),
         )
     )
+
+
+def last_in_file(archive: Archive, source_id: int, path: str) -> tuple[str, int] | None:
+    """Key and offset of the last message that stands in one mbox file."""
+    found = (
+        (key, int(locator.rpartition("@")[2]))
+        for key, locator in archive.rows(
+            "SELECT source_key, locator FROM message_sources WHERE source_id = ? AND source_key >= ?"
+            " AND source_key < ? AND gone_at IS NULL",
+            (source_id, path + ":", path + ";"),
+        )
+    )
+    return max(found, key=lambda at: at[1], default=None)
 
 
 class Sighting:
