@@ -11,8 +11,9 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import NewMessage, forget_problem, record_problems
+from vaultembed.archive.mail.messages import NewMessage
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
+from vaultembed.archive.mail.problems import forget_problem, record_unread
 from vaultembed.archive.mail.reading import read_raw
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.size import TotalSize
@@ -58,8 +59,12 @@ class ImportCounts:
     """Deleted here with `vaultembed delete`; they stay so."""
     gone: int = 0
     """No longer in the source; they stay in the archive."""
+    unread: int = 0
+    """Messages, files and folders that could not be read; see `vaultembed problems`."""
     problems: int = 0
-    """Messages or files with something wrong; see `vaultembed problems`."""
+    """Messages of which something is missing, or not what was sent."""
+    guessed: int = 0
+    """Messages that were declared wrongly or not at all, and read by a guess."""
     not_mail: int = 0
     """Files passed over."""
 
@@ -141,7 +146,7 @@ class PathImport:
             if isinstance(found, NotMail):
                 self._count(not_mail=1)
             elif isinstance(found, Unreadable):
-                self._all_readable = False
+                self._all_readable = self._all_readable and not found.hides_more
                 self._report(None, found)
             elif found.kind == "mbox":
                 self._import_mbox(found)
@@ -162,6 +167,8 @@ class PathImport:
                     self._count(gone=self._sighting.mark_gone_files(source_id))
                 self._delete_beginnings(source_id)
                 places.import_finished(self._archive, source_id)
+            if self._all_readable:
+                self._sighting.forget_unread(printable(self._path), _UNREADABLE, os.path.lexists)
 
     def _delete_beginnings(self, source_id: int) -> None:
         """Messages that were read half written, from a mailbox that has been rewritten since, or a download that has
@@ -246,7 +253,7 @@ class PathImport:
             offset = entry.end_offset
             if isinstance(entry.message, Unreadable):
                 self._report(source_id, entry.message)
-                whole = whole and not entry.message.ends_file
+                whole = whole and not entry.message.hides_more
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
                 pending = self._pending(source_id, entry.message, None, is_repeated=is_repeated, begun_at=begun_at)
@@ -261,9 +268,11 @@ class PathImport:
                     break
         self._flush()
         if whole:
-            if is_rewritten:
-                with self._archive.transaction():
+            with self._archive.transaction():
+                if is_rewritten:
                     self._count(gone=self._sighting.mark_gone_keys(source_id, path))
+                if start == 0:
+                    self._sighting.forget_unread_in_mbox(source_id, printable(file.path))
             # size and time from before reading: what was appended meanwhile makes it a changed file the next time
             self._record(source_id, file, facts, offset, facts.st_size)
         elif not is_rewritten:
@@ -335,10 +344,10 @@ class PathImport:
             forget_problem(archive, entry.place.locator, _UNREADABLE)
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
+        self._sighting.saw_unread(unreadable.locator)
         with self._archive.transaction():
-            problem = Problem(_UNREADABLE, unreadable.detail)
-            record_problems(self._archive, source_id, None, unreadable.locator, [problem])
+            record_unread(self._archive, source_id, unreadable.locator, Problem(_UNREADABLE, unreadable.detail))
 
     def _count(self, **more: int) -> None:
         self._counts = self._counts.plus(**more)
@@ -361,7 +370,9 @@ def _is_beginning(begun: bytes, whole: bytes) -> bool:
 
 def counted(counts: ImportCounts, written: Written) -> ImportCounts:
     """With one more message."""
-    more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
+    more = {"gone": int(written.displaced)}
+    if written.weight is not None:
+        more["problems" if written.weight == "incomplete" else written.weight] = 1
     if written.became != "unreadable":
         more[written.became] = 1
     return counts.plus(**more)

@@ -18,14 +18,15 @@ from vaultembed.archive.mail.messages import (
     has_body,
     has_raw,
     has_text,
-    record_problems,
     replace_message,
 )
 from vaultembed.archive.mail.places import Place
+from vaultembed.archive.mail.problems import record_problems
 from vaultembed.message import ParsedMessage, Problem, RawMessage
 from vaultembed.text.embeddable.subject import base_subject
 from vaultembed.text.mime.mime import labels_in_header, parse_message
 from vaultembed.text.mime.snippet import snippet
+from vaultembed.text.problems import Weight, worst_weight
 
 Raw = Literal["keep", "none"]
 Became = Literal["added", "updated", "unchanged", "duplicate", "deleted", "unreadable"]
@@ -61,7 +62,8 @@ class Written:
     became: Became
     displaced: bool
     """Another message stood at its place before."""
-    has_problems: bool
+    weight: Weight | None
+    """Of what was wrong with it, where it was read just now."""
     is_current: bool
     """The text here is what this entry says."""
 
@@ -132,7 +134,7 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
         new = entry.decode()  # it was here a moment ago, and has been given other content since
     if isinstance(new, Problem):
         record_problems(archive, source_id, None, place.locator, [new])
-        return Written(None, "unreadable", displaced=False, has_problems=True, is_current=False)
+        return Written(None, "unreadable", displaced=False, weight="unread", is_current=False)
     is_current = True
     if message_id is None and new is not None and entry.is_extract and present is None:
         # a copy of an archive that lacks what was sent: the mail itself is worth more
@@ -170,13 +172,12 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
-    if new is not None and new.parsed.problems and became in ("added", "updated"):
-        record_problems(archive, source_id, message_id, place.locator, new.parsed.problems)
+    problems = new.parsed.problems if new is not None and became in ("added", "updated") else ()
+    record_problems(archive, source_id, message_id, place.locator, problems)
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
-    has_problems = bool(new is not None and new.parsed.problems)
     is_gone = displaced and not entry.begun_at
-    return Written(message_id, became, is_gone, has_problems, is_current)
+    return Written(message_id, became, is_gone, worst_weight(problems), is_current)
 
 
 def _is_poorer(archive: Archive, message_id: int, new: NewMessage) -> bool:

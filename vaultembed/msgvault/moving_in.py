@@ -19,11 +19,10 @@ from vaultembed.archive.mail.messages import (
     NewMessage,
     add_labels,
     content_rev_of,
-    forget_problem,
-    record_problems,
     set_labels,
 )
 from vaultembed.archive.mail.places import Known, Place
+from vaultembed.archive.mail.problems import forget_problem, record_problems
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
@@ -250,7 +249,7 @@ class MsgvaultImport:
         return written.message_id, content_rev
 
     def _report(self, bad: UnreadableMessage) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
         record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
 

@@ -85,7 +85,7 @@ def read_mbox(
                 reached = entry.end_offset
                 yield entry
     except OSError as error:
-        yield MboxEntry(Unreadable(_locator(file, reached), describe_os_error(error), ends_file=True), reached)
+        yield MboxEntry(Unreadable(_locator(file, reached), describe_os_error(error), hides_more=True), reached)
 
 
 class _Window:

@@ -34,6 +34,13 @@ def looks_like_message(head: bytes) -> bool:
     return is_header(rest if line.startswith((b"From ", b">From ")) and len(line) <= LONGEST else text)
 
 
+def as_utf8(data: bytes) -> bytes:
+    """Text that a program of Windows saved as "Unicode", UTF-16 behind a byte order mark; anything else as it is."""
+    if data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return data
+    return data.decode("utf-16", "replace").encode("utf-8", "replace")
+
+
 def skip_blank(data: bytes) -> bytes:
     """`data` without a byte order mark and blank lines in front."""
     text = data.removeprefix(BOM)

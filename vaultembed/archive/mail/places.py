@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -174,7 +174,7 @@ class Sighting:
             " JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
             (identifier,),
         )
-        for table in ("seen_files", "seen_keys"):
+        for table in ("seen_files", "seen_keys", "seen_unread"):
             archive.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {table}(source_id INTEGER, name TEXT, PRIMARY KEY(source_id, name))"
                 " WITHOUT ROWID"
@@ -190,6 +190,31 @@ class Sighting:
             "INSERT INTO seen_keys VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, source_key)
         )
         return changed > 0
+
+    def saw_unread(self, locator: str) -> None:
+        self._archive.execute("INSERT INTO seen_unread VALUES (0, ?) ON CONFLICT DO NOTHING", (locator,))
+
+    def forget_unread_in_mbox(self, source_id: int, locator: str) -> None:
+        """After an mbox was read whole: what could not be read of it before, and was not met again."""
+        self._archive.execute(
+            "DELETE FROM problems WHERE source_id = ?1 AND message_id IS NULL AND locator >= ?2 || '@'"
+            " AND locator < ?2 || 'A' AND locator NOT IN (SELECT name FROM seen_unread)",
+            (source_id, locator),
+        )
+
+    def forget_unread(self, root: str, kind: str, is_there: Callable[[str], bool]) -> None:
+        """After a path was walked whole: what could not be read there before, and was not met again. An mbox that did
+        not change was not looked into."""
+        for each, locator, is_in_mbox in self._archive.rows(
+            "SELECT p.id, p.locator, coalesce(s.kind = 'mbox' AND p.locator GLOB '*@[0-9]*', 0)"
+            " FROM problems p LEFT JOIN sources s ON s.id = p.source_id"
+            " WHERE p.message_id IS NULL AND p.kind = ?2 AND (p.locator = ?1"
+            " OR substr(p.locator, 1, length(?1) + 1) IN (?1 || '/', ?1 || '@'))"
+            " AND p.locator NOT IN (SELECT name FROM seen_unread)",
+            (root, kind),
+        ):
+            if not is_in_mbox or not is_there(locator.rpartition("@")[0]):
+                self._archive.execute("DELETE FROM problems WHERE id = ?", (each,))
 
     def mark_gone_keys(self, source_id: int, path: str) -> int:
         """After an mbox was read whole: what stood in it and was not seen is gone."""

@@ -8,6 +8,7 @@ from typing import Any
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.messages import unpack
+from vaultembed.archive.mail.problems import ProblemRow, problems_of
 from vaultembed.errors import DamageError
 
 
@@ -51,14 +52,6 @@ class PlaceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemRow:
-    message_id: int | None
-    locator: str
-    kind: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Details:
     """A message whole."""
 
@@ -80,7 +73,6 @@ SELECT m.id, {text_of("m.rfc822_message_id")}, {number_of("m.sent_at")}, {number
        {text_of("m.snippet")}, {number_of("m.has_attachments")}
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
-_PROBLEM = ", ".join(text_of(column) for column in ("locator", "kind", "detail"))
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
@@ -108,12 +100,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         body_text=read_body(archive, message_id),
         attachments=tuple(read_attachments(archive, message_id)),
         places=tuple(read_places(archive, message_id)),
-        problems=tuple(
-            ProblemRow(*row)
-            for row in archive.rows(
-                f"SELECT message_id, {_PROBLEM} FROM problems WHERE message_id = ? ORDER BY id", key
-            )
-        ),
+        problems=tuple(problems_of(archive, message_id)),
         conversation=tuple(
             _summary(row)
             for row in archive.rows(
@@ -193,19 +180,3 @@ def read_raw(archive: Archive, message_id: int) -> bytes | None:
     except ValueError as error:
         what = f"the stored original of message {message_id} cannot be read: {error}"
         raise DamageError(what, "Whether others are damaged, too: vaultembed doctor") from error
-
-
-def list_problems(archive: Archive, kind: str | None, limit: int) -> list[ProblemRow]:
-    return [
-        ProblemRow(*row)
-        for row in archive.rows(
-            f"SELECT {number_of('message_id')}, {_PROBLEM} FROM problems WHERE ?1 IS NULL OR kind = ?1"
-            " ORDER BY id LIMIT ?2",
-            (kind, limit),
-        )
-    ]
-
-
-def count_problems(archive: Archive) -> dict[str, int]:
-    """How many of each kind, most first."""
-    return dict(archive.rows(f"SELECT {text_of('kind')}, count(*) FROM problems GROUP BY 1 ORDER BY 2 DESC, 1"))
