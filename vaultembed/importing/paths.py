@@ -165,7 +165,8 @@ class PathImport:
             for source_id in places.sources_at(self._archive, self._identifier):
                 if self._all_readable:  # an unreadable folder is not an empty one
                     self._count(gone=self._sighting.mark_gone_files(source_id))
-                self._delete_beginnings(source_id)
+                if self._counts.gone:
+                    self._delete_beginnings(source_id)
                 places.import_finished(self._archive, source_id)
             if self._all_readable:
                 self._sighting.forget_unread(printable(self._path), _UNREADABLE, os.path.lexists)

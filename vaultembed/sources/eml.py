@@ -42,7 +42,10 @@ def read_message_bytes(path: Path) -> bytes | Unreadable:
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > MESSAGE_LIMIT:
-            return Unreadable(printable(path), f"a message of {size / 1e6:.0f} MB is too large to read")
+            return Unreadable(
+                printable(path),
+                f"a message of {size / 1e6:.0f} MB is too large to read; take attachments out of it first",
+            )
         raw = stream.read(MESSAGE_LIMIT)
     try:
         raw = unpacked(raw)

@@ -149,7 +149,11 @@ class _Reader:
             end = following.offset if following else self._window.end
             if end - section.content > self._limit:
                 size = f"{(end - section.content) / 1e6:.0f} MB"
-                yield self._report(section, end, f"a message of {size} is too large to read; the rest is read")
+                yield self._report(
+                    section,
+                    end,
+                    f"a message of {size} is too large to read, the rest is read; take attachments out of it first",
+                )
                 section = following
                 continue
             mime = self._window.slice(section.content, end)

@@ -103,12 +103,13 @@ def delete_beginning(archive: Archive, source_id: int, source_key: str, message_
 
 
 def gone_beside_namesakes(archive: Archive, source_id: int, since: int) -> list[tuple[str, int, int]]:
-    """Places that are gone since then, with their message, which stands nowhere else, and another live one of the same
-    Message-ID."""
+    """Places that are gone since then, with their message, which stands nowhere else, and other live ones of the same
+    Message-ID: the newest few, for some programs give one to all of their mail."""
     return archive.rows(
         "SELECT x.source_key, m.id, n.id FROM message_sources x JOIN messages m ON m.id = x.message_id"
-        " JOIN messages n ON n.rfc822_message_id = m.rfc822_message_id AND n.id <> m.id AND n.deleted_at IS NULL"
-        " WHERE x.source_id = ? AND x.gone_at >= ? AND m.deleted_at IS NULL"
+        " JOIN messages n ON n.id IN (SELECT id FROM messages WHERE rfc822_message_id = m.rfc822_message_id"
+        " ORDER BY id DESC LIMIT 4)"
+        " WHERE x.source_id = ? AND x.gone_at >= ? AND m.deleted_at IS NULL AND n.deleted_at IS NULL AND n.id <> m.id"
         " AND NOT EXISTS (SELECT 1 FROM message_sources WHERE message_id = m.id AND gone_at IS NULL)",
         (source_id, since),
     )
