@@ -173,7 +173,8 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
     problems = new.parsed.problems if new is not None and became in ("added", "updated") else ()
-    record_problems(archive, source_id, message_id, place.locator, problems)
+    if problems:
+        record_problems(archive, source_id, message_id, place.locator, problems)
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
     is_gone = displaced and not entry.begun_at

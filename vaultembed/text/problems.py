@@ -12,7 +12,7 @@ _LONGEST_DETAIL: Final = 200
 
 
 Weight = Literal["unread", "incomplete", "guessed"]
-"""unread: nothing of it is in the archive. incomplete: of the message something is missing, or not what was sent.
+"""unread: at most its header is in the archive. incomplete: of the message something is missing, or not what was sent.
 guessed: it was declared wrongly or not at all, and is read all the same, most likely right."""
 
 WEIGHTS: Final[tuple[Weight, ...]] = ("unread", "incomplete", "guessed")
