@@ -73,7 +73,7 @@ def render(data: MessageView) -> None:
 def render_problems(data: ProblemsView) -> None:
     meanings = {
         "unread": "could not be read: at most a header is in the archive",
-        "incomplete": "of which something is missing, or not as it was sent",
+        "incomplete": "with something missing, or not as it was sent",
         "guessed": "read by a guess, most likely right",
     }
     for weight, number in data.weights.items():

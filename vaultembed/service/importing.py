@@ -214,7 +214,7 @@ def _notes(imported: Imported) -> list[str]:
     if counts.unread > said:
         notes.append(f"{counts.unread - said:,} {'more ' if said else ''}could not be read: vaultembed problems")
     if counts.problems:
-        notes.append(f"{counts.problems:,} of which something is missing or not as it was sent: vaultembed problems")
+        notes.append(f"{counts.problems:,} with something missing or not as it was sent: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
     notes += [note for view in imported.msgvault for note in lacking(view)]
