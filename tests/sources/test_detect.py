@@ -223,6 +223,18 @@ def test_symlink_to_elsewhere_is_followed(tmp_path: Path) -> None:
     assert found_in(tmp_path / "root") == [("link/a.eml", "eml", "link")]
 
 
+def test_a_link_that_leads_nowhere_is_reported_unless_it_is_a_lock(tmp_path: Path) -> None:
+    put(tmp_path / "a.eml")
+    (tmp_path / "lock").symlink_to("127.0.0.1:+4711")
+    (tmp_path / "old").symlink_to("/mnt/not mounted/mail")
+    not_mail, unreadable = sorted(
+        (item for item in discover(tmp_path) if not isinstance(item, SourceFile)), key=lambda item: str(type(item))
+    )
+    assert not_mail == NotMail(tmp_path / "lock")
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.hides_more
+
+
 def test_pipes_are_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")

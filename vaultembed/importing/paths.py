@@ -204,6 +204,8 @@ class PathImport:
             return
         read = read_one(file)
         if isinstance(read, Unreadable):
+            if not os.path.lexists(file.path):
+                return  # deleted since it was listed: gone for the next import
             self._all_readable = self._all_readable and facts is not None
             self._report(source_id, read)
             return
@@ -243,6 +245,8 @@ class PathImport:
             if not is_rewritten:
                 self._count(unchanged=before - (begun_at is not None))
         except OSError as error:
+            if not os.path.lexists(file.path):
+                return
             self._all_readable = False
             self._report(source_id, Unreadable(printable(file.path), error.strerror or str(error)))
             return

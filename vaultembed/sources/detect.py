@@ -36,6 +36,8 @@ _OTHER_SUFFIX: Final = re.compile(
     r"(?i)\.(bmp|c|cfg|conf|css|csv|dat|db|gif|go|h|heic|html?|ics|ini|java|jpe?g|js|json|lock|log|md|mov|mp[34]|msf"
     r"|pdf|png|po|py|rs|sh|sqlite3?|svg|tiff?|toml|ts|vcf|wav|webp|xml|ya?ml)\Z"
 )
+_LOCK: Final = re.compile(r"[\w.-]*:\+?\d+")
+"""Where Mozilla's locks lead, "host:+pid". Another link that leads nowhere may be mail on a disk that is not there."""
 _DEEPEST: Final = 200
 
 _UTF_16: Final = "a mailbox in UTF-16; convert it first: iconv -f UTF-16 -t UTF-8"
@@ -189,8 +191,8 @@ def _classify(path: Path, relative: str, folder: str, mbox_folder: str) -> Found
         with path.open("rb", buffering=0) as stream:
             head = stream.read(HEAD_SIZE)
     except OSError as error:
-        if not isinstance(error, PermissionError) and path.is_symlink() and not path.exists():
-            return NotMail(path)  # a lock, as often as not: Mozilla's point to "host:+pid"
+        if not os.path.lexists(path) or (path.is_symlink() and _LOCK.fullmatch(os.readlink(path))):
+            return NotMail(path)  # it went since it was listed, or never was mail
         return _unreadable(path, error)
     told = closed_format(path, head)
     text = as_utf8(head)
