@@ -146,7 +146,7 @@ CREATE TABLE attachments(
     mime_type  TEXT NOT NULL,
     size       INTEGER NOT NULL,
     sha256     BLOB NOT NULL,
-    inline     INTEGER NOT NULL,
+    inline     INTEGER NOT NULL,             -- 1: a picture that the HTML shows, or a signature; counted nowhere
     PRIMARY KEY(message_id, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -67,6 +67,7 @@ class Attachment:
     """Bytes, decoded."""
     sha256: bytes
     inline: bool = False
+    """A picture that the HTML shows, or a signature: no mail program lists it as a file."""
 
 
 @dataclass(frozen=True, slots=True)

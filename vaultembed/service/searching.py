@@ -145,6 +145,8 @@ def search_archive(
         )
     if answering is not None:
         notes += _notes(answering, live)
+    if mode != "vector" and query.words and query.match_any() is None:
+        notes.append(f"By words nothing was looked for: there is no letter or digit in {query.text!r}")
     if stale and mode != "vector":
         notes.append(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"

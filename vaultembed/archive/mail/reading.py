@@ -39,7 +39,6 @@ class AttachmentRow:
     filename: str
     mime_type: str
     size: int
-    inline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +136,12 @@ def read_labels(archive: Archive, message_id: int, limit: int = -1) -> list[str]
 
 
 def read_attachments(archive: Archive, message_id: int, limit: int = -1) -> list[AttachmentRow]:
+    """Without the pictures in its text and its signatures."""
     return [
-        AttachmentRow(filename, mime_type, size, bool(inline))
-        for filename, mime_type, size, inline in archive.rows(
-            f"SELECT {text_of('filename')}, {text_of('mime_type')}, coalesce({number_of('size')}, 0),"
-            f" {number_of('inline')} FROM attachments"
-            " WHERE message_id = ? ORDER BY position LIMIT ?",
+        AttachmentRow(*row)
+        for row in archive.rows(
+            f"SELECT {text_of('filename')}, {text_of('mime_type')}, coalesce({number_of('size')}, 0) FROM attachments"
+            " WHERE message_id = ? AND inline IS NOT 1 ORDER BY position LIMIT ?",
             (message_id, limit),
         )
     ]

@@ -73,7 +73,7 @@ def count_archive(archive: Archive) -> Counts:
         deleted=deleted,
         conversations=_count_conversations(archive),
         people=archive.scalar("SELECT count(DISTINCT address) FROM participants" + _NAMED * archive.is_limited),
-        attachments=archive.scalar("SELECT count(*) FROM attachments"),
+        attachments=archive.scalar("SELECT count(*) FROM attachments WHERE inline IS NOT 1"),
         problems=problems["unread"] + problems["incomplete"],
         guessed=problems["guessed"],
         first_sent_at=first,
