@@ -40,10 +40,17 @@ def test_message_that_was_compressed_by_itself_is_unpacked(tmp_path: Path, compr
 
 def test_message_in_utf_16_is_read(tmp_path: Path) -> None:
     text = MAIL.decode() + "Grüße\r\n"
-    for encoded in (text.encode("utf-16"), b"\xfe\xff" + text.encode("utf-16-be")):
+    latin = "Content-Type: text/plain; charset=iso-8859-1\r\n" + text
+    for encoded, expected in (
+        (text.encode("utf-16"), text.encode()),
+        (b"\xfe\xff" + text.encode("utf-16-be"), text.encode()),
+        (latin.encode("utf-16"), latin.encode("latin-1")),
+        ((latin + "→").encode("utf-16"), (latin + "→").encode()),
+        (latin.replace("iso-8859-1", "utf-16").encode("utf-16"), latin.replace("iso-8859-1", "utf-16").encode()),
+    ):
         message = read(tmp_path / "a.eml", encoded)
         assert isinstance(message, RawMessage)
-        assert message.mime == text.encode()
+        assert message.mime == expected
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vaultembed.sources.base import (
 )
 from vaultembed.sources.closed import closed_format
 from vaultembed.sources.maildir import MESSAGE_DIRS, decode_folder_name, has_flags
-from vaultembed.sources.sniff import HEAD_SIZE, as_utf8, looks_like_mbox, looks_like_message
+from vaultembed.sources.sniff import HEAD_SIZE, looks_like_mbox, looks_like_message, without_utf_16
 
 Found = SourceFile | Unreadable | NotMail
 
@@ -195,7 +195,7 @@ def _classify(path: Path, relative: str, folder: str, mbox_folder: str) -> Found
             return NotMail(path)  # it went since it was listed, or never was mail
         return _unreadable(path, error)
     told = closed_format(path, head)
-    text = as_utf8(head)
+    text = without_utf_16(head)
     if told is None and text is not head and looks_like_mbox(text):
         told = _UTF_16
     if told is not None:

@@ -9,7 +9,7 @@ from vaultembed.message import MESSAGE_LIMIT, RawMessage
 from vaultembed.sources.base import SourceFile, Unreadable, describe_os_error, printable
 from vaultembed.sources.closed import closed_format, unpacked
 from vaultembed.sources.envelope import open_envelope
-from vaultembed.sources.sniff import HEAD_SIZE, as_utf8
+from vaultembed.sources.sniff import HEAD_SIZE, without_utf_16
 from vaultembed.text.mime.identity import content_hash
 
 
@@ -52,4 +52,4 @@ def read_message_bytes(path: Path) -> bytes | Unreadable:
     except ValueError as error:
         return Unreadable(printable(path), str(error))
     told = closed_format(path, raw[:HEAD_SIZE], is_message=True) if raw else "the file is empty"
-    return Unreadable(printable(path), told) if told else as_utf8(raw)
+    return Unreadable(printable(path), told) if told else without_utf_16(raw)
