@@ -19,12 +19,11 @@ from vaultembed.archive.mail.messages import (
     NewMessage,
     add_labels,
     content_rev_of,
-    forget_problem,
-    record_problems,
     set_labels,
     set_reactions,
 )
 from vaultembed.archive.mail.places import Known, Place
+from vaultembed.archive.mail.problems import forget_problem, record_problems
 from vaultembed.archive.mail.reading import read_reactions
 from vaultembed.archive.mail.threads import rename_chat
 from vaultembed.failpoints import failpoint
@@ -276,7 +275,7 @@ class MsgvaultImport:
         return written.message_id, content_rev
 
     def _report(self, bad: UnreadableMessage) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
         record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
 
