@@ -191,6 +191,7 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<style>@media (update:fast){.x{display:none}}</style><p class=x>secret</p>",
         "<div style='color:#fff'><p style='color:#000;color:var(--none)'>secret</p></div>",
         "<p style='--a:initial;display:var(--a,none)'>secret</p>",
+        "<style>@property --a{initial-value:none} .x{display:var(--a)}</style><p class=x>secret</p>",
         "<p style='font-size:env(nothing, 0px)'>secret</p>",
         "<div style='display:-webkit-box;-webkit-line-clamp:1;overflow:hidden'>&nbsp;<br><br><br>secret</div>",
         # by what is around it
@@ -284,6 +285,9 @@ def test_hidden_text_is_dropped(part: str) -> None:
                 "content-visibility:auto",
                 "word-spacing:0px",
                 "word-spacing:-.5px",
+                "letter-spacing:-.02em",
+                "letter-spacing:normal",
+                "contain:layout",
                 "font-size-adjust:none",
                 "-webkit-text-stroke:0",
                 "-webkit-text-size-adjust:none;mso-table-lspace:0pt;transition:all .3s",
@@ -388,6 +392,51 @@ def test_any_string_is_a_sheet(sheet: str) -> None:
     with suppress(TooMuchError):
         parse_sheet(sheet, is_wanted)
     html_to_text(f'<style>{sheet}</style><p class=a id=b style="{sheet}">x')
+
+
+_COLOURED = st.sampled_from(
+    [
+        "color:#fff",
+        "color:#000",
+        "color:red",
+        "color:inherit",
+        "color:initial",
+        "color:currentcolor",
+        "background:#000",
+        "background:#fff",
+        "background:blue",
+        "background:none",
+        "background-color:#eee",
+        "-webkit-text-fill-color:#fff",
+        "display:block",
+        "display:contents",
+        "float:left",
+        "height:2px",
+        "margin:0",
+        "font-size:1.2em",
+    ]
+)
+_ELEMENTS = st.recursive(
+    st.sampled_from(["word", "<br>", "<img src=x>"]),
+    lambda inside: st.builds(
+        lambda tag, styles, parts: f"<{tag} style='{';'.join(styles)}'>{''.join(parts)}</{tag.split()[0]}>",
+        st.sampled_from(
+            ["p", "div", "span", "b", "a href=x", "font color=white", "table><tr><td", "mark", "p class=x"]
+        ),
+        st.lists(_COLOURED, max_size=2),
+        st.lists(inside, max_size=3),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(_ELEMENTS, max_size=3), st.lists(_COLOURED, max_size=2), st.sampled_from(["", "<!DOCTYPE html>"]))
+def test_a_page_in_which_only_colours_hide_reads_as_if_all_of_it_were_looked_at(
+    parts: list[str], styles: list[str], doctype: str
+) -> None:
+    html = f"{doctype}<style>.x, b{{{';'.join(styles)}}}</style><body>{''.join(parts)}"
+    all_of_it = html + "<p style='opacity:.5'></p>"
+    assert html_to_text(html).split() == html_to_text(all_of_it).split()
 
 
 def test_the_more_specific_and_the_later_rule_is_the_stronger() -> None:

@@ -16,12 +16,12 @@ _AWAY_PX: Final = 500.0
 _BEYOND_PX: Final = 3_000.0
 
 OF_BOXES: Final = words(
-    "display position left right top bottom inset z-index contain margin margin-left margin-top padding padding-left"
+    "display position left right top bottom inset z-index margin margin-left margin-top padding padding-left"
     " padding-top overflow overflow-x overflow-y height width min-height min-width max-height max-width flex float"
     " columns column-count line-clamp"
 )
 _NO_BOX: Final = frozenset(("none", "table-column", "table-column-group"))
-_CONTAINS: Final = frozenset(("paint", "strict", "content"))
+_SCROLLS: Final = ("hidden", "clip", "scroll", "auto", "overlay")
 _TALL: Final = ("height", "max-height")
 _WIDE: Final = ("width", "max-width")
 
@@ -77,12 +77,11 @@ def lies_beside(values: Mapping[str, str]) -> bool:
 
 def _is_cut(values: Mapping[str, str], font_px: float) -> bool:
     """A box of no size that shows nothing outside it."""
-    scrolls = ("hidden", "clip", "scroll", "auto", "overlay")
-    if values.get("overflow-y") in scrolls or cuts(values, "y"):
+    if values.get("overflow-y") in _SCROLLS:
         tall = any(_is_flat(values, name, font_px) for name in _TALL)
         if tall and not positive_px(values, "min-height", font_px):
             return True
-    if values.get("overflow-x") in scrolls or cuts(values, "x"):
+    if values.get("overflow-x") in _SCROLLS:
         wide = any(_is_flat(values, name, font_px) for name in _WIDE)
         return wide and "min-width" not in values and "flex" not in values
     return False

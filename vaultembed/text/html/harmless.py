@@ -19,7 +19,7 @@ _NEAR: Final = {
     "z-index": (0.0, 1e9),
     "opacity": (1.0, 1.0),
     **dict.fromkeys(("left", "top", "right", "bottom", "margin-left", "margin-top"), (-50.0, 500.0)),
-    **dict.fromkeys(("padding-left", "padding-top", "letter-spacing"), (0.0, 500.0)),
+    **dict.fromkeys(("padding-left", "padding-top"), (0.0, 500.0)),
 }
 """Of each, from where to where it hides nothing, whatever else is said."""
 _HIDING: Final = {
@@ -33,7 +33,7 @@ _PAINTS: Final = {
     "background-color": ("inherit", "unset", "revert", "revert-layer", "initial", "transparent"),
 }
 """Properties that paint, and their values that paint nothing of their own."""
-_CUTTING: Final = ("overflow-x", "overflow-y", "contain", "line-clamp")
+_CUTTING: Final = ("overflow-x", "overflow-y", "line-clamp")
 
 
 class Paint(NamedTuple):

@@ -35,7 +35,7 @@ _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     }.items()
 }
 _LENGTHS: Final = words(
-    "left right top bottom margin-left margin-top padding-left padding-top text-indent letter-spacing font-size width"
+    "left right top bottom margin-left margin-top padding-left padding-top text-indent font-size width"
     " height min-width min-height max-width max-height"
 )
 _NUMBERS: Final = frozenset(("opacity", "z-index", "line-height", "line-clamp"))
@@ -61,7 +61,8 @@ _NOTHING: Final = {
         "content": r"[^()]*|(?:attr|counters?)\([^()]*\)",
         "content-visibility": "visible",
         "font-size-adjust": r"from-font|[\d.]*[1-9]\d*",
-        "word-spacing": r"\+?[\d.]+[a-z]*|-(?:[0-4](?:\.\d*)?|\.\d*)(?:px|pt)?|-0?\.[0-4]\d*em",
+        "letter-spacing word-spacing": r"\+?[\d.]+[a-z]*|-(?:[0-4](?:\.\d*)?|\.\d*)(?:px|pt)?|-0?\.[0-4]\d*em",
+        "contain": "size|layout|style|inline-size",
         "-webkit-text-stroke -webkit-text-stroke-width": r"(?:0|0?\.\d+|1)(?:px)?(?:\s.*)?",
     }.items()
     for name in words(names)
@@ -85,7 +86,7 @@ _OTHER_NAMES: Final = (
 )
 _DIRECT: Final = words(
     "visibility opacity font font-size color background background-color background-image background-clip"
-    " background-size -webkit-text-fill-color text-shadow text-indent letter-spacing line-height all"
+    " background-size -webkit-text-fill-color text-shadow text-indent line-height all"
 )
 _WANTED: Final = _DIRECT | OF_BOXES | _NOTHING.keys() | _OTHER_NAMES.keys()
 _SYSTEM_FONTS: Final = frozenset({"caption", "icon", "menu", "message-box", "small-caption", "status-bar"})

@@ -57,7 +57,6 @@ class Seen:
     block_behind: tuple[Colour, ...] = (WHITE,)
     """Likewise, for a block in it: an inline element has no background where a block breaks its lines."""
     indent_px: float = 0.0
-    spacing_px: float = 0.0
     line_px: float | None = None
     line_factor: float | None = None
     tight: bool = False
@@ -86,7 +85,7 @@ class Seen:
         if self.gone or not self.visible or self.font_px < SMALLEST_PX or self.indent_px <= -boxes.FAR_PX:
             return True
         line = self.line_height
-        if self.spacing_px < -self.font_px * 0.7 or (self.tight and line is not None and line < _FLATTEST_LINE_PX):
+        if self.tight and line is not None and line < _FLATTEST_LINE_PX:
             return True
         colours = [self.fill or self.colour] + ([self.shadow] if self.shadow else [])
         return all(_is_faint(colour.faded(self.opacity), self.behind) for colour in colours)
@@ -154,7 +153,6 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
         behind=behind,
         block_behind=parent.block_behind if is_inline else behind,
         indent_px=indent_px,
-        spacing_px=_pixels(values.get("letter-spacing", ""), font_px, parent.spacing_px),
         line_px=line_px,
         line_factor=line_factor,
         tight=parent.tight or (is_cutter and "height" not in values and "min-height" not in values),

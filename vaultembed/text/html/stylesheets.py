@@ -204,6 +204,9 @@ def _applied(nodes: Iterable[Token], place: _Place) -> Iterable[tuple[list[Token
     for node in nodes:
         if node.type == "qualified-rule":
             yield node.prelude, node.content, place
+        elif node.type == "at-rule" and node.lower_at_keyword == "property" and node.content is not None:
+            content = tinycss2.serialize(node.content).lower().replace("initial-value", _text(node.prelude).strip())
+            yield tinycss2.parse_component_value_list("html"), tinycss2.parse_component_value_list(content), place
         elif node.type == "at-rule" and (inner := place.within(node)) is not None:
             yield from _applied(tinycss2.parse_rule_list(node.content, skip_whitespace=True), inner)
 
