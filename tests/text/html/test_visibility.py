@@ -346,6 +346,7 @@ def test_a_table_takes_the_colour_around_it_only_where_a_browser_lets_it() -> No
         assert "text" not in html_to_text(page(part, standards))
     dark = "<body text=white><div style='color:black'><table><tr><td>text</table></div>"
     assert "text" not in html_to_text(dark)
+    assert "text" not in html_to_text("<div style='color:white;background:black'><table><tr><td>text</table></div>")
 
 
 def test_of_a_box_that_cuts_only_what_is_surely_below_its_edge_is_dropped() -> None:

@@ -77,8 +77,8 @@ def faint_of(paints: Iterable[Paint | None], link: Colour) -> Paint | None:
             return None
         texts |= paint.texts
         behind |= paint.behind
-    if len(texts) * len(behind) > _MOST_PAIRS:
-        return None
+        if len(texts) * len(behind) > _MOST_PAIRS:
+            return None
     faint = [pair for pair in product(texts, behind) if is_faint(*pair)]
     return Paint(frozenset(text for text, _ in faint), frozenset(below for _, below in faint))
 

@@ -29,8 +29,8 @@ _FONT_SIZES: Final = ("10px", "13px", "16px", "18px", "24px", "32px", "48px")
 _MOST_SHEETS: Final = 200
 _MOST_MATCHED: Final = 200_000
 """Declarations times elements."""
-_MOST_STEPS: Final = 200_000_000
-"""Of all rules, from element to element, as many as 2 s allow: `p ~ q` takes the square of the siblings."""
+_MOST_STEPS: Final = 100_000_000
+"""Of all rules, from element to element, as many as a second or two allow: `p ~ q` takes the square of the siblings."""
 
 _ALONG: Final = re.compile(r"[~+]|:has\(|:nth|-of-type|-child")
 _UP_OR_DOWN: Final = re.compile(r"[\s>]|:has\(")
