@@ -56,6 +56,12 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<p style='font-size:0;font:bold 14px'>secret</p>",
         "<p style='background:#000 foo;color:#fff'>secret</p>",
         "<p style='opacity:0;opacity:x'>secret</p>",
+        "<p style='opacity:0;opacity:auto'>secret</p>",
+        "<p style='font-size:0;font-size:auto'>secret</p>",
+        "<p style='font-size:0;font-size:-12px'>secret</p>",
+        "<p style='height:0;height:small;overflow:hidden'>secret</p>",
+        "<p style='max-height:0;max-height:auto;overflow:hidden'>secret</p>",
+        "<p style='text-indent:-999px;text-indent:none'>secret</p>",
         "<p style='height:0px;height:99;overflow:hidden'>secret</p>",
         # on a screen like any other
         "<style>@media (1px<width<9000px){.x{display:none}}</style><p class=x>secret</p>",
@@ -98,6 +104,7 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<p style='color:color(display-p3 1 1 1)'>secret</p>",
         "<p style='color:window'>secret</p>",
         "<p style='opacity:.12;color:#aaa'>secret</p>",
+        "<p style='opacity:.5;color:red;background:currentcolor'>secret</p>",
         # by size
         "<p style='font-size:calc(16px - 16px)'>secret</p>",
         "<p style='font-size:min(0px, 1em)'>secret</p>",

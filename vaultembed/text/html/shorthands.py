@@ -34,15 +34,23 @@ _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
         "float": "none left right inline-start inline-end",
     }.items()
 }
-_LENGTHS: Final = words(
-    "left right top bottom margin-left margin-top padding-left padding-top text-indent font-size width"
-    " height min-width min-height max-width max-height"
-)
-_NUMBERS: Final = frozenset(("opacity", "z-index", "line-height", "line-clamp"))
-_NO_LENGTHS: Final = words(
-    "auto none normal min-content max-content fit-content -webkit-fill-available stretch xx-small x-small small medium"
-    " large x-large xx-large xxx-large smaller larger"
-)
+_SIZES: Final = "auto min-content max-content fit-content -webkit-fill-available stretch"
+_FONT_SIZES: Final = words("xx-small x-small small medium large x-large xx-large xxx-large smaller larger")
+_LENGTHS: Final[Mapping[str, frozenset[str]]] = {
+    name: words(text)
+    for names, text in {
+        "width height min-width min-height": _SIZES,
+        "max-width max-height": _SIZES.replace("auto", "none"),
+        "left right top bottom margin-left margin-top z-index": "auto",
+        "padding-left padding-top text-indent opacity": "",
+        "line-height": "normal",
+        "line-clamp": "none",
+    }.items()
+    for name in words(names)
+} | {"font-size": _FONT_SIZES}
+"""And what else their values may be."""
+_NEGATIVE: Final = words("left right top bottom margin-left margin-top z-index text-indent opacity")
+_UNITLESS: Final = words("z-index opacity line-height line-clamp")
 _ZEROS: Final = r"(?:[-+]?0[0.]*+[a-z%]*+[\s,]*+)*+"
 _ONES: Final = r"(?:1(?:\.0*+)?[\s,]*+)*+"
 _NOTHING: Final = {
@@ -55,8 +63,8 @@ _NOTHING: Final = {
         r"|matrix\(1,\s*0,\s*0,\s*1,\s*0,\s*0)\)\s*+)++",
         "translate rotate": _ZEROS,
         "scale": _ONES,
-        "filter": r"(?:progid:dximagetransform\.microsoft\.)?(?:alpha\(\s*opacity\s*=\s*100\s*\)|gradient\([^()]*\))"
-        r"|(?:(?:opacity|brightness|contrast|saturate)\((?:1|100%)\)|(?:blur|grayscale|sepia|invert)\(0[a-z%]*\))",
+        "filter": r"alpha\(\s*opacity\s*=\s*100\s*\)|progid:(?!.*(?:alpha\(|opacity|basicimage)).*"  # not of a browser
+        r"|(?:opacity|brightness|contrast|saturate)\((?:1|100%)\)|(?:blur|grayscale|sepia|invert)\(0[a-z%]*\)",
         "zoom": r"0%?|[1-9]\d*(?:\.\d*)?|[1-9]\d\d+(?:\.\d*)?%",
         "content": r"[^()]*|(?:attr|counters?)\([^()]*\)",
         "content-visibility": "visible",
@@ -158,12 +166,11 @@ def _is_valid(name: str, value: str, *, quirks: bool) -> bool:
         return known and (quirks or value.startswith("#") or re.fullmatch(r"[0-9a-f]{3}|[0-9a-f]{6}", value) is None)
     if name in _KEYWORDS:
         return value in _KEYWORDS[name]
-    if name in _LENGTHS:
-        if value in _NO_LENGTHS:
-            return True
-        bare = re.fullmatch(r"[+-]?[\d.]+", value) is not None and float(value.strip("+-.") or 0) != 0
-        return length(value) is not None and (quirks or not bare)
-    return name not in _NUMBERS or value in ("auto", "normal", "none") or length(value) is not None
+    if name not in _LENGTHS or value in _LENGTHS[name]:
+        return True
+    if (found := length(value)) is None or (value.startswith("-") and name not in _NEGATIVE):
+        return False
+    return quirks or name in _UNITLESS or found.pixels == 0 or re.fullmatch(r"[+-]?[\d.]+", value) is None
 
 
 def _font(value: str) -> Mapping[str, str]:
@@ -173,7 +180,7 @@ def _font(value: str) -> Mapping[str, str]:
     for part in parts[:-1]:  # a family has to follow
         size, _, line = part.partition("/")
         # a bare number is the weight
-        if size in _NO_LENGTHS - {"normal", "none"} or (length(size) and (not size.isdigit() or size == "0")):
+        if size in _FONT_SIZES or (length(size) and (not size.isdigit() or size == "0")):
             return {"font-size": size, "line-height": line or "normal"}
     return {}
 

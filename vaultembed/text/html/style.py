@@ -129,7 +129,7 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
     opacity = share(values["opacity"]) if "opacity" in values else None
     behind = parent.behind if is_inline else parent.block_behind
     if visible:
-        behind = _behind(behind, values, colour, 1.0 if opacity is None else opacity)
+        behind = _behind(behind, values, colour)
     if values.get("background-clip") == "text" and values.get("background-image", "none") != "none":
         # the picture is cut to the shape of the text, and is its colour; one that has to be loaded is none
         stops = _stops(values["background-image"])
@@ -195,8 +195,8 @@ def _colours(parent: Seen, values: Mapping[str, str], own: Colour | None) -> tup
     return colour, fill
 
 
-def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour, opacity: float) -> tuple[Colour, ...]:
-    """What text in an element stands on; `below`: what the element stands on."""
+def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour) -> tuple[Colour, ...]:
+    """What text in an element stands on; `below`: what the element stands on. Opacity leaves the two as alike."""
     flat = length(values.get("height", ""))
     if values.get("display") == "contents":
         return below
@@ -205,8 +205,7 @@ def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour
     behind = below
     background = _colour(values.get("background-color", ""), colour, CLEAR)
     if background is not None and background.alpha and values["background-color"] != "inherit":
-        faded = background.faded(opacity)
-        behind = (faded,) if faded.alpha == 1 else tuple(dict.fromkeys(faded.over(one) for one in below))
+        behind = tuple(dict.fromkeys(background.over(one) for one in below))
     image = values.get("background-image", "none")
     if "gradient(" in image and not values.get("background-size", "").startswith("0"):
         found = dict.fromkeys(stop.over(under) for stop in _stops(image) for under in behind)

@@ -109,14 +109,25 @@ class _Page:
         ]
         if len(sheets) > _MOST_SHEETS:
             raise TooMuchError
-        self.sheets = [parse_sheet(sheet, is_wanted, quirks=quirks) for sheet in sheets]
+        if sheets and quirks:
+            for element in root.query_selector_all("[class], [id]")[:]:
+                for name in ("class", "id"):
+                    if element.hasattr(name):
+                        element.setattr(name, (element.getattr(name) or "").lower())
+        names = _names(root) if sheets else set()
+        self.rules = [
+            (number, rule)
+            for number, sheet in enumerate(sheets)
+            for rule in parse_sheet(sheet, is_wanted, quirks=quirks)
+            if rule.names <= names
+        ]
 
     def faint(self) -> Paint | None:
         """As `faint_of`."""
         if any(isinstance(one, ElementNode) and one.hasattr("hidden") for one in (self.body, self.body.parent)):
             return None
         said = {id(one): one for _, *both in self.own for one in both}
-        said |= {id(rule.declarations): rule.declarations for sheet in self.sheets for rule in sheet}
+        said |= {id(rule.declarations): rule.declarations for _, rule in self.rules}
         return self.faint_of(said.values())
 
     def faint_of(self, said: Iterable[tuple[Declaration, ...]]) -> Paint | None:
@@ -262,30 +273,21 @@ class _Stylist:
 
     def _read_sheets(self) -> None:
         page = self._page
-        if not page.sheets:
-            return
-        if page.quirks:
-            for element in page.root.query_selector_all("[class], [id]")[:]:
-                for name in ("class", "id"):
-                    if element.hasattr(name):
-                        element.setattr(name, (element.getattr(name) or "").lower())
-        names = _names(page.root)
         cost = _Cost(page.root)
         left = _MOST_MATCHED
-        for number, sheet in enumerate(page.sheets):
-            for rule in sheet:
-                said = rule.declarations
-                if not rule.is_sure:
-                    said = tuple(one for one in said if page.faint_of([(one,)]) != Paint())
-                if not said or not rule.names <= names:
-                    continue
-                cost.charge(rule.selector)
-                matched = _matched(page.root, rule)
-                left -= len(matched) * len(said)
-                if left < 0:
-                    raise TooMuchError
-                for element in matched:
-                    self._say(element, (*rule.weight[:3], (number << 20) + rule.weight[3]), said)
+        for number, rule in page.rules:
+            said = rule.declarations
+            if not rule.is_sure:
+                said = tuple(one for one in said if page.faint_of([(one,)]) != Paint())
+            if not said:
+                continue
+            cost.charge(rule.selector)
+            matched = _matched(page.root, rule)
+            left -= len(matched) * len(said)
+            if left < 0:
+                raise TooMuchError
+            for element in matched:
+                self._say(element, (*rule.weight[:3], (number << 20) + rule.weight[3]), said)
 
 
 class _Cost:
