@@ -422,6 +422,12 @@ _COLOURED = st.sampled_from(
         "height:2px",
         "margin:0",
         "font-size:1.2em",
+        "text-shadow:0 0 1px red",
+        "position:relative;z-index:1;left:5px",
+        "text-indent:-9px;line-height:0",
+        "all:initial",
+        "visibility:visible;opacity:1;transform:none",
+        "background:url(x) no-repeat #fff",
     ]
 )
 _ELEMENTS = st.recursive(

@@ -139,7 +139,9 @@ def _tidy(text: str) -> str:
 
 
 def _line(line: str, depth: int) -> str:
-    line = _CELLS.sub("\t", line.rstrip())
+    line = line.rstrip()
+    if "\t" in line:
+        line = _CELLS.sub("\t", line)
     if not depth:
         return line
     return f"{'> ' * min(depth, _DEEPEST)}{line}" if line.strip() else (">" + " >" * (min(depth, _DEEPEST) - 1))
