@@ -145,6 +145,12 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<div style='height:40px;overflow:hidden'><p style='margin-top:100px'>secret</p></div>",
         "<div style='height:40px;overflow:hidden'><div style='padding:50px 0'></div>secret</div>",
         "<p style='margin-inline-start:-9999px'>secret</p>",
+        "<p style='margin-inline:-9999px 0'>secret</p>",
+        "<p style='margin-right:-9999px;text-align:right'>secret</p>",
+        "<p style='position:absolute;inset-inline:auto 9999px'>secret</p>",
+        "<p style='position:absolute;inset-block:-9999px'>secret</p>",
+        "<p style='overflow-block:hidden;height:0'>secret</p>",
+        "<p style='overflow-block:hidden;max-block-size:0'>secret</p>",
         "<p style='left:calc(0px - 9999px);position:absolute'>secret</p>",
         "<p style='position:fixed;left:1300px'>secret</p>",
         "<p style='text-indent:100%;white-space:nowrap;overflow:hidden'>secret</p>",
@@ -198,9 +204,15 @@ def page(part: str, doctype: str = "<!DOCTYPE html>") -> str:
         "<style>@media (update:fast){.x{display:none}}</style><p class=x>secret</p>",
         "<div style='color:#fff'><p style='color:#000;color:var(--none)'>secret</p></div>",
         "<p style='--a:initial;display:var(--a,none)'>secret</p>",
-        "<style>@property --a{initial-value:none} .x{display:var(--a)}</style><p class=x>secret</p>",
+        (
+            "<style>@property --a{syntax:'*';inherits:true;initial-value:none} .x{display:var(--a)}</style>"
+            "<p class=x>secret</p>"
+        ),
         "<p style='font-size:env(nothing, 0px)'>secret</p>",
-        "<div style='display:-webkit-box;-webkit-line-clamp:1;overflow:hidden'>&nbsp;<br><br><br>secret</div>",
+        (
+            "<div style='display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:1;overflow:hidden'>"
+            "&nbsp;<br><br><br>secret</div>"
+        ),
         # by what is around it
         "<div style='background:#000'>secret</div>",
         "<div style='background:#000'><a href=x style='background:#0000ee'>secret</a></div>",

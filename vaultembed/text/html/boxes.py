@@ -18,7 +18,7 @@ _BEYOND_PX: Final = 3_000.0
 OF_BOXES: Final = words(
     "display position left right top bottom inset z-index margin margin-left margin-top padding padding-left"
     " padding-top overflow overflow-x overflow-y height width min-height min-width max-height max-width flex float"
-    " columns column-count line-clamp"
+    " columns column-count line-clamp margin-right padding-right"
 )
 _NO_BOX: Final = frozenset(("none", "table-column", "table-column-group"))
 _SCROLLS: Final = ("hidden", "clip", "scroll", "auto", "overlay")
@@ -102,7 +102,7 @@ def _is_away(values: Mapping[str, str], font_px: float) -> bool:
 
     # what centres a wide element takes as much away as another gives: left:50%; margin-left:-500px
     across = at("margin-left").pixels + at("padding-left").pixels
-    if at("margin-top").pixels <= -_BEYOND_PX:
+    if at("margin-top").pixels <= -_BEYOND_PX or at("margin-right").pixels + at("padding-right").pixels <= -_BEYOND_PX:
         return True
     position = values.get("position", "static")
     if position == "static":

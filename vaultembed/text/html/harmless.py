@@ -18,8 +18,8 @@ _NEAR: Final = {
     "text-indent": (-200.0, 500.0),
     "z-index": (0.0, 1e9),
     "opacity": (1.0, 1.0),
-    **dict.fromkeys(("left", "top", "right", "bottom", "margin-left", "margin-top"), (-50.0, 500.0)),
-    **dict.fromkeys(("padding-left", "padding-top"), (0.0, 500.0)),
+    **dict.fromkeys(("left", "top", "right", "bottom", "margin-left", "margin-right", "margin-top"), (-50.0, 500.0)),
+    **dict.fromkeys(("padding-left", "padding-right", "padding-top"), (0.0, 500.0)),
 }
 """Of each, from where to where it hides nothing, whatever else is said."""
 _HIDING: Final = {

@@ -41,15 +41,17 @@ _LENGTHS: Final[Mapping[str, frozenset[str]]] = {
     for names, text in {
         "width height min-width min-height": _SIZES,
         "max-width max-height": _SIZES.replace("auto", "none"),
-        "left right top bottom margin-left margin-top z-index": "auto",
-        "padding-left padding-top text-indent opacity": "",
+        "left right top bottom margin-left margin-right margin-top margin-bottom z-index": "auto",
+        "padding-left padding-right padding-top padding-bottom text-indent opacity": "",
         "line-height": "normal",
         "line-clamp": "none",
     }.items()
     for name in words(names)
 } | {"font-size": _FONT_SIZES}
 """And what else their values may be."""
-_NEGATIVE: Final = words("left right top bottom margin-left margin-top z-index text-indent opacity")
+_NEGATIVE: Final = words(
+    "left right top bottom margin-left margin-right margin-top margin-bottom z-index text-indent opacity"
+)
 _UNITLESS: Final = words("z-index opacity line-height line-clamp")
 _ZEROS: Final = r"(?:[-+]?0[0.]*+[a-z%]*+[\s,]*+)*+"
 _ONES: Final = r"(?:1(?:\.0*+)?[\s,]*+)*+"
@@ -87,16 +89,22 @@ _OTHER_NAMES: Final = (
     }
     | {f"{least}block-size": f"{least}height" for least in ("", "min-", "max-")}
     | {f"{least}inline-size": f"{least}width" for least in ("", "min-", "max-")}
-    | {f"{kind}-inline-start": f"{kind}-left" for kind in ("margin", "padding")}
-    | {f"{kind}-block-start": f"{kind}-top" for kind in ("margin", "padding")}
+    | {
+        f"{kind}{logical}": f"{kind if kind != 'inset-' else ''}{side}"
+        for kind in ("margin-", "padding-", "inset-")
+        for logical, side in zip(
+            ("inline-start", "inline-end", "block-start", "block-end"), ("left", "right", "top", "bottom"), strict=True
+        )
+    }
+    | {"overflow-inline": "overflow-x", "overflow-block": "overflow-y"}
     | {"-webkit-margin-start": "margin-left", "-webkit-padding-start": "padding-left"}
-    | {"inset-inline-start": "left", "inset-block-start": "top"}
 )
 _DIRECT: Final = words(
     "visibility opacity font font-size color background background-color background-image background-clip"
     " background-size -webkit-text-fill-color text-shadow text-indent line-height all"
 )
-_WANTED: Final = _DIRECT | OF_BOXES | _NOTHING.keys() | _OTHER_NAMES.keys()
+_LOGICAL: Final = words("margin-inline margin-block padding-inline padding-block inset-inline inset-block")
+_WANTED: Final = _DIRECT | OF_BOXES | _NOTHING.keys() | _OTHER_NAMES.keys() | _LOGICAL
 _SYSTEM_FONTS: Final = frozenset({"caption", "icon", "menu", "message-box", "small-caption", "status-bar"})
 _OF_BACKGROUNDS: Final = words(
     "none left right top bottom center repeat repeat-x repeat-y no-repeat space round scroll fixed local border-box"
@@ -140,6 +148,10 @@ def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
             found = {"overflow-x": parts[0], "overflow-y": parts[-1]} if 0 < len(parts) <= 2 else {}
         case "margin" | "padding" | "inset":
             found = _sides(name, value)
+        case _ if name in _LOGICAL:
+            start, _, end = value.partition(" ")
+            end = end or start
+            found = {_OTHER_NAMES[f"{name}-start"]: start, _OTHER_NAMES[f"{name}-end"]: end}
         case _:
             found = {name: value}
     return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
@@ -193,7 +205,7 @@ def _sides(name: str, value: str) -> Mapping[str, str]:
     bottom, left = parts[2] if len(parts) > 2 else top, parts[3] if len(parts) > 3 else right
     if name == "inset":
         return {"top": top, "right": right, "bottom": bottom, "left": left}
-    return {f"{name}-top": top, f"{name}-left": left}
+    return {f"{name}-top": top, f"{name}-right": right, f"{name}-left": left}
 
 
 def _background(value: str, *, quirks: bool) -> Mapping[str, str]:
