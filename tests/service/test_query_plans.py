@@ -139,6 +139,7 @@ ALLOWED: Final[dict[str, dict[str, str]]] = {
     "statistics": {
         "attachments": _COUNTED,
         "m USING INDEX messages_deleted": _DELETED,
+        "message_labels USING COVERING INDEX message_labels_by_label": _COUNTED,
         "message_raw": _COUNTED,
         "message_sources": _COUNTED,
         "message_sources USING COVERING INDEX message_sources_by_message": _COUNTED,

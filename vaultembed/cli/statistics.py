@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from vaultembed.cli.output import finish
 from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say, size
@@ -20,6 +20,8 @@ from vaultembed.service.statistics import (
     archive_statistics,
 )
 
+_SHOWN_LABELS: Final = 20
+
 
 def run(archive: Path | None, *, as_json: bool) -> NoReturn:
     finish("stats", lambda: archive_statistics(archive_path(archive)), render, as_json=as_json)
@@ -32,6 +34,8 @@ def render(data: StatsView) -> None:
         _render_totals(data.archive, data.totals)
     if data.types is not None and len(data.types) > 1:
         say("Types:          " + ", ".join(f"{safe_line(t.type)} {t.messages:,}" for t in data.types))
+    for kind in ("folder", "label"):
+        _render_labels(data, kind)
     if data.text_search is not None and data.text_search.not_indexed:
         say(f"Not in text search: {data.text_search.not_indexed:,}")
     if data.vector_search is not None:
@@ -52,6 +56,13 @@ def _render_totals(archive: Path, totals: TotalsView) -> None:
     say(f"People:         {totals.people:,}")
     say(f"Attachments:    {totals.attachments:,}")
     say(f"Problems:       {totals.problems:,}")
+
+
+def _render_labels(data: StatsView, kind: str) -> None:
+    names = [f"{safe_line(found.name)} {found.messages:,}" for found in data.labels or () if found.kind == kind]
+    if names:
+        more = " and others" if len(names) > _SHOWN_LABELS else ""
+        say(f"{kind.capitalize() + 's:':<15} {', '.join(names[:_SHOWN_LABELS])}{more}")
 
 
 def _render_vector_search(found: VectorSearchView) -> None:
