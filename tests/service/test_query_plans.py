@@ -135,6 +135,7 @@ ALLOWED: Final[dict[str, dict[str, str]]] = {
         "problems": "by id, until the list is full",
         "problems USING COVERING INDEX sqlite_autoindex_problems_1": _COUNTED,
     },
+    "selecting": {"sqlite_sequence": "a row a table"},
     "repairs": {"r": "a row a run of `repair-encoding`"},
     "statistics": {
         "attachments": _COUNTED,
