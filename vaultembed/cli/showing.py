@@ -9,13 +9,14 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish, reported_errors, written
-from vaultembed.cli.wording import count, safe, safe_line, say, size, style
+from vaultembed.cli.wording import count, safe_line, say, size, style
 from vaultembed.paths import archive_path
+from vaultembed.service.display import visible
 from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
 
 
 def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
-    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json, text=safe)
+    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json, text=visible)
 
 
 def run_raw(message_id: int, archive: Path | None) -> None:
@@ -24,7 +25,7 @@ def run_raw(message_id: int, archive: Path | None) -> None:
         with written():
             if sys.stdout.isatty():
                 for line in raw.splitlines():  # bytes that are no UTF-8 are written out as \xff
-                    typer.echo(safe(line.decode("utf-8", "surrogateescape")))
+                    typer.echo(visible(line.decode("utf-8", "surrogateescape")))
             else:
                 sys.stdout.buffer.write(raw)
                 sys.stdout.buffer.flush()
@@ -61,7 +62,7 @@ def render(data: MessageView) -> None:
     for problem in data.problems:
         line("Problem", f"{problem.kind}: {problem.detail}")
     say("")
-    typer.echo(safe(data.body_text) or "(no text)")
+    typer.echo(visible(data.body_text) or "(no text)")
     if len(data.conversation) > 1:
         say(f"\nConversation of {count(len(data.conversation), 'message')}:")
         for entry in data.conversation:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import typer
 
-from vaultembed.service.display import escaped_json, one_line, visible
+from vaultembed.service.display import one_line, visible
 from vaultembed.service.result import CoverageView
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
@@ -93,24 +93,14 @@ def style(text: str, **how: Any) -> str:
     return text if plain else typer.style(text, **how).replace("\x1b", _OUR_ESCAPE)
 
 
-def safe(text: str) -> str:
-    """Text of a mail for a terminal: what a terminal would obey, and what nobody would see, is written out."""
-    return visible(text)
-
-
 def in_line(text: str) -> str:
-    """The same where only a line is expected: another one, which looked like ours, is written out, too."""
+    """Text of a mail where only a line is expected: another one, which looked like ours, is written out, too."""
     return visible(text).replace("\n", "\\u{a}")
 
 
 def safe_line(text: str) -> str:
     """The same on one line: a subject, a name, a label. One of megabytes is cut off."""
     return one_line(text, _LONGEST_LINE)
-
-
-def safe_json(document: str) -> str:
-    """The same for JSON, which says what it said."""
-    return escaped_json(document)
 
 
 def ended(outcome: str | None) -> str:
