@@ -9,10 +9,7 @@ from vaultembed.cli.output import finish
 from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import RunView
-from vaultembed.service.result import CoverageView
 from vaultembed.service.statistics import (
-    ActiveGenerationView,
-    BuildingGenerationView,
     SourceView,
     StatsView,
     TotalsView,
@@ -71,12 +68,12 @@ def _render_vector_search(found: VectorSearchView) -> None:
         say("Embeddings:     none yet")
     if active is not None:
         since = f", in use since {active.activated_at[:10]}" if active.activated_at else ""
-        say(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {_coverage(active)}")
+        say(f"Embeddings:     generation {active.id} ({safe_line(active.model)}){since}. {coverage(active)}")
     if building is not None:
         progress = building.progress
         left = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
         speed = f", {progress.rate:,} a second{left}" if progress.rate else ", nobody works on it"
-        say(f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {_coverage(building)}")
+        say(f"Being built:    generation {building.id} ({safe_line(building.model)}){speed}. {coverage(building)}")
     filled = building or active
     if filled is not None and filled.last_build is not None:
         _render_last_build(filled.last_build)
@@ -86,11 +83,6 @@ def _render_vector_search(found: VectorSearchView) -> None:
 def _render_last_build(build: RunView) -> None:
     day = f"{build.started_at[:10]}, " if build.started_at else ""
     say(f"Last build:     {day}{ended(build.outcome)}; {build.embedded:,} embedded")
-
-
-def _coverage(found: ActiveGenerationView | BuildingGenerationView) -> str:
-    numbers = (found.live, found.embedded, found.blank, found.failed, found.missing)
-    return coverage(CoverageView(*numbers, found.in_part, found.outside_scope))
 
 
 def _messages(source: SourceView) -> str:

@@ -8,12 +8,15 @@ import secrets
 import shutil
 import sys
 import textwrap
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from vaultembed.service.display import one_line, visible
-from vaultembed.service.result import CoverageView
+from vaultembed.service.result import Coverage
+
+if TYPE_CHECKING:
+    from vaultembed.service.statistics import ActiveGenerationView, BuildingGenerationView
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
@@ -109,7 +112,7 @@ def ended(outcome: str | None) -> str:
     return words.get(outcome, outcome or "")
 
 
-def coverage(found: CoverageView) -> str:
+def coverage(found: Coverage | ActiveGenerationView | BuildingGenerationView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
     outside = f" (outside the scope: {found.outside_scope:,})" if found.outside_scope else ""
     in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""

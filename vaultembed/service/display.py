@@ -38,7 +38,7 @@ def shown(value: T, how: Callable[[str], str] = visible) -> T:
     elif isinstance(found, dict):
         found = {shown(key, how): shown(item, how) for key, item in found.items()}
     elif is_dataclass(found) and not isinstance(found, type):
-        found = replace(found, **{one.name: shown(getattr(found, one.name), how) for one in fields(found)})
+        found = replace(found, **{one.name: shown(getattr(found, one.name), how) for one in fields(found) if one.init})
     return cast(T, found)
 
 

@@ -22,12 +22,12 @@ from vaultembed.archive.doctor.findings import Finding as Finding
 from vaultembed.archive.doctor.findings import Severity as Severity
 from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
-from vaultembed.archive.generations.records import list_generations
+from vaultembed.archive.generations.records import Coverage, list_generations
 from vaultembed.errors import ArchiveOutdatedError, DamageError, ModelError
 from vaultembed.models.model_file import verify
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.result import CoverageView, Result, coverage_view
+from vaultembed.service.result import Result
 
 _MOST_ROUNDS: Final = 3
 """A repair may bring to light what it repaired leaves behind: rows of the coarse index of chunks that were deleted."""
@@ -37,7 +37,7 @@ _MOST_ROUNDS: Final = 3
 class CountedGenerationView:
     id: int
     state: str
-    coverage: CoverageView
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> li
 def _counted(path: Path) -> CountedView:
     with open_archive_readonly(path) as archive, archive.snapshot():
         found = count_coverage(archive)
-    generations = tuple(CountedGenerationView(g.id, g.state, coverage_view(g.coverage)) for g in found.generations)
+    generations = tuple(CountedGenerationView(g.id, g.state, g.coverage) for g in found.generations)
     return CountedView(found.live, generations, found.missing_embeddings_total)
 
 

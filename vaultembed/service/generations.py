@@ -13,6 +13,7 @@ from vaultembed.archive.generations.backstop import last_backstop_at
 from vaultembed.archive.generations.leases import list_workers
 from vaultembed.archive.generations.outcomes import Failure, list_failures
 from vaultembed.archive.generations.records import (
+    Coverage,
     Generation,
     count_chunks,
     coverage_of,
@@ -23,7 +24,7 @@ from vaultembed.archive.generations.records import (
 )
 from vaultembed.archive.generations.runs import RunRecord, list_runs
 from vaultembed.errors import NotReadyError
-from vaultembed.service.result import CoverageView, Result, coverage_view, iso
+from vaultembed.service.result import Result, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class GenerationView:
     verified_at: str | None
     verification: str | None
     """`passed`, `failed`, or `outdated`: a vector was written since. None: it was never verified."""
-    coverage: CoverageView
+    coverage: Coverage
     last_backstop_at: str | None
     next_backstop_at: str | None
     """From then on the next build looks at every message. None: no build fills it now, or none does so by itself."""
@@ -148,7 +149,7 @@ def generation_view(archive: Archive, generation: Generation, backstop_hours: fl
         pruned_at=iso(generation.pruned_at),
         verified_at=iso(generation.verified_at),
         verification=generation.verification,
-        coverage=coverage_view(coverage_of(archive, generation.id)),
+        coverage=coverage_of(archive, generation.id),
         last_backstop_at=iso(last),
         next_backstop_at=iso(due),
         recipes=recipe_mix(archive, generation.id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
@@ -94,13 +94,13 @@ class Coverage:
     blank: int
     failed: int
     in_part: int = 0
-    """Of the embedded ones, those that are longer than what a recipe embeds of one message."""
+    """Of the embedded ones, those of which only the beginning is: the rest of so long a text is found by words."""
     outside_scope: int = 0
     """Live messages that it is not to cover; in none of the other numbers."""
+    missing: int = field(init=False)
 
-    @property
-    def missing(self) -> int:
-        return self.live - self.embedded - self.blank - self.failed
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "missing", self.live - self.embedded - self.blank - self.failed)
 
 
 _SELECT = """
