@@ -501,6 +501,23 @@ def test_of_styles_that_are_too_much_nothing_is_shown_and_that_is_told(styles: s
     assert text == "" or "left out" in text
 
 
+@pytest.mark.parametrize(
+    "styles",
+    [
+        "<style>" + "p>" * 1_000 + "p{p{color:red}}</style>",
+        "<style>" + ".x " * 60 + "{" + "& b{" * 5 + "color:red}</style>",
+        "<style>:is(" + "* " * 90 + "){color:red}</style>" * 60,
+        "<style>p{width:" + "0" * 5_000 + "!}</style>",
+        "<p style='width:" + "0" * 5_000 + "!'>",
+        "<style media='(width:" + "1" * 5_000 + ")'>p{color:red}</style>",
+    ],
+)
+def test_what_a_library_would_not_bear_is_left_out(styles: str) -> None:
+    begin = time.process_time()
+    html_to_text(styles + "<p>x")
+    assert time.process_time() - begin < 1
+
+
 def test_a_long_list_of_selectors_is_read_like_any_other() -> None:
     names = ", ".join(f".a{n} .b, .c > .d{n}" for n in range(300))
     assert html_to_text(page(f"<style>{names}, .x{{display:none}}</style><p class=x>secret</p>")).split() == [
@@ -587,6 +604,13 @@ def test_contrast_is_that_of_wcag() -> None:
         "<style>" + "(" * 5_000 + ")" * 5_000 + "{color:red;b{color:red}}</style><p>x",
         "<style>" + ("* " * 200 + "zz{color:red}") * 20 + "</style>" + "<i>" * 3_000 + "<zz>",
         "<blockquote style='" + "border:" * 20_000 + "'>x</blockquote>",
+        *(
+            (f"<b style='{name}:" + piece * (1_900 // len(piece)) + "!'>x") * 400
+            for name in ("font-size-adjust", "transform", "filter", "zoom", "background", "letter-spacing", "clip")
+            for piece in ("0", "1", "-", "-- ", "0.", "translate(0) ", "scale(1,", "auto ", "(from")
+        ),
+        "<b style='font-size-adjust:" + "0" * 290_000 + "!'>x",
+        "<b style='background:" + "(" * 290_000 + "!'>x",
     ],
 )
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from vaultembed.text.html.colours import BLACK, WHITE, Colour, css_colour, is_faint
 from vaultembed.text.html.lengths import font_size, length
 from vaultembed.text.html.shorthands import EVERYWHERE, HIDES, longhands
-from vaultembed.text.html.style import SMALLEST_PX
+from vaultembed.text.html.style import MOST_VALUE, SMALLEST_PX
 from vaultembed.text.html.stylesheets import Declaration
 
 _MOST_PAIRS: Final = 400
@@ -54,7 +54,7 @@ def paint_of(declarations: tuple[Declaration, ...], *, quirks: bool) -> Paint | 
     for one in declarations:
         if one.name.startswith("--"):
             continue
-        if "var(" in one.value:
+        if "var(" in one.value or len(one.value) > MOST_VALUE:
             return None
         for name, value in longhands(one.name, one.value, quirks=quirks).items():
             if name not in _PAINTS or value in _PAINTS[name]:

@@ -70,7 +70,7 @@ _NOTHING: Final = {
         "zoom": r"0%?|[1-9]\d*(?:\.\d*)?|[1-9]\d\d+(?:\.\d*)?%",
         "content": r"[^()]*|(?:attr|counters?)\([^()]*\)",
         "content-visibility": "visible",
-        "font-size-adjust": r"from-font|[\d.]*[1-9]\d*",
+        "font-size-adjust": r"from-font|(?=.*[1-9])[\d.]+",
         "letter-spacing word-spacing": r"\+?[\d.]+[a-z]*|-(?:[0-4](?:\.\d*)?|\.\d*)(?:px|pt)?|-0?\.[0-4]\d*em",
         "contain": "size|layout|style|inline-size",
         "-webkit-text-stroke -webkit-text-stroke-width": r"(?:0|0?\.\d+|1)(?:px)?(?:\s.*)?",

@@ -19,7 +19,7 @@ SMALLEST_PX: Final = 4.0
 _FAINTEST: Final = 0.1
 _FLATTEST_LINE_PX: Final = 1.5
 _DEEPEST_VARIABLE: Final = 10
-_MOST_VALUE: Final = 2_000
+MOST_VALUE: Final = 2_000
 _MOST_VARIABLES: Final = 500
 _MOST_STOPS: Final = 16
 
@@ -102,14 +102,14 @@ def compute(parent: Seen, declarations: Sequence[Declaration], element: Element)
         TooMuchError: it has more variables than anybody writes.
     """
     values: dict[str, str] = {}
-    declared = {one.name: one.value[:_MOST_VALUE] for one in declarations if one.name.startswith("--")}
+    declared = {one.name: one.value[:MOST_VALUE] for one in declarations if one.name.startswith("--")}
     variables = parent.variables
     if declared:
         variables = {**variables, **declared}
         if len(variables) > _MOST_VARIABLES:
             raise TooMuchError
     for one in declarations:
-        value = one.value[:_MOST_VALUE]
+        value = one.value[:MOST_VALUE]
         if "var(" in value or "env(" in value:
             put = " ".join(_substituted(value, variables).split())
             # without a value it counts as unset, whatever is declared before it
@@ -278,5 +278,5 @@ def _substituted(value: str, variables: Mapping[str, str]) -> str:
             if other is None:
                 return ""
             put = other.strip()
-        value = (value[: found.start()] + put + value[found.end() :])[:_MOST_VALUE]
+        value = (value[: found.start()] + put + value[found.end() :])[:MOST_VALUE]
     return value

@@ -29,7 +29,10 @@ _DEEPEST: Final = 8
 _DEEPEST_VALUE: Final = 16
 _LONG_STYLE: Final = 1_000
 _LONGEST_SELECTOR: Final = 20_000
-_MOST_STEPS: Final = 100
+_MOST_STEPS: Final = 30
+"""In a selector, with those in its parentheses: the library takes the square of them."""
+_LONG_NUMBER: Final = re.compile(r"\d{1000}")
+"""For Python, which reads no more than 4,300 digits."""
 _PLAIN_VALUE: Final = r"[\w\s#%.,+-]*"
 _PLAIN: Final = re.compile(
     rf"\s*(-{{0,2}}[a-zA-Z][\w-]*)\s*:({_PLAIN_VALUE}(?:\({_PLAIN_VALUE}\){_PLAIN_VALUE})*)(!\s*important\s*)?",
@@ -85,8 +88,7 @@ def parse_style(style: str) -> tuple[Declaration, ...]:
     Raises:
         TooMuchError: it is longer than a sheet may be.
     """
-    if len(style) > _MOST_CSS:
-        raise TooMuchError
+    _check(style, _MOST_CSS)
     return _often(style) if len(style) < _LONG_STYLE else _parsed_style(style)
 
 
@@ -113,8 +115,7 @@ def parse_sheet(sheet: str, wanted: Callable[[str], bool], *, quirks: bool = Fal
     Raises:
         TooMuchError: it is too large.
     """
-    if len(sheet) > _MOST_CSS:
-        raise TooMuchError
+    _check(sheet, _MOST_CSS)
     order = count()
     found: list[Rule] = []
     length = 0
@@ -135,11 +136,15 @@ def sheet_applies(media: str, kind: str) -> bool:
     Raises:
         TooMuchError: as `parse_sheet`.
     """
-    if len(media) > _LONGEST_SELECTOR:
-        raise TooMuchError
+    _check(media, _LONGEST_SELECTOR)
     if kind.strip().lower() not in ("", "text/css"):
         return False
     return not media.strip() or _media_holds(tinycss2.parse_component_value_list(media))
+
+
+def _check(text: str, most: int) -> None:
+    if len(text) > most or (len(text) > _LONG_STYLE and _LONG_NUMBER.search(text)):
+        raise TooMuchError
 
 
 def _declarations(nodes: Iterable[Token]) -> tuple[Declaration, ...]:
@@ -263,7 +268,7 @@ def _selectors(text: str, *, quirks: bool) -> list[tuple[str, tuple[int, int, in
     for tokens in _split(tinycss2.parse_component_value_list(text)) if text else []:
         if any(one == ":" and after == ":" for one, after in pairwise(tokens)):
             continue  # of a pseudo-element, whatever it is called
-        if sum(token.type == "whitespace" or token in (">", "+", "~") for token in tokens) > _MOST_STEPS:
+        if _steps(tokens) > _MOST_STEPS:
             raise TooMuchError
         one = str(tinycss2.serialize(tokens)).strip()
         try:
@@ -275,6 +280,14 @@ def _selectors(text: str, *, quirks: bool) -> list[tuple[str, tuple[int, int, in
         if is_known and selector.pseudo_element is None:
             found.append((one.lower() if quirks else one, selector.specificity))
     return found
+
+
+def _steps(tokens: Sequence[Token]) -> int:
+    return sum(
+        (token.type == "whitespace" or token in (">", "+", "~"))
+        + _steps(getattr(token, "arguments", None) or getattr(token, "content", None) or ())
+        for token in tokens
+    )
 
 
 def _is_known(selector: str) -> bool:
