@@ -98,7 +98,7 @@ def import_mail(
         open_archive(archive_path) as archive,
     ):
         migrated = migration_notes(archive)
-        refresh_stale(archive)
+        refresh_stale(archive, should_stop)
         run.read_into(archive)
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
         unchecked = unchecked_generations(archive) if run.views else []
