@@ -45,6 +45,7 @@ from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
 
 Cast = Callable[..., Pair]
+pytestmark = pytest.mark.usefixtures("few_are_compared")
 TWO_OF_SHAPES = [s if s in ("v1", "v2") else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
 
 
