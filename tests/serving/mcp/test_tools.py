@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import MCPError
 
-from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_over_http
+from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_here, assistant_over_http
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
 
@@ -93,7 +93,7 @@ def test_pages_of_a_search_are_one_ranking(helper: Assistant) -> None:
 def test_a_list_goes_on_where_it_was_whatever_came_meanwhile(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
     vaultembed("import", mbox(tmp_path / "one", many(5)), archive=archive)
-    with assistant(archive) as helper:
+    with assistant_here(archive) as helper:
         first = helper.call("list_messages", limit=3, order="oldest")
         vaultembed("import", mbox(tmp_path / "two", many(2, start=5)), archive=archive)
         second = helper.call("list_messages", limit=50, order="oldest", cursor=first["next_cursor"])
@@ -191,7 +191,7 @@ def test_a_cursor_belongs_to_its_question(helper: Assistant) -> None:
 
 def test_errors_of_a_life_have_their_codes(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
-    with assistant(archive) as helper:
+    with assistant_here(archive) as helper:
         for tool, arguments in (("get_stats", {}), ("search_messages", {"query": "x"})):
             with pytest.raises(RefusedError) as refused:
                 helper.call(tool, **arguments)
