@@ -67,6 +67,27 @@ class Attachment:
     """Bytes, decoded."""
     sha256: bytes
     inline: bool = False
+    """A picture that the HTML shows, or a signature: no mail program lists it as a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """To a message of a chat."""
+
+    reaction: str
+    """An emoji, or its name ("love")."""
+    person: Person | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation as its source knows it, which needs no Message-IDs to be told."""
+
+    name: str
+    """Unlike any other's."""
+    title: str
+    """Of a chat what people call it, "" where nobody does; of mail for messages without a subject."""
+    is_chat: bool
 
 
 @dataclass(frozen=True, slots=True)

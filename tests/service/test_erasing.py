@@ -18,7 +18,7 @@ from vaultembed.archive.mail.messages import NewMessage, add_message, replace_me
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.vector_format import to_bits
 from vaultembed.importing.writing import new_message as with_title
-from vaultembed.message import ParsedMessage
+from vaultembed.message import ParsedMessage, Thread
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
 from vaultembed.service.pruning import plan_prune, prune_embeddings
@@ -164,14 +164,21 @@ def test_of_every_text_and_blob_of_a_message_nothing_is_left(folder: Path, tmp_p
                 " VALUES (1, ?, 'conversation', '', ?, ?, 'm', 1, 0)",
                 (at, f"{word('repaired')}".encode(), f"Re: {word('subject')}"),
             )
-        archive.db.execute("INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0)", (source, doomed, word("p1")))
-        archive.db.execute("INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0)", (source, locator, word("p2")))
-        archive.db.execute("INSERT INTO msgvault_messages VALUES (?, ?, ?, 1)", (source, key, word("digest").encode()))
+        archive.db.execute(
+            "INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0, NULL)", (source, doomed, word("p1"))
+        )
+        archive.db.execute(
+            "INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0, NULL)", (source, locator, word("p2"))
+        )
+        archive.db.execute(
+            "INSERT INTO msgvault_messages VALUES (?, ?, ?, 1, NULL)", (source, key, word("digest").encode())
+        )
         archive.db.execute("INSERT INTO labels(kind, name) VALUES ('label', ?)", (word("label it had once"),))
         archive.db.execute(
             "INSERT INTO participants(address, name, domain) VALUES (?, '', '')", (word("address it had once"),)
         )
         archive.db.execute("UPDATE embed_outcomes SET outcome = 'failed', reason = 'r' WHERE message_id = ?", (doomed,))
+        archive.db.execute("INSERT INTO reactions SELECT ?, 0, 'love', max(id) FROM participants", (doomed,))
         needles = planted(archive, doomed)
         embedding = archive.scalar(
             "SELECT embedding FROM vectors WHERE chunk_id IN (SELECT id FROM chunks WHERE message_id = ?)", (doomed,)
@@ -310,7 +317,7 @@ def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -
         problems=(),
         message_type=kind,
     )
-    return with_title(parsed, bytes([number] * 16), None, "whatsapp:me/9", "The family")
+    return with_title(parsed, bytes([number] * 16), None, Thread("whatsapp:me/9", "The family", kind == "whatsapp"))
 
 
 def test_a_chat_keeps_its_name_and_its_messages_together(archive: Archive) -> None:

@@ -74,11 +74,13 @@ def render(data: Imported) -> None:
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
-        (counts.marked, "with other labels or flags, or deleted there since"),
+        (counts.marked, "with other labels, flags, reactions or name of their chat, or deleted there since"),
         (counts.duplicate, "duplicate (one message, now in several places)"),
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
-        (counts.problems, "with a problem"),
+        (counts.unread, "not read"),
+        (counts.problems, "with something missing or not as it was sent"),
+        (counts.guessed, "read by a guess, most likely right"),
         (counts.not_mail, "file skipped: not mail" if counts.not_mail == 1 else "files skipped: not mail"),
     ]
     for number, what in others:

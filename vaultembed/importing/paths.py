@@ -11,8 +11,10 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import NewMessage, forget_problem, record_problems
+from vaultembed.archive.mail.messages import NewMessage
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
+from vaultembed.archive.mail.problems import forget_problem, record_unread
+from vaultembed.archive.mail.reading import read_raw
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.size import TotalSize
 from vaultembed.importing.writing import (
@@ -29,9 +31,9 @@ from vaultembed.sources import (
     NotMail,
     SourceFile,
     Unreadable,
-    continues,
     discover,
     file_state,
+    growth,
     read_mbox,
     read_one,
 )
@@ -57,8 +59,12 @@ class ImportCounts:
     """Deleted here with `vaultembed delete`; they stay so."""
     gone: int = 0
     """No longer in the source; they stay in the archive."""
+    unread: int = 0
+    """Messages, files and folders that could not be read; see `vaultembed problems`."""
     problems: int = 0
-    """Messages or files with something wrong; see `vaultembed problems`."""
+    """Messages of which something is missing, or not what was sent."""
+    guessed: int = 0
+    """Messages that were declared wrongly or not at all, and read by a guess."""
     not_mail: int = 0
     """Files passed over."""
 
@@ -129,6 +135,7 @@ class PathImport:
         self._on_progress = on_progress
         self._should_stop = should_stop
         self._started = time.monotonic()
+        self._started_at = int(time.time())
         self._sources: dict[str, int] = {}
         self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
@@ -141,7 +148,7 @@ class PathImport:
             if isinstance(found, NotMail):
                 self._count(not_mail=1)
             elif isinstance(found, Unreadable):
-                self._all_readable = False
+                self._all_readable = self._all_readable and not found.hides_more
                 self._report(None, found)
             elif found.kind == "mbox":
                 self._import_mbox(found)
@@ -160,7 +167,19 @@ class PathImport:
             for source_id in places.sources_at(self._archive, self._identifier):
                 if self._all_readable:  # an unreadable folder is not an empty one
                     self._count(gone=self._sighting.mark_gone_files(source_id))
+                if self._counts.gone:
+                    self._delete_beginnings(source_id)
                 places.import_finished(self._archive, source_id)
+            if self._all_readable:
+                self._sighting.forget_unread(printable(self._path), _UNREADABLE, os.path.lexists)
+
+    def _delete_beginnings(self, source_id: int) -> None:
+        """Messages that were read half written, from a mailbox that has been rewritten since, or a download that has
+        another name now: all of them is the beginning of a message that is here whole."""
+        for key, message_id, other in places.gone_beside_namesakes(self._archive, source_id, self._started_at):
+            begun, whole = read_raw(self._archive, message_id), read_raw(self._archive, other)
+            if begun and whole and _is_beginning(begun.rstrip(), whole):
+                places.delete_beginning(self._archive, source_id, key, message_id)
 
     def _source_id(self, kind: str) -> int:
         if kind not in self._sources:
@@ -172,11 +191,14 @@ class PathImport:
         source_id = self._source_id(file.kind)
         key = maildir_key(file) if file.kind == "maildir" else file.relative_path
         self._sighting.saw_file(source_id, key)
+        known = places.read_state(self._archive, source_id, key)
+        begun_at = None
         try:
             facts = file.path.stat()
+            if known and known.size < facts.st_size and growth(file.path, known) != "rewritten":
+                begun_at = key
         except OSError:
             facts = None  # renamed since it was listed; reading looks again
-        known = places.read_state(self._archive, source_id, key)
         if facts and known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
             self._refresh(source_id, file, key)
             self._count(unchanged=1)
@@ -184,11 +206,13 @@ class PathImport:
             return
         read = read_one(file)
         if isinstance(read, Unreadable):
+            if not os.path.lexists(file.path):
+                return  # deleted since it was listed: gone for the next import
             self._all_readable = self._all_readable and facts is not None
             self._report(source_id, read)
             return
-        state = FileState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
-        self._add(self._pending(source_id, read, state))
+        state = self._state(file, facts, facts.st_size, facts.st_size) if facts else None
+        self._add(self._pending(source_id, read, state, begun_at=begun_at))
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
         """A Maildir renames a message to change its flags; its content is not read again for that."""
@@ -211,16 +235,23 @@ class PathImport:
                 self._count(unchanged=places.count_in_file(self._archive, source_id, path))
                 self._advance(facts.st_size)
                 return
-            start = 0
-            if known and continues(file.path, known):
+            start, begun_at = 0, None
+            grown = growth(file.path, known) if known else None
+            if known and grown == "at-end":
                 start = known.offset
-                self._count(unchanged=places.count_in_file(self._archive, source_id, path))
+            elif grown == "in-last-message":
+                begun_at, start = places.last_in_file(self._archive, source_id, path) or (None, 0)
+            # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
+            before = places.count_in_file(self._archive, source_id, path)
+            is_rewritten = before > 0 and (grown is None or grown == "rewritten")
+            if not is_rewritten:
+                self._count(unchanged=before - (begun_at is not None))
         except OSError as error:
+            if not os.path.lexists(file.path):
+                return
             self._all_readable = False
             self._report(source_id, Unreadable(printable(file.path), error.strerror or str(error)))
             return
-        # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
-        is_rewritten = known is not None and start == 0
         offset = start
         self._bytes_done += start
         whole = True
@@ -229,44 +260,61 @@ class PathImport:
             offset = entry.end_offset
             if isinstance(entry.message, Unreadable):
                 self._report(source_id, entry.message)
-                whole = whole and not entry.message.ends_file
+                whole = whole and not entry.message.hides_more
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
-                self._batch.add(self._pending(source_id, entry.message, None, is_repeated=is_repeated))
+                pending = self._pending(source_id, entry.message, None, is_repeated=is_repeated, begun_at=begun_at)
+                self._batch.add(pending)
+            begun_at = None
             if self._batch.is_full or self._should_stop():
                 self._flush()
                 if not is_rewritten:
-                    self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+                    self._record(source_id, file, facts, offset, NOT_TO_ITS_END)
                 if self._should_stop():
                     whole = False
                     break
         self._flush()
         if whole:
-            if is_rewritten:
-                with self._archive.transaction():
+            with self._archive.transaction():
+                if is_rewritten:
                     self._count(gone=self._sighting.mark_gone_keys(source_id, path))
+                if start == 0:
+                    self._sighting.forget_unread_in_mbox(source_id, printable(file.path))
             # size and time from before reading: what was appended meanwhile makes it a changed file the next time
-            self._record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
+            self._record(source_id, file, facts, offset, facts.st_size)
         elif not is_rewritten:
-            self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+            self._record(source_id, file, facts, offset, NOT_TO_ITS_END)
 
-    def _record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
+    def _record(self, source_id: int, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> None:
         """Note that an mbox was read up to `offset`, after the transaction that wrote its messages.
 
         A kill between the two costs reading them again; in the other order it would lose them.
         """
+        state = self._state(file, facts, offset, size)
+        if state is not None:
+            places.set_read_state(self._archive, source_id, file.relative_path, state)
+
+    def _state(self, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> FileState | None:
+        """None where the file is no longer the one that was read, as when its folder is compacted meanwhile."""
         try:
+            now = file.path.stat()
             prefix_hash = file_state(file.path, offset).prefix_hash
         except OSError:
-            return  # gone meanwhile: nothing to go on with
-        places.set_read_state(
-            self._archive, source_id, file.relative_path, FileState(size, mtime_ns, prefix_hash, offset)
-        )
+            return None
+        if (now.st_dev, now.st_ino) != (facts.st_dev, facts.st_ino) or now.st_size < offset:
+            return None
+        return FileState(size, facts.st_mtime_ns, prefix_hash, offset)
 
     def _pending(
-        self, source_id: int, raw: RawMessage, state: FileState | None, *, is_repeated: bool = False
+        self,
+        source_id: int,
+        raw: RawMessage,
+        state: FileState | None,
+        *,
+        is_repeated: bool = False,
+        begun_at: str | None = None,
     ) -> _Pending:
-        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated)
+        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
         # here, and not when the batch is written: a batch of heavy HTML takes a minute, and may be told to stop
         return _Pending(entry, decode_unless_known(self._archive, entry), len(raw.mime), state)
 
@@ -303,10 +351,10 @@ class PathImport:
             forget_problem(archive, entry.place.locator, _UNREADABLE)
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
+        self._sighting.saw_unread(unreadable.locator)
         with self._archive.transaction():
-            problem = Problem(_UNREADABLE, unreadable.detail)
-            record_problems(self._archive, source_id, None, unreadable.locator, [problem])
+            record_unread(self._archive, source_id, unreadable.locator, Problem(_UNREADABLE, unreadable.detail))
 
     def _count(self, **more: int) -> None:
         self._counts = self._counts.plus(**more)
@@ -322,9 +370,16 @@ class PathImport:
         )
 
 
+def _is_beginning(begun: bytes, whole: bytes) -> bool:
+    lines, end, last = begun.rpartition(b"\n")  # where ">From " was cut short, it was not unquoted
+    return len(begun) < len(whole) and whole.startswith((begun, lines + end + last.removeprefix(b">")))
+
+
 def counted(counts: ImportCounts, written: Written) -> ImportCounts:
     """With one more message."""
-    more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
+    more = {"gone": int(written.displaced)}
+    if written.weight is not None:
+        more["problems" if written.weight == "incomplete" else written.weight] = 1
     if written.became != "unreadable":
         more[written.became] = 1
     return counts.plus(**more)

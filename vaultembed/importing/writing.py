@@ -18,14 +18,15 @@ from vaultembed.archive.mail.messages import (
     has_body,
     has_raw,
     has_text,
-    record_problems,
     replace_message,
 )
 from vaultembed.archive.mail.places import Place
-from vaultembed.message import ParsedMessage, Problem, RawMessage
+from vaultembed.archive.mail.problems import record_problems
+from vaultembed.message import ParsedMessage, Problem, RawMessage, Thread
 from vaultembed.text.embeddable.subject import base_subject
 from vaultembed.text.mime.mime import labels_in_header, parse_message
 from vaultembed.text.mime.snippet import snippet
+from vaultembed.text.problems import Weight, worst_weight
 
 Raw = Literal["keep", "none"]
 Became = Literal["added", "updated", "unchanged", "duplicate", "deleted", "unreadable"]
@@ -50,6 +51,8 @@ class Entry:
     """What its source kept of it, and not how it was sent; `content_hash` is of its name there."""
     was_read: bool = False
     """It was read at this place before, with another text."""
+    begun_at: str | None = None
+    """The key at which the beginning of this message stands, read before the rest of it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,15 @@ class Written:
     became: Became
     displaced: bool
     """Another message stood at its place before."""
-    has_problems: bool
+    weight: Weight | None
+    """Of what was wrong with it, where it was read just now."""
     is_current: bool
     """The text here is what this entry says."""
 
 
-def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False) -> Entry:
+def entry_of_mime(
+    source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False, begun_at: str | None = None
+) -> Entry:
     """A message as it was sent."""
     return Entry(
         source_id,
@@ -73,6 +79,7 @@ def entry_of_mime(source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bo
         lambda: decode_mime(raw, keep),
         lambda: labels_in_header(raw.mime),
         is_repeated,
+        begun_at=begun_at,
     )
 
 
@@ -95,8 +102,7 @@ def new_message(
     parsed: ParsedMessage,
     content_hash: bytes,
     compressed_mime: bytes | None,
-    thread_name: str | None = None,
-    thread_title: str = "",
+    thread: Thread | None = None,
 ) -> NewMessage:
     thread_key, is_reply = base_subject(parsed.subject)
     return NewMessage(
@@ -106,8 +112,7 @@ def new_message(
         snippet=snippet(parsed.body_text),
         thread_key=thread_key,
         is_reply=is_reply,
-        thread_name=thread_name,
-        thread_title=thread_title,
+        thread=thread,
     )
 
 
@@ -120,13 +125,14 @@ def decode_unless_known(archive: Archive, entry: Entry) -> NewMessage | Problem 
 def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None) -> Written:
     """Write what `decode_unless_known` gave, in the caller's transaction."""
     source_id, place = entry.source_id, entry.place
-    present = places.message_at(archive, source_id, place.source_key)
+    key = entry.begun_at or place.source_key
+    present = places.message_at(archive, source_id, key)
     message_id = find_by_hash(archive, entry.content_hash)
     if message_id is None and new is None:
         new = entry.decode()  # it was here a moment ago, and has been given other content since
     if isinstance(new, Problem):
         record_problems(archive, source_id, None, place.locator, [new])
-        return Written(None, "unreadable", displaced=False, has_problems=True, is_current=False)
+        return Written(None, "unreadable", displaced=False, weight="unread", is_current=False)
     is_current = True
     if message_id is None and new is not None and entry.is_extract and present is None:
         # a copy of an archive that lacks what was sent: the mail itself is worth more
@@ -153,19 +159,24 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     else:
         message_id, became = add_message(archive, new), "added"
     displaced = present is not None and present != message_id
-    if displaced:
-        places.displace(archive, source_id, place.source_key)
+    if displaced and present is not None and entry.begun_at:
+        places.supersede(archive, source_id, key, present)
+    elif displaced:
+        places.displace(archive, source_id, key)
+    elif key != place.source_key:
+        places.forget_place(archive, source_id, key)
     places.put_at(archive, source_id, place, message_id)
     if new is None:  # not decoded, but this copy may bear other labels
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
-    if new is not None and new.parsed.problems and became in ("added", "updated"):
-        record_problems(archive, source_id, message_id, place.locator, new.parsed.problems)
+    problems = new.parsed.problems if new is not None and became in ("added", "updated") else ()
+    if problems:
+        record_problems(archive, source_id, message_id, place.locator, problems)
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
-    has_problems = bool(new is not None and new.parsed.problems)
-    return Written(message_id, became, displaced, has_problems, is_current)
+    is_gone = displaced and not entry.begun_at
+    return Written(message_id, became, is_gone, worst_weight(problems), is_current)
 
 
 def _is_poorer(archive: Archive, message_id: int, new: NewMessage) -> bool:
@@ -187,9 +198,10 @@ def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:
 
 
 def _is_edition(archive: Archive, message_id: int, new: NewMessage, entry: Entry) -> bool:
-    """Whether `new` is what the message has become: a draft that was edited, say. File names are used again for
-    other mail (MH numbers are), so the Message-ID decides; and another place may still hold the older text. A
-    deleted message is not what anybody wants a newer text hidden under."""
+    """Whether `new` is what the message has become: whole, where it was cut short, or a draft that was edited. File
+    names are used again for other mail (MH numbers are), so the Message-ID decides on edits; and another place may
+    still hold the older text. A deleted message is not what anybody wants a newer text hidden under."""
     same = places.message_id_header(archive, message_id) == new.parsed.rfc822_message_id is not None
+    same = same or entry.begun_at is not None
     is_here = places.is_live(archive, message_id) or entry.deleted_at is not None
     return same and places.stands_alone(archive, message_id) and is_here

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from vaultembed.archive.mail.messages import NewMessage
 from vaultembed.archive.mail.places import Place
 from vaultembed.importing.writing import Entry, Raw, decode_mime, new_message
-from vaultembed.message import ParsedMessage, Problem, RawMessage
+from vaultembed.message import ParsedMessage, Problem, RawMessage, Thread
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_mime
 from vaultembed.sources.base import printable
@@ -50,8 +50,7 @@ def take(
     with another text."""
     mime, problems = _as_sent(database, message)
     place = place_of(database, message)
-    thread = _thread_name(database, message, source)
-    title = message.conversation.title if message.conversation else ""
+    thread = _thread(database, message, source)
     if mime is not None:
         raw = RawMessage(
             place.source_key,
@@ -67,7 +66,7 @@ def take(
             if isinstance(new, Problem):
                 return new
             parsed = replace(new.parsed, message_type=message.message_type)
-            return new_message(parsed, new.content_hash, new.compressed_mime, thread, title)
+            return new_message(parsed, new.content_hash, new.compressed_mime, thread)
 
         digest = raw.content_hash
     else:
@@ -76,7 +75,7 @@ def take(
         def decode() -> NewMessage | Problem:
             if not database.columns("message_bodies"):
                 return Problem("unreadable-message", "the table of its body is missing")
-            return new_message(_parsed(message, problems), digest, None, thread, title)
+            return new_message(_parsed(message, problems), digest, None, thread)
 
     labels = tuple(dict.fromkeys((*message.labels, *in_header)))
     entry = Entry(
@@ -106,11 +105,12 @@ def texts_of(message: TheirMessage) -> tuple[str, str]:
     return _text(message.subject, []), _body(message, [])
 
 
-def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
-    if message.conversation is None:
+def _thread(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> Thread | None:
+    theirs = message.conversation
+    if theirs is None:
         return None
-    name = message.conversation.name or f"{printable(database.path.resolve())}#{message.conversation.id}"
-    return f"{source.name}/{name}"
+    name = theirs.name or f"{printable(database.path.resolve())}#{theirs.id}"
+    return Thread(f"{source.name}/{name}", theirs.title, theirs.is_chat)
 
 
 def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:

@@ -19,11 +19,13 @@ from vaultembed.archive.mail.messages import (
     NewMessage,
     add_labels,
     content_rev_of,
-    forget_problem,
-    record_problems,
     set_labels,
+    set_reactions,
 )
 from vaultembed.archive.mail.places import Known, Place
+from vaultembed.archive.mail.problems import forget_problem, record_problems
+from vaultembed.archive.mail.reading import read_reactions
+from vaultembed.archive.mail.threads import rename_chat
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
@@ -34,7 +36,9 @@ from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import ForeignDamageError
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import (
+    CHAT_NAME,
     LABELS,
+    REACTIONS,
     TEXT,
     TheirMessage,
     TheirSource,
@@ -163,7 +167,7 @@ class MsgvaultImport:
                 for m in marked:
                     self._mark(self._source_id(owners[m.id]), place_of(theirs.database, m), m, known[m.id])
                 for each, decoded in ready:
-                    written = self._write(each, decoded)
+                    written = self._write(each, decoded, known.get(each.message.id))
                     if written is not None:
                         ids[each.message.id] = written
                     failpoint("import.in_transaction")
@@ -219,11 +223,29 @@ class MsgvaultImport:
         # what somebody repaired here is not undone because of a flag
         if before.digest[LABELS] != message.digest[LABELS]:
             self._put_labels(message_id, message.labels)
+        self._put_chat(message_id, message, before)
         if message.deleted_at is not None:
             places.delete_with_source(
                 archive, source_id, place.source_key, message_id, message.deleted_at, is_news=before.gone_at is None
             )
-        places.remember(archive, source_id, place.source_key, message.digest, before.content_rev)
+        self._remember(source_id, message, before.content_rev)
+
+    def _remember(self, source_id: int, message: TheirMessage, content_rev: int) -> None:
+        reply_to = None if message.reply_to is None else str(message.reply_to)
+        places.remember(self._archive, source_id, str(message.id), message.digest, content_rev, reply_to)
+
+    def _put_chat(self, message_id: int, message: TheirMessage, before: Known | None) -> None:
+        """The name of its chat, if that is another there now; and what others think of it."""
+        archive, chat = self._archive, message.conversation
+        if chat is None or not chat.is_chat:
+            return
+        if before is not None and before.digest[CHAT_NAME] != message.digest[CHAT_NAME]:
+            rename_chat(archive, message_id, chat.title)
+        if message.reactions if before is None else before.digest[REACTIONS] != message.digest[REACTIONS]:
+            here = () if places.stands_alone(archive, message_id) else read_reactions(archive, message_id)
+            # one whose name was repaired here is no other
+            both = {(each.reaction, each.person and each.person.address): each for each in (*message.reactions, *here)}
+            set_reactions(archive, message_id, both.values())
 
     def _put_labels(self, message_id: int, labels: Sequence[str]) -> None:
         if places.stands_alone(self._archive, message_id):
@@ -231,13 +253,16 @@ class MsgvaultImport:
         else:
             add_labels(self._archive, message_id, "label", labels)
 
-    def _write(self, taken: Taken, decoded: NewMessage | Problem | None) -> tuple[int, int] | None:
+    def _write(
+        self, taken: Taken, decoded: NewMessage | Problem | None, before: Known | None
+    ) -> tuple[int, int] | None:
         """The message's id here and its content_rev, if it has the text from there."""
         written = write_entry(self._archive, taken.entry, decoded)
         self.counts = counted(self.counts, written)
         if written.message_id is None:
             return None
         source_id, place = taken.entry.source_id, taken.entry.place
+        self._put_chat(written.message_id, taken.message, before)
         forget_problem(self._archive, place.locator, UNREADABLE)
         if written.became == "added":
             add_labels(self._archive, written.message_id, "label", taken.labels)
@@ -246,11 +271,11 @@ class MsgvaultImport:
         if not written.is_current:
             return None  # and it is looked at again the next time
         content_rev = content_rev_of(self._archive, written.message_id)
-        places.remember(self._archive, source_id, place.source_key, taken.message.digest, content_rev)
+        self._remember(source_id, taken.message, content_rev)
         return written.message_id, content_rev
 
     def _report(self, bad: UnreadableMessage) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
         record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.mail.problems import KindCount, ProblemRow, count_by_kind, count_by_weight, list_problems
 from vaultembed.archive.mail.reading import (
     AttachmentRow,
+    Line,
     PlaceRow,
-    ProblemRow,
     RecipientRow,
-    Summary,
-    count_problems,
-    list_problems,
     read_details,
     read_raw,
 )
 from vaultembed.errors import VaultembedError
+from vaultembed.message import Person, Reaction
 from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result, iso
+from vaultembed.text.problems import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class ConversationEntry:
     date: str | None
     sender: str
     subject: str
+    text: str
+    """How it begins; where it has no text, its attachments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,21 @@ class MessageView:
     body_text: str
     places: tuple[PlaceRow, ...]
     problems: tuple[ProblemRow, ...]
+    reactions: tuple[Reaction, ...]
+    reply_to: ConversationEntry | None
+    """The message that it answers, where that is here."""
+    chat: str | None
+    """The name of the chat that it belongs to, "" where it has none; None of mail."""
+    people: tuple[Person, ...]
+    """Of its conversation."""
     conversation: tuple[ConversationEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemsView:
-    counts: dict[str, int]
+    weights: dict[Weight, int]
+    """Messages, and places of which none could be made: each once, by the worst of what is wrong with it."""
+    kinds: tuple[KindCount, ...]
     problems: tuple[ProblemRow, ...]
 
 
@@ -79,6 +90,10 @@ def show_message(archive_path: Path, message_id: int) -> Result[MessageView]:
         body_text=details.body_text,
         places=details.places,
         problems=details.problems,
+        reactions=details.reactions,
+        reply_to=_entry(details.reply_to) if details.reply_to else None,
+        chat=summary.chat,
+        people=details.people,
         conversation=tuple(_entry(entry) for entry in details.conversation),
     )
     return Result("show", view)
@@ -100,22 +115,26 @@ def raw_message(archive_path: Path, message_id: int) -> bytes:
 
 
 def show_problems(archive_path: Path, *, kind: str | None = None, limit: int = 100) -> Result[ProblemsView]:
-    """What could not be read as it should."""
+    """What could not be read as it should. What was guessed is listed by its `kind` alone."""
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        counts = count_problems(archive)
+        weights, kinds = count_by_weight(archive), tuple(count_by_kind(archive))
         problems = tuple(list_problems(archive, kind, limit))
-    of_kind = sum(counts.values()) if kind is None else counts.get(kind, 0)
     notes = []
-    if of_kind > len(problems):
-        notes.append(f"The first {len(problems):,} of {of_kind:,}. All: -n {of_kind}")
-    if kind is not None and kind not in counts:
-        known = ", ".join(counts) or "none"
+    if len(problems) == limit:
+        notes.append(f"The first {limit:,}. More: -n {10 * limit}")
+    if kind is None and weights["guessed"]:
+        guessed = next(each.kind for each in kinds if each.weight == "guessed")
+        notes.append(f"What was guessed is not listed. Which: vaultembed problems --kind {guessed}")
+    known = ", ".join(each.kind for each in kinds) or "none"
+    if kind is not None and not problems:
         notes.append(f"No problem of kind {kind}. Kinds there are: {known}")
-    elif not counts:
+    elif not kinds:
         notes.append("No problems.")
-    return Result("problems", ProblemsView(counts, problems), tuple(notes))
+    return Result("problems", ProblemsView(weights, kinds, problems), tuple(notes))
 
 
-def _entry(summary: Summary) -> ConversationEntry:
+def _entry(line: Line) -> ConversationEntry:
+    summary = line.summary
     date = iso(summary.sent_at, summary.zone_minutes)
-    return ConversationEntry(summary.id, date, summary.sender_name or summary.sender_address, summary.subject)
+    sender = summary.sender_name or summary.sender_address
+    return ConversationEntry(summary.id, date, sender, summary.subject, line.text)

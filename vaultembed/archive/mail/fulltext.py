@@ -55,8 +55,9 @@ def texts_to_index(archive: Archive, message_id: int) -> tuple[str, str, str, st
     """Subject, body, people and files as FTS5 is given them; None of a message that is gone."""
     found = archive.row(
         # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
-        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
-        " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
+        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB), CAST(coalesce(c.subject, '') AS BLOB)"
+        " FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+        " LEFT JOIN conversations c ON c.id = m.conversation_id AND c.is_chat WHERE m.id = ?",
         (message_id,),
     )
     if found is None:
@@ -71,7 +72,8 @@ def texts_to_index(archive: Archive, message_id: int) -> tuple[str, str, str, st
         "SELECT CAST(filename AS BLOB) FROM attachments WHERE message_id = ? AND filename <> ''", (message_id,)
     )
     return (
-        fulltext(_lenient(found[0])),
+        # the name of a chat is to its messages what a subject is to mail
+        fulltext(f"{_lenient(found[0])}\n{_lenient(found[2])}".strip()),
         fulltext(_lenient(found[1])),
         fulltext(" ".join(f"{_lenient(name)} {_lenient(address)}" for name, address in people)),
         fulltext(" ".join(_lenient(name) for (name,) in files)),

@@ -13,7 +13,7 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import index_messages
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
-from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Problem
+from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Reaction, Thread
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 
 
@@ -28,10 +28,8 @@ class NewMessage:
     snippet: str
     thread_key: str
     is_reply: bool
-    thread_name: str | None = None
-    """What its source calls its conversation, unlike any other's; None where Message-IDs are all there is."""
-    thread_title: str = ""
-    """Of that conversation, for messages without a subject."""
+    thread: Thread | None = None
+    """None where Message-IDs are all there is."""
 
 
 def compress(mime: bytes) -> bytes:
@@ -171,6 +169,17 @@ def add_labels(archive: Archive, message_id: int, kind: str, names: Iterable[str
         )
 
 
+def set_reactions(archive: Archive, message_id: int, reactions: Iterable[Reaction]) -> None:
+    archive.execute("DELETE FROM reactions WHERE message_id = ?", (message_id,))
+    archive.execute_many(
+        "INSERT INTO reactions VALUES (?, ?, ?, ?)",
+        [
+            (message_id, position, each.reaction, _participant(archive, each.person))
+            for position, each in enumerate(reactions)
+        ],
+    )
+
+
 _COLUMNS: Final = (
     "rfc822_message_id",
     "content_hash",
@@ -194,14 +203,7 @@ def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
     return (
         parsed.rfc822_message_id,
         new.content_hash,
-        conversation_of(
-            archive,
-            parsed,
-            new.thread_key,
-            is_reply=new.is_reply,
-            thread_name=new.thread_name,
-            thread_title=new.thread_title,
-        ),
+        conversation_of(archive, parsed, new.thread_key, is_reply=new.is_reply, thread=new.thread),
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,
@@ -253,20 +255,4 @@ def _participant(archive: Archive, person: Person | None) -> int | None:
     domain = person.address.rpartition("@")[2] if "@" in person.address else ""
     return archive.insert(
         "INSERT INTO participants(address, name, domain) VALUES (?, ?, ?) RETURNING id", (*key, domain)
-    )
-
-
-def forget_problem(archive: Archive, locator: str, kind: str) -> None:
-    """What is at a place could be read now."""
-    archive.execute("DELETE FROM problems WHERE locator = ? AND kind = ? AND message_id IS NULL", (locator, kind))
-
-
-def record_problems(
-    archive: Archive, source_id: int | None, message_id: int | None, locator: str, problems: Iterable[Problem]
-) -> None:
-    """Keep what was wrong with a message, or with something that did not become one. Known ones are not repeated."""
-    archive.execute_many(
-        "INSERT INTO problems(source_id, message_id, locator, kind, detail, at) VALUES (?, ?, ?, ?, ?, unixepoch())"
-        " ON CONFLICT DO NOTHING",
-        [(source_id, message_id, locator, p.kind, p.detail) for p in problems],
     )
