@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from vaultembed.models.registry import DEFAULT_MODEL
 
 # a run in the background has it ignored, and so would all that it starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# the tests start hundreds of processes, and each would compile the package anew; pytest too keeps what it has compiled
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (each test's folder in it is its own)
 _ROOM = 4 << 30

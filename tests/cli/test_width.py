@@ -14,7 +14,7 @@ from vaultembed.models.model_file import ModelFile
 from vaultembed.sample import sample_path
 
 COMMANDS = [
-    ("demo",),
+    pytest.param(("demo",), marks=pytest.mark.slow),
     ("stats",),
     ("embeddings",),
     ("embeddings", "failures"),
@@ -39,7 +39,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, model: ModelFile) -> Path:
     path = tmp_path_factory.mktemp("width") / "a.db"
     box = tmp_path_factory.mktemp("mail") / f"a mailbox with {'quite ' * 20}a name.mbox"
     mbox(box, many(3))
-    for arguments in (("import", str(sample_path()), str(box)), ("embeddings", "build", "--limit", "70")):
+    for arguments in (("import", str(sample_path()), str(box)), ("embeddings", "build", "--limit", "20")):
         done = run(path, *arguments)
         assert done.exit_code in (0, 3), done.output
         check(done.output)

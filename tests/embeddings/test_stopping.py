@@ -17,17 +17,25 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations.leases import GIVE_UP_AFTER, Worker
+from vaultembed.archive.generations.leases import GIVE_UP_AFTER, Worker, claim
 from vaultembed.archive.generations.outcomes import list_failures
-from vaultembed.archive.generations.records import Coverage, coverage_of, generation_with_id, list_generations
+from vaultembed.archive.generations.records import (
+    Coverage,
+    Generation,
+    coverage_of,
+    generation_with_id,
+    list_generations,
+)
 from vaultembed.archive.generations.transitions import retire
+from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
 from vaultembed.archive.mail.lexical import rank_by_words
 from vaultembed.embeddings import stopping
-from vaultembed.embeddings.ahead import Scan, ScanLimits
+from vaultembed.embeddings.ahead import PrepareAhead, Scan, ScanLimits
 from vaultembed.embeddings.recipe import MOST_CHUNKS, Job, Recipe, recipe_for
 from vaultembed.embeddings.stopping import STEP_SECONDS, Pace, StoppableEmbedder
-from vaultembed.embeddings.worker import Limits
+from vaultembed.embeddings.worker import Limits, new_worker
 from vaultembed.errors import StoppedError
+from vaultembed.failpoints import action_at
 from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.host import ChildEmbedder
 from vaultembed.models.model_file import ModelFile
@@ -36,6 +44,10 @@ from vaultembed.models.protocol import Embedded, Role
 
 def text_of(words: int, name: str = "w") -> str:
     return " ".join(f"{name}{n}" for n in range(words))
+
+
+def job_of(generation: Generation) -> Job:
+    return Job(generation, Recipe.from_tag(generation.recipe))
 
 
 class StopsAfter(WordHashEmbedder):
@@ -96,12 +108,51 @@ def test_an_error_ends_a_build_after_the_call_in_hand_too(archive: Archive, monk
         run(archive, slow, on_batch=interrupt)
     assert slow.calls - at_the_error[0] <= 2
     assert archive.rows("SELECT * FROM embed_leases") == []
+    assert archive.rows("SELECT outcome FROM embed_runs") == [("interrupted",)]
 
 
 def test_within_a_time_that_is_over_already_a_first_small_batch_is_embedded(archive: Archive) -> None:
     fill(archive, 300)
     coverages = [run(archive, limits=Limits(until=time.monotonic())).coverage.embedded for _ in range(3)]
     assert 0 < coverages[0] < coverages[1] < coverages[2] < 100
+
+
+def test_no_message_is_prepared_once_a_build_is_to_stop(archive: Archive) -> None:
+    """Of megabytes of quotations nothing is left to be embedded, so that dozens of them, a second each, are a batch."""
+    fill(archive, 40)
+    job = job_of(run(archive, should_stop=lambda: True).generation)
+    reached, went_on = threading.Event(), threading.Event()
+
+    def close() -> None:
+        reached.set()
+        assert ahead._stopped.wait(10)
+
+    with action_at("build.prepare.5", close), action_at("build.prepare.6", went_on.set):
+        ahead = PrepareAhead(archive.path, job, WordHashEmbedder(), new_worker(None), ScanLimits())
+        assert reached.wait(10)
+        ahead.close()
+    assert not went_on.is_set()
+
+
+def test_what_a_worker_died_over_is_suspect_until_all_of_it_is_prepared(archive: Archive) -> None:
+    fill(archive, 40)
+    job = job_of(run(archive, should_stop=lambda: True).generation)
+    assert claim(archive, 1, dead_worker(), 0) is not None
+    stop = threading.Event()
+    scan = Scan(archive, job, WordHashEmbedder(), new_worker(None), ScanLimits(), lambda: None, stop.is_set)
+    with action_at("build.prepare.5", stop.set), pytest.raises(StoppedError):
+        list(scan)
+    assert archive.rows("SELECT attempts FROM embed_leases") == [(1,)]
+
+
+def test_what_was_changed_behind_the_archive_layer_is_not_all_indexed_before_a_build_stops(archive: Archive) -> None:
+    fill(archive, 20)
+    archive.db.execute("UPDATE messages SET subject = subject || ' x'")
+    assert refresh_stale(archive, iter([False, False, True]).__next__, batch=5) == 10
+    run(archive, should_stop=lambda: True)
+    assert count_stale(archive) == 10
+    run(archive)
+    assert count_stale(archive) == 0
 
 
 def test_the_model_is_given_little_at_first_then_a_step_and_less_before_the_time_is_over() -> None:
@@ -209,8 +260,7 @@ def test_a_generation_from_before_keeps_its_fingerprint_and_what_it_has_whole(ar
 
 def dies_after_preparing(archive: Archive, worker: Worker) -> None:
     """As a process that is killed while the model is at work."""
-    generation = generation_with_id(archive, 1)
-    job = Job(generation, Recipe.from_tag(generation.recipe))
+    job = job_of(generation_with_id(archive, 1))
     next(iter(Scan(archive, job, WordHashEmbedder(), worker, ScanLimits(), lambda: None)))
 
 

@@ -16,6 +16,8 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.kit.processes import COMMAND, environment
+from vaultembed.serving.mcp.server import make_server
+from vaultembed.serving.model_pool import KeptEmbedders
 
 T = TypeVar("T")
 
@@ -68,6 +70,13 @@ def assistant(archive: Path, *options: str, mode: str = "auto", errors: Path | N
         )
         with _connected(Client(stdio_client(server, errlog=err), mode=mode)) as connected:
             yield connected
+
+
+@contextmanager
+def assistant_here(archive: Path) -> Iterator[Assistant]:
+    """With the server in this process, where it starts at once: for what its tools say."""
+    with _connected(Client(make_server(archive, KeptEmbedders()))) as connected:
+        yield connected
 
 
 @contextmanager

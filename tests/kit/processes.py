@@ -15,11 +15,14 @@ from vaultembed.cli import main
 COMMAND = [sys.executable, "-m", "vaultembed"]
 
 
-def vaultembed(*arguments: str | Path, archive: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command to its end, as `main` runs it with nobody at the terminal; in this process, where it starts at once."""
+def vaultembed(
+    *arguments: str | Path, archive: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A command to its end, as `main` runs it with nobody at the terminal; in this process, where it starts at once.
+    With these environment variables, and those of this process."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr, dict(os.environ)
-    here = environment(archive)
+    here = {**environment(archive), **variables}
     os.environ.clear()
     os.environ.update(here)
     sys.argv = ["vaultembed", *map(str, arguments)]
@@ -30,9 +33,9 @@ def vaultembed(*arguments: str | Path, archive: Path | None = None) -> subproces
     except SystemExit as ended:
         code = ended.code
     finally:
-        sys.argv, sys.stdin, sys.stdout, sys.stderr, variables = before
+        sys.argv, sys.stdin, sys.stdout, sys.stderr, there = before
         os.environ.clear()
-        os.environ.update(variables)
+        os.environ.update(there)
     said = [stream.buffer.getvalue().decode() for stream in streams[1:]]  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(["vaultembed", *map(str, arguments)], code, *said)
 

@@ -47,12 +47,14 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
     return chosen
 
 
-def test_vectors_agree_with_the_float32_reference(embedder: Embedder, reference: Reference) -> None:
-    embedded = embedder.embed(reference.texts)
-    cosines = np.sum(embedded.vectors * reference.vectors, axis=1)
-    assert cosines.min() >= 0.999, reference.texts[int(cosines.argmin())]
-    assert embedded.tokens == sum(map(len, reference.ids))
-    assert max(map(len, reference.ids)) == 256
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_vectors_agree_with_the_float32_reference(embedder: Embedder, reference: Reference, every: int) -> None:
+    texts, ids = reference.texts[every - 1 :: every], reference.ids[every - 1 :: every]
+    embedded = embedder.embed(texts)
+    cosines = np.sum(embedded.vectors * reference.vectors[every - 1 :: every], axis=1)
+    assert cosines.min() >= 0.999, texts[int(cosines.argmin())]
+    assert embedded.tokens == sum(map(len, ids))
+    assert max(map(len, ids)) == 256
 
 
 def test_vectors_are_normalised_float32_rows_in_the_order_of_the_texts(embedder: Embedder) -> None:
@@ -86,9 +88,9 @@ def test_lone_surrogates_and_nul_are_embedded_as_if_they_were_not_there(embedder
 
 
 def test_more_texts_than_fit_one_batch_keep_their_order(here: LlamaEmbedder) -> None:
-    texts = [f"message number {number} " + "word " * (number % 40) for number in range(300)]
+    texts = [f"message number {number} " + "word " * (number % 40) for number in range(100)]
     vectors = here.embed(texts).vectors
-    for probe in (0, 7, 150, 299):
+    for probe in (0, 7, 50, 99):
         assert vectors[probe] @ here.embed([texts[probe]]).vectors[0] > 0.9999
 
 
@@ -111,7 +113,7 @@ def test_a_second_thread_is_turned_away_and_the_first_gets_its_vectors(model: Mo
 
     def run() -> None:
         try:
-            outcomes.append(embedder.embed(["word " * 200] * 40).vectors.shape[0])
+            outcomes.append(embedder.embed(["word " * 200] * 8).vectors.shape[0])
         except RuntimeError:
             outcomes.append("turned away")
 
@@ -121,7 +123,7 @@ def test_a_second_thread_is_turned_away_and_the_first_gets_its_vectors(model: Mo
     for thread in threads:
         thread.join()
     embedder.close()
-    assert 40 in outcomes
+    assert 8 in outcomes
     assert "turned away" in outcomes
 
 
@@ -180,16 +182,16 @@ def test_a_child_killed_between_calls_is_an_error_once(own_child: ChildEmbedder)
 
 def test_the_child_ignores_ctrl_c(own_child: ChildEmbedder) -> None:
     own_child.embed(["boat"])
-    with asked(own_child, ["word " * 200] * 20) as answer:
+    with asked(own_child, ["word " * 200] * 10) as answer:
         assert own_child.process_id is not None
         os.kill(own_child.process_id, signal.SIGINT)
-        assert answer.result().vectors.shape[0] == 20
+        assert answer.result().vectors.shape[0] == 10
 
 
 def test_tokens_are_counted_while_the_child_is_at_work(own_child: ChildEmbedder) -> None:
-    with asked(own_child, ["word " * 200] * 20) as answer:
+    with asked(own_child, ["word " * 200] * 10) as answer:
         assert own_child.count_tokens("boat") == 3
-        assert answer.result().vectors.shape[0] == 20
+        assert answer.result().vectors.shape[0] == 10
 
 
 def test_a_text_too_long_leaves_the_child_alive(own_child: ChildEmbedder) -> None:

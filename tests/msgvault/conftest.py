@@ -10,6 +10,7 @@ from tests.kit.msgvault import Embed, Pair, Shape
 from tests.msgvault.cast import write_cast
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_process
+from vaultembed.msgvault import comparing
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,12 @@ def cast_of(tmp_path_factory: pytest.TempPathFactory, embed: Embed) -> Callable[
         return made[key]
 
     return call
+
+
+@pytest.fixture
+def few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a model is msgvault's is told by a few texts, where that is not what is tested (test_models.py)."""
+    monkeypatch.setattr(comparing, "SAMPLE", 8)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
 
 Cast = Callable[..., Pair]
+pytestmark = pytest.mark.usefixtures("few_are_compared")
 TWO_OF_SHAPES = [s if s in ("v1", "v2") else pytest.param(s, marks=pytest.mark.slow) for s in SHAPES]
 
 
@@ -209,7 +210,9 @@ def test_vectors_made_anew_have_none_of_the_generations_that_messages_are_stampe
     assert stamped(archive) == set()
 
 
-@pytest.mark.parametrize("shape", ["v1", "v2", "v3"])
+@pytest.mark.parametrize(
+    "shape", [s if s == "v2" else pytest.param(s, marks=pytest.mark.slow) for s in ("v1", "v2", "v3")]
+)
 def test_what_is_finished_of_a_generation_being_built_is_kept(
     tmp_path: Path, embed: Embed, archive: Path, shape: Shape
 ) -> None:

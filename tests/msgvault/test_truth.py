@@ -29,6 +29,7 @@ from vaultembed.service.searching import search_archive
 from vaultembed.service.showing import show_message
 
 Cast = Callable[..., Pair]
+pytestmark = pytest.mark.usefixtures("few_are_compared")
 
 
 def chat(n: int, text: str, **more: object) -> Mail:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.kit.archives import add, new_archive, new_message
-from tests.kit.query_oracle import Tree, holds, read_mails, written
+from tests.kit.query_oracle import Mail, Tree, holds, read_mails, written
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.mail.deletion import delete_softly, matching_ids
@@ -49,6 +49,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.execute("UPDATE messages SET subject = subject || ' boiler' WHERE id IN (10, 11, 12)")
         assert archive.scalar("SELECT count(*) FROM fulltext_stale") == 3
     return found
+
+
+@pytest.fixture(scope="module")
+def mails(path: Path) -> dict[bool, list[Mail]]:
+    """What is in it, by whether it is deleted. Nothing here changes it."""
+    with open_archive_readonly(path) as archive:
+        return {deleted: read_mails(archive, deleted=deleted) for deleted in (False, True)}
 
 
 def _add(archive: Archive, n: int, luck: random.Random) -> None:
@@ -128,40 +135,41 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 
 @QUICK
 @given(tree=TREES)
-def test_what_is_demanded_is_what_brute_force_finds(path: Path, tree: Tree) -> None:
+def test_what_is_demanded_is_what_brute_force_finds(path: Path, mails: dict[bool, list[Mail]], tree: Tree) -> None:
     query = parse_query(written(tree))
+    expected: list[int] = []
     with open_archive_readonly(path) as archive:
-        for deleted in (False, True):
-            expected = [mail.id for mail in read_mails(archive, deleted=deleted) if holds(tree, mail)]
+        for deleted in (True, False):
+            expected = [mail.id for mail in mails[deleted] if holds(tree, mail)]
             assert matching_ids(archive, compile_condition(query.everything), deleted=deleted) == expected
         again = parse_query(describe(query.everything))
         found = matching_ids(archive, compile_condition(again.everything), deleted=False)
-        assert found == [mail.id for mail in read_mails(archive) if holds(tree, mail)], "as it is shown to be read"
+        assert found == expected, "as it is shown to be read"
 
 
 @QUICK
 @given(tree=TREES.filter(lambda tree: tree[0] not in ("word", "prefix", "and")))
-def test_conditions_of_a_search_are_no_suggestions(path: Path, tree: Tree) -> None:
-    with open_archive_readonly(path) as archive:
-        expected = {mail.id for mail in read_mails(archive) if holds(tree, mail)}
+def test_conditions_of_a_search_are_no_suggestions(path: Path, mails: dict[bool, list[Mail]], tree: Tree) -> None:
+    expected = {mail.id for mail in mails[False] if holds(tree, mail)}
     found = {hit.id for hit in search_archive(path, written(tree), mode="text", limit=100).data.results}
     assert found <= expected
     if not parse_query(written(tree)).words:
         assert found == expected
 
 
-def test_a_search_for_everything_lists_everything(path: Path) -> None:
-    with open_archive_readonly(path) as archive:
-        every = {mail.id for mail in read_mails(archive)}
+def test_a_search_for_everything_lists_everything(path: Path, mails: dict[bool, list[Mail]]) -> None:
+    every = {mail.id for mail in mails[False]}
     assert {hit.id for hit in search_archive(path, "in:anywhere", mode="text", limit=100).data.results} == every
 
 
 @QUICK
 @given(tree=LEAVES)
-def test_every_message_is_on_one_side_of_a_field_and_none_on_both(path: Path, tree: Tree) -> None:
+def test_every_message_is_on_one_side_of_a_field_and_none_on_both(
+    path: Path, mails: dict[bool, list[Mail]], tree: Tree
+) -> None:
+    every = {mail.id for mail in mails[False]}
+    stale = {mail.id for mail in mails[False] if mail.is_stale}
     with open_archive_readonly(path) as archive:
-        every = {mail.id for mail in read_mails(archive)}
-        stale = {mail.id for mail in read_mails(archive) if mail.is_stale}
         inside, outside = (
             set(matching_ids(archive, compile_condition(parse_query(text).everything), deleted=False))
             for text in (written(tree), f"-{written(tree)}")

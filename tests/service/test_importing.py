@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,17 @@ def test_an_interrupted_import_goes_on_and_ends_as_one_that_was_not(tmp_path: Pa
     counts(tmp_path / "whole.db", box)
     everything = "SELECT id, subject, snippet, content_hash, conversation_id FROM messages ORDER BY id"
     assert rows(archive, everything) == rows(tmp_path / "whole.db", everything)
+
+
+def test_an_import_that_is_to_stop_reads_no_further_message(tmp_path: Path, archive: Path) -> None:
+    """A batch of them may take a minute."""
+    box = mbox(tmp_path / "box", many(30))
+    folder = maildir(tmp_path / "Work", {f"{n}.a:2,": message for n, message in enumerate(many(30, start=30))})
+    for path in (box, folder):
+        asked = chain(repeat(False, 10), repeat(True))
+        assert import_mail(archive, [path], should_stop=asked.__next__).data.counts.added < 15
+    assert counts(archive, box).added + counts(archive, folder).added > 30
+    assert rows(archive, "SELECT count(*) FROM messages") == [(60,)]
 
 
 def test_a_deleted_message_stays_deleted_when_it_is_imported_again(tmp_path: Path, archive: Path) -> None:

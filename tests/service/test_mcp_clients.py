@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.processes import COMMAND, environment
+from tests.kit.processes import environment, vaultembed
 from vaultembed.errors import UsageError
 from vaultembed.service.mcp_clients import configure_client
 
@@ -31,15 +31,10 @@ ELSEWHERE = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CLAUDE_CONFIG_DIR", "VAULTEMB
 def install(
     home: Path, client: str, *options: str, exit_code: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in environment(home / "mail.db").items() if name not in ELSEWHERE}
-    done = subprocess.run(
-        [*COMMAND, "mcp", "--install", client, *options],
-        env={**env, "HOME": str(home), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ELSEWHERE:
+            patch.delenv(name, raising=False)
+        done = vaultembed("mcp", "--install", client, *options, archive=home / "mail.db", HOME=str(home), **variables)
     assert done.returncode == exit_code, done.stderr
     return done
 
@@ -211,5 +206,5 @@ def test_as_json_it_says_what_it_did(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [("--write",), ("--json",), ("--remote",), ("--token-file", "x")])
 def test_options_that_belong_to_others_are_refused_alone(options: tuple[str, ...]) -> None:
-    done = subprocess.run([*COMMAND, "mcp", *options], capture_output=True, text=True, check=False, timeout=60)
+    done = vaultembed("mcp", *options)
     assert done.returncode == 2

@@ -256,6 +256,7 @@ def test_a_mail_that_is_imported_again_is_as_it_was_sent(garbled: Path, tmp_path
         assert archive.scalar("SELECT subject FROM messages WHERE id = ?", (ODD,)) == SUBJECT
 
 
+@pytest.mark.slow
 def test_any_number_of_ids_may_be_given(garbled: Path) -> None:
     """SQLite takes so many values and no more."""
     with open_archive(garbled) as archive:

@@ -47,7 +47,7 @@ def test_mail_imported_during_a_build_is_embedded_by_it_or_the_next(tmp_path: Pa
 
 def test_two_builds_at_once_write_each_message_once(tmp_path: Path, model: ModelFile) -> None:
     archive = tmp_path / "a.db"
-    vaultembed_json("import", mbox(tmp_path / "box", many(200)), archive=archive)
+    vaultembed_json("import", mbox(tmp_path / "box", many(100)), archive=archive)
     both = [start("embeddings", "build", archive=archive) for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=120)

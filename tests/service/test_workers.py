@@ -15,7 +15,7 @@ import pytest
 
 from tests.kit.archives import add, check_invariants
 from tests.kit.mail import many, mbox
-from tests.kit.processes import start, vaultembed, vaultembed_json
+from tests.kit.processes import start, vaultembed, vaultembed_json, vaultembed_process
 from tests.kit.recount import check_coverage, check_equal, states
 from tests.kit.runner import Run, Runners, times_embedded
 from tests.kit.scale import scaled
@@ -305,6 +305,15 @@ def test_what_a_worker_says_at_its_end_is_nothing_that_a_terminal_obeys(tmp_path
     assert done.stderr.startswith("A worker stopped: ")
     assert "\\u{1b}[2J mail is a folder" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("limit", ["--limit=4", "--max-time=2s", "--limit=9999"])
+def test_a_helper_that_comes_to_its_end_by_itself_says_nothing(tmp_path: Path, limit: str) -> None:
+    archive = tmp_path / "a.db"
+    vaultembed_json("import", mbox(tmp_path / "box", many(200)), archive=archive)
+    done = vaultembed_process("embeddings", "build", "--workers", "3", limit, archive=archive)
+    assert done.returncode == (0 if limit == "--limit=9999" else 3), done.stderr
+    assert "Fatal" not in done.stderr, "Python aborts where a thread still holds the lock of standard input"
 
 
 def test_a_limit_a_rate_and_a_time_are_kept_and_are_pauses(tmp_path: Path, model: ModelFile) -> None:

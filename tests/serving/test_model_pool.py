@@ -22,6 +22,7 @@ from vaultembed.models.errors import EmbedderCrashedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child
 from vaultembed.models.protocol import Embedded, Embedder, Role
+from vaultembed.serving import model_pool
 from vaultembed.serving.model_pool import KeptEmbedders
 
 PATIENCE = 30.0
@@ -118,7 +119,10 @@ def test_tokens_are_counted_while_the_model_is_at_work(generation: Generation) -
         assert outcomes == [3]
 
 
-def test_at_the_end_nobody_who_still_waits_asks_the_model_again(generation: Generation) -> None:
+def test_at_the_end_nobody_who_still_waits_asks_the_model_again(
+    generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_pool, "_END_SECONDS", 0.1)
     with at_work(generation) as (embedders, slow, kept):
         outcomes: list[object] = []
         with thread(outcomes, lambda: kept.embed(["boat"])):

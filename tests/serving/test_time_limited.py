@@ -29,6 +29,7 @@ from vaultembed.archive.database import explained_errors, open_archive, open_arc
 from vaultembed.archive.mail.statistics import count_archive
 from vaultembed.deadline import Deadline, within
 from vaultembed.errors import TimedOutError
+from vaultembed.serving import time_limited
 from vaultembed.serving.mcp.server import SEARCHES_AT_ONCE
 from vaultembed.serving.time_limited import Calls
 
@@ -284,7 +285,8 @@ def children_of(pid: int) -> set[int]:
     return {int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()}
 
 
-def test_work_that_cannot_be_interrupted_keeps_its_place_and_nobody_waiting() -> None:
+def test_work_that_cannot_be_interrupted_keeps_its_place_and_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limited, "_GRACE_SECONDS", 0.1)
     may_end = threading.Event()
 
     async def ask() -> None:

@@ -14,6 +14,7 @@ from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.leases import LEASE_MESSAGES, Lease, Worker, absolve, claim, heartbeat
 from vaultembed.archive.generations.work import Work, read_work, watermark_of
 from vaultembed.embeddings.recipe import Job, Recipe
+from vaultembed.embeddings.stopping import check_goes_on
 from vaultembed.failpoints import failpoint
 from vaultembed.text.embeddable.chunking import Chunk, chunk_text, text_hash
 from vaultembed.text.embeddable.prepare import prepare_text
@@ -99,6 +100,7 @@ class Scan:
         worker: Worker,
         limits: ScanLimits,
         all_written: Callable[[], None],
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """`all_written` waits until every batch handed out has been written."""
         self._archive = archive
@@ -107,8 +109,13 @@ class Scan:
         self._worker = worker
         self._limits = limits
         self._all_written = all_written
+        self._should_stop = should_stop
 
     def __iter__(self) -> Iterator[Batch]:
+        """
+        Raises:
+            StoppedError: in the middle of a batch: a text of megabytes takes a second, whatever is left of it.
+        """
         batch = Batch()
         most_chunks = min(FIRST_CHUNKS, BATCH_CHUNKS // 2)
         for lease in self._leases():
@@ -159,6 +166,7 @@ class Scan:
             yield lease
 
     def _prepare(self, work: Work, lease: Lease) -> PreparedMessage:
+        check_goes_on(self._should_stop)
         if lease.is_hopeless:
             return PreparedMessage(
                 work, None, (), failure=f"{lease.attempts} processes died while they were working on it"
@@ -210,7 +218,9 @@ class PrepareAhead:
     def _run(self, job: Job, tokenizer: Tokenizer, limits: ScanLimits) -> None:
         try:
             with open_archive(self._path) as archive:
-                scan = Scan(archive, job, tokenizer, self._worker, limits, self._wait_until_written)
+                scan = Scan(
+                    archive, job, tokenizer, self._worker, limits, self._wait_until_written, self._stopped.is_set
+                )
                 for batch in scan:
                     self._handed_out += 1
                     if not self._put(batch):

@@ -204,7 +204,7 @@ def build(
         DamageError: what was built did not pass verification; it is not activated.
     """
     archive.load_vec()
-    refresh_stale(archive)
+    refresh_stale(archive, observer.should_stop)
     restamp(archive, observer.should_stop)
     generation = job.generation
     passed_over = _misses_more_than_it_finds(archive, generation)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -79,9 +80,10 @@ class Helpers:
     def close(self) -> None:
         """Let them write what they have embedded, and wait for that. May be called twice."""
         self.stop()
+        until = time.monotonic() + _STOPS_SECONDS
         for process in self._processes:
             try:
-                process.wait(_STOPS_SECONDS)
+                process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -101,12 +103,17 @@ def main() -> None:
     order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
     model = unpack_model(json.dumps(order["model"]).encode())
-    embedder = StoppableEmbedder(open_in_child(model, share=order["workers"]), ended.is_set)
+    limits = Limits(**order["limits"])
+
+    def should_stop() -> bool:  # at the end of its time without a first batch, too: that is up to the build itself
+        return ended.is_set() or (limits.until is not None and time.monotonic() >= limits.until)
+
+    embedder = StoppableEmbedder(open_in_child(model, share=order["workers"]), should_stop)
     try:
         with open_archive(Path(order["archive"])) as archive:
             archive.load_vec()
             job = Job(generation_with_id(archive, order["generation"]), Recipe.from_tag(order["recipe"]))
-            Filler(archive, job, embedder, limits=Limits(**order["limits"]), should_stop=ended.is_set).run()
+            Filler(archive, job, embedder, limits=limits, should_stop=should_stop).run()
     except VaultembedError as error:
         print(f"A worker stopped: {one_line(error.message)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
@@ -115,7 +122,9 @@ def main() -> None:
 
 
 def _wait_for_end(ended: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # not by `sys.stdin`: its lock is held while one waits, and Python aborts where it cannot have that when it ends
+    while os.read(0, 1024):
+        pass
     ended.set()
 
 

@@ -107,8 +107,9 @@ class Filler:
         """
         try:
             self._fill()
-        except BaseException:
-            end_run(self._archive, self.run_id, self._counts, "stopped")
+        except BaseException as error:
+            how: RunOutcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+            end_run(self._archive, self.run_id, self._counts, how)
             raise
         end_run(self._archive, self.run_id, self._counts, self._outcome())
         return self._counts

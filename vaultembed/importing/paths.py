@@ -93,6 +93,8 @@ class _Pending:
     """Read but not written."""
 
     entry: Entry
+    new: NewMessage | Problem | None
+    """By `decode_unless_known`."""
     size: int
     """Bytes."""
     state: FileState | None
@@ -264,7 +266,7 @@ class PathImport:
                 pending = self._pending(source_id, entry.message, None, is_repeated=is_repeated, begun_at=begun_at)
                 self._batch.add(pending)
             begun_at = None
-            if self._batch.is_full:
+            if self._batch.is_full or self._should_stop():
                 self._flush()
                 if not is_rewritten:
                     self._record(source_id, file, facts, offset, NOT_TO_ITS_END)
@@ -313,7 +315,8 @@ class PathImport:
         begun_at: str | None = None,
     ) -> _Pending:
         entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
-        return _Pending(entry, len(raw.mime), state)
+        # here, and not when the batch is written: a batch of heavy HTML takes a minute, and may be told to stop
+        return _Pending(entry, decode_unless_known(self._archive, entry), len(raw.mime), state)
 
     def _add(self, pending: _Pending) -> None:
         self._batch.add(pending)
@@ -322,17 +325,16 @@ class PathImport:
             self._flush()
 
     def _flush(self) -> None:
-        """Write the batch: parse first, so that the transaction is short."""
+        """Write the batch."""
         batch, self._batch = self._batch, _Batch()
         if not batch.messages:
             return
-        ready = [(pending, decode_unless_known(self._archive, pending.entry)) for pending in batch.messages]
         before = self._counts
         failpoint("import.before_transaction")
         try:
             with self._archive.transaction():
-                for pending, new in ready:
-                    self._write(pending, new)
+                for pending in batch.messages:
+                    self._write(pending)
                     failpoint("import.in_transaction")
         except BaseException:
             self._counts = before
@@ -340,9 +342,9 @@ class PathImport:
         failpoint("import.after_transaction")
         self._progress()
 
-    def _write(self, pending: _Pending, new: NewMessage | Problem | None) -> None:
+    def _write(self, pending: _Pending) -> None:
         archive, entry = self._archive, pending.entry
-        written = write_entry(archive, entry, new)
+        written = write_entry(archive, entry, pending.new)
         self._counts = counted(self._counts, written)
         if pending.state is not None and written.message_id is not None:
             places.set_read_state(archive, entry.source_id, entry.place.source_key, pending.state)

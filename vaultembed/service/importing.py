@@ -108,7 +108,7 @@ def import_mail(
         open_archive(archive_path) as archive,
     ):
         migrated = migration_notes(archive)
-        refresh_stale(archive)
+        refresh_stale(archive, should_stop)
         run.read_into(archive)
         if not should_stop():
             refresh_stale(archive)  # messages of chats that have another name

@@ -57,25 +57,29 @@ def settle(archive: Archive, generation: Generation, message_id: int, outcome: s
         archive.db.execute("UPDATE messages SET embed_gen = ? WHERE id = ?", (generation.id, message_id))
 
 
+def current_outcomes(archive: Archive) -> dict[tuple[int, int], str]:
+    """By generation and message."""
+    revisions = dict(archive.rows("SELECT id, content_rev FROM messages"))
+    rows = archive.rows("SELECT generation_id, message_id, content_rev, outcome FROM embed_outcomes")
+    return {(generation, message): outcome for generation, message, rev, outcome in rows if revisions[message] == rev}
+
+
+def scope_members(archive: Archive) -> set[tuple[int, int]]:
+    """Generations and messages."""
+    return set(archive.rows("SELECT generation_id, message_id FROM scope_members"))
+
+
 def recount(archive: Archive, filled: Generation, older: Generation) -> NotCovered:
     """Message by message."""
     missing = failed = outside = 0
+    said, members = current_outcomes(archive), scope_members(archive)
     for (message_id,) in archive.rows("SELECT id FROM messages WHERE deleted_at IS NULL"):
-        said = dict(
-            archive.rows(
-                "SELECT o.generation_id, o.outcome FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
-                " WHERE m.id = ? AND m.content_rev = o.content_rev",
-                (message_id,),
-            )
-        )
-        is_member = archive.scalar(
-            "SELECT 1 FROM scope_members WHERE generation_id = ? AND message_id = ?", (filled.id, message_id)
-        )
-        if {said.get(filled.id), said.get(older.id)} & {"embedded", "blank"}:
+        of_filled, of_older = (said.get((generation.id, message_id)) for generation in (filled, older))
+        if {of_filled, of_older} & {"embedded", "blank"}:
             continue
-        if said.get(filled.id) == "failed":
+        if of_filled == "failed":
             failed += 1
-        elif filled.scope and not is_member:
+        elif filled.scope and (filled.id, message_id) not in members:
             outside += 1
         else:
             missing += 1
@@ -84,14 +88,10 @@ def recount(archive: Archive, filled: Generation, older: Generation) -> NotCover
 
 def recount_missing(archive: Archive, generations: list[Generation]) -> int:
     """Message by message."""
+    said, members = current_outcomes(archive), scope_members(archive)
     return sum(
         any(
-            archive.scalar(
-                "SELECT NOT EXISTS (SELECT 1 FROM embed_outcomes o JOIN messages m ON m.id = o.message_id"
-                " AND m.content_rev = o.content_rev WHERE m.id = ?1 AND o.generation_id = ?2)"
-                " AND (?3 OR EXISTS (SELECT 1 FROM scope_members WHERE message_id = ?1 AND generation_id = ?2))",
-                (message_id, generation.id, not generation.scope),
-            )
+            (generation.id, message_id) not in said and (not generation.scope or (generation.id, message_id) in members)
             for generation in generations
         )
         for (message_id,) in archive.rows("SELECT id FROM messages WHERE deleted_at IS NULL")

@@ -36,13 +36,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory, clustered: np.ndarray) -> I
         model = ModelRecord("m", "sha", "c", "bert", DIMENSION, "mean", 512, "", "", "MIT", None)
         generation = create_generation(archive, model, "s", "p1:t256o32")
         with archive.transaction():
-            for n, embedding in enumerate(to_rows(clustered), 1):
-                archive.db.execute("INSERT INTO messages(id, sent_at) VALUES (?, ?)", (n, n))
-                archive.db.execute("INSERT INTO chunks VALUES (?, 1, ?, 0, 0, 1, x'00', 0)", (n, n))
-                archive.db.execute("INSERT INTO vectors VALUES (?, ?, ?)", (n, embedding, zlib.crc32(embedding)))
-                archive.db.execute(
-                    "INSERT INTO vec_1(rowid, embedding) VALUES (?, vec_bit(?))", (n, to_bits(embedding))
-                )
+            rows = list(enumerate(to_rows(clustered), 1))
+            many = archive.db.executemany
+            many("INSERT INTO messages(id, sent_at) VALUES (?1, ?1)", ((n,) for n, _ in rows))
+            many("INSERT INTO chunks VALUES (?1, 1, ?1, 0, 0, 1, x'00', 0)", ((n,) for n, _ in rows))
+            many("INSERT INTO vectors VALUES (?, ?, ?)", ((n, row, zlib.crc32(row)) for n, row in rows))
+            many("INSERT INTO vec_1(rowid, embedding) VALUES (?, vec_bit(?))", ((n, to_bits(row)) for n, row in rows))
             archive.db.execute(
                 "INSERT INTO embed_outcomes SELECT 1, id, content_rev, 'r', 'embedded', NULL, 1, 0, 0 FROM messages"
             )

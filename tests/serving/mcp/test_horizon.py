@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.mail import mbox
 from tests.kit.plans import executed_on
-from tests.kit.processes import COMMAND, environment, vaultembed
+from tests.kit.processes import vaultembed
 from vaultembed.archive.database import Within, open_archive, open_archive_readonly
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import list_generations
@@ -442,15 +441,7 @@ def test_relative_dates_are_read_at_each_call(whole: Path) -> None:
 )
 @pytest.mark.parametrize("more", [(), ("--install", "cursor")])
 def test_a_query_that_cannot_be_read_opens_nothing(whole: Path, only: str, said: str, more: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [*COMMAND, "mcp", "--only", only, *more],
-        env=environment(whole),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = vaultembed("mcp", "--only", only, *more, archive=whole)
     assert (done.returncode, said in done.stderr, done.stdout) == (2, True, ""), done.stderr
 
 

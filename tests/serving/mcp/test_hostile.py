@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mcp import MCPError
 
 from tests.kit.archives import add
-from tests.kit.assistant import Assistant, RefusedError, assistant
+from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_here
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import COMMAND, environment, vaultembed
 from vaultembed.archive.database import open_archive
@@ -174,7 +174,7 @@ def test_a_message_with_endless_lists_is_cut_and_counted(tmp_path: Path) -> None
     labels = ",".join(f"label{n}" for n in range(3_000))
     box = mbox(tmp_path / "box", [mail("to all", "text", headers=[f"Cc: {people}", f"X-Gmail-Labels: {labels}"])])
     assert vaultembed("import", box, archive=path).returncode == 0
-    with assistant(path) as helper:
+    with assistant_here(path) as helper:
         found = helper.call("get_message", message_id=1)
     assert found["recipients_total"] > 1_000
     assert len(found["recipients"]) == 50

@@ -14,7 +14,10 @@ import pytest
 
 from tests.kit.assistant import assistant_over_http, http_server
 from tests.kit.processes import vaultembed_process
-from vaultembed.serving.mcp.http import HttpSettings, _listen
+from vaultembed.errors import UsageError
+from vaultembed.serving.mcp.http import HttpSettings, _listen, serve_http
+from vaultembed.serving.mcp.server import make_server
+from vaultembed.serving.model_pool import KeptEmbedders
 
 WORD = "t0ken-of-more-than-32-characters-0123456789"
 EVERYWHERE = "0.0.0.0"  # noqa: S104
@@ -211,13 +214,18 @@ def test_without_the_token_nobody_is_answered(answering: Path, token_file: Path,
             assert helper.call("get_message", message_id=1)["subject"] == "Water everywhere"
 
 
+def refused(archive: Path, settings: HttpSettings) -> UsageError:
+    """What a server says that does not begin to listen."""
+    with pytest.raises(UsageError) as caught:
+        serve_http(make_server(archive, KeptEmbedders()), settings)
+    return caught.value
+
+
 def test_other_machines_are_let_in_only_where_it_is_said_with_a_token(
     answering: Path, token_file: Path, connect: Callable[[str], Raw]
 ) -> None:
-    refused = vaultembed_process("mcp", "--http", "--host", EVERYWHERE, "--port", "0", archive=answering)
-    assert (refused.returncode, "--remote" in refused.stderr) == (2, True)
-    refused = vaultembed_process("mcp", "--http", "--host", EVERYWHERE, "--port", "0", "--remote", archive=answering)
-    assert (refused.returncode, "--token-file" in refused.stderr) == (2, True)
+    assert "--remote" in str(refused(answering, HttpSettings(EVERYWHERE, 0)).hint)
+    assert "--token-file" in refused(answering, HttpSettings(EVERYWHERE, 0, remote=True)).message
     options = ("--host", EVERYWHERE, "--remote", "--token-file", token_file, "--allow-host", "mail.example.org")
     with http_server(answering, *options) as url:
         local = url.replace(EVERYWHERE, "127.0.0.1")
@@ -246,8 +254,7 @@ def test_a_token_that_others_may_know_is_refused(
     if content is not None:
         path.write_text(content)
         path.chmod(mode)
-    refused = vaultembed_process("mcp", "--http", "--port", "0", "--token-file", path, archive=answering)
-    assert (refused.returncode, why in refused.stderr) == (2, True), refused.stderr
+    assert why in refused(answering, HttpSettings(port=0, token_file=path)).message
 
 
 def test_no_answer_waits_for_its_headers_to_be_acknowledged() -> None:
@@ -259,6 +266,6 @@ def test_no_answer_waits_for_its_headers_to_be_acknowledged() -> None:
 
 def test_a_port_that_is_taken_is_told(answering: Path, url: str) -> None:
     port = str(urlsplit(url).port)
-    refused = vaultembed_process("mcp", "--http", "--port", port, archive=answering)
-    assert (refused.returncode, "--port" in refused.stderr) == (74, True)
-    assert "Traceback" not in refused.stderr
+    done = vaultembed_process("mcp", "--http", "--port", port, archive=answering)
+    assert (done.returncode, "--port" in done.stderr) == (74, True)
+    assert "Traceback" not in done.stderr

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import MCPError
 
-from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_over_http
+from tests.kit.assistant import Assistant, RefusedError, assistant, assistant_here, assistant_over_http
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
 
@@ -92,7 +93,7 @@ def test_pages_of_a_search_are_one_ranking(helper: Assistant) -> None:
 def test_a_list_goes_on_where_it_was_whatever_came_meanwhile(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
     vaultembed("import", mbox(tmp_path / "one", many(5)), archive=archive)
-    with assistant(archive) as helper:
+    with assistant_here(archive) as helper:
         first = helper.call("list_messages", limit=3, order="oldest")
         vaultembed("import", mbox(tmp_path / "two", many(2, start=5)), archive=archive)
         second = helper.call("list_messages", limit=50, order="oldest", cursor=first["next_cursor"])
@@ -190,7 +191,7 @@ def test_a_cursor_belongs_to_its_question(helper: Assistant) -> None:
 
 def test_errors_of_a_life_have_their_codes(tmp_path: Path) -> None:
     archive = tmp_path / "a.db"
-    with assistant(archive) as helper:
+    with assistant_here(archive) as helper:
         for tool, arguments in (("get_stats", {}), ("search_messages", {"query": "x"})):
             with pytest.raises(RefusedError) as refused:
                 helper.call(tool, **arguments)
@@ -224,8 +225,10 @@ def test_a_question_of_which_a_client_passes_on_the_first_word_only_is_told_to_b
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
-def test_old_and_new_revisions_of_the_protocol_work_over_both_transports(answering: Path, url: str, mode: str) -> None:
-    with assistant(answering, mode=mode) as helper:
+def test_old_and_new_revisions_of_the_protocol_work_over_both_transports(
+    answering: Path, helper: Assistant, url: str, mode: str
+) -> None:
+    with nullcontext(helper) if mode == "auto" else assistant(answering, mode=mode) as helper:  # which is by "auto"
         assert helper.call("get_message", message_id=1)["subject"] == "Water everywhere"
     with assistant_over_http(url, mode) as helper:
         assert helper.call("get_message", message_id=1)["subject"] == "Water everywhere"

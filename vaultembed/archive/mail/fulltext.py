@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
@@ -84,10 +84,10 @@ def _lenient(stored: bytes) -> str:
     return stored.decode("utf-8", "replace")
 
 
-def refresh_stale(archive: Archive, batch: int = 500) -> int:
+def refresh_stale(archive: Archive, should_stop: Callable[[], bool] = lambda: False, batch: int = 500) -> int:
     """Index what was changed behind the archive layer, or deleted there; returns how many messages."""
     done = 0
-    while stale := archive.rows("SELECT message_id FROM fulltext_stale LIMIT ?", (batch,)):
+    while not should_stop() and (stale := archive.rows("SELECT message_id FROM fulltext_stale LIMIT ?", (batch,))):
         with archive.transaction():
             index_messages(archive, [row[0] for row in stale])
         done += len(stale)
