@@ -105,3 +105,11 @@ class ParsedMessage:
     problems: tuple[Problem, ...]
     message_type: str = "email"
     """`email`, or what a source says: `sms`, `whatsapp`, `teams`, `meeting_transcript`, …"""
+    content_hash: bytes = b""
+    """Of its source; no message is written without."""
+    packed: bytes | None = None
+    """As it was sent, compressed; None where that is not to be kept, or not known."""
+    thread_name: str | None = None
+    """What its source calls its conversation, unlike any other's; None where Message-IDs are all there is."""
+    thread_title: str = ""
+    """Of that conversation, for messages without a subject."""

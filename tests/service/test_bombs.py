@@ -11,10 +11,10 @@ import pytest
 
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.message import MESSAGE_LIMIT
 from vaultembed.service.importing import import_mail
 from vaultembed.service.repairing import RepairRequest, repair_encoding
+from vaultembed.text.mime.packed import unpack
 
 
 def make_bomb(megabytes: int) -> bytes:

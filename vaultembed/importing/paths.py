@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import NewMessage, forget_problem, record_problems
+from vaultembed.archive.mail.messages import forget_problem, index_parsed, record_problems
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
+from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.size import TotalSize
 from vaultembed.importing.writing import (
     Entry,
+    Parsed,
     Raw,
     Written,
-    decode_unless_known,
     entry_of_mime,
     flags_text,
+    parse_unknown,
     write_entry,
 )
-from vaultembed.message import FileState, Problem, RawMessage
+from vaultembed.message import FileState, ParsedMessage, Problem
 from vaultembed.sources import (
     NotMail,
     SourceFile,
@@ -39,7 +43,9 @@ from vaultembed.sources.base import printable
 from vaultembed.sources.maildir import maildir_flags, maildir_key
 
 BATCH_MESSAGES: Final = 400
-BATCH_BYTES: Final = 32 * 1024 * 1024
+BATCH_BYTES: Final = 16 * 1024 * 1024
+_BATCHES_AHEAD: Final = 2
+"""Are being parsed while another is written."""
 _UNREADABLE: Final = "unreadable-file"
 
 
@@ -83,28 +89,23 @@ class ImportProgress:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """Read but not written."""
-
-    entry: Entry
-    size: int
-    """Bytes."""
-    state: FileState | None
-    """To be recorded with it; an mbox's is recorded by offset, once a batch."""
-
-
-@dataclass(slots=True)
 class _Batch:
-    messages: list[_Pending] = field(default_factory=list)
-    size: int = 0
+    """Read, and not written."""
 
-    def add(self, pending: _Pending) -> None:
-        self.messages.append(pending)
-        self.size += pending.size
+    steps: list[Entry | Callable[[], None]] = field(default_factory=list)
+    """Messages, and what is to be done in their transaction when those before it are written."""
+    size: int = 0
+    """Bytes."""
+    parsed: Callable[[], Iterable[Parsed]] = list
+    """Waits for the messages."""
+
+    def add(self, entry: Entry, size: int) -> None:
+        self.steps.append(entry)
+        self.size += size
 
     @property
     def is_full(self) -> bool:
-        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES
+        return len(self.steps) >= BATCH_MESSAGES or self.size >= BATCH_BYTES
 
 
 class PathImport:
@@ -113,6 +114,7 @@ class PathImport:
     def __init__(
         self,
         archive: Archive,
+        parsers: Parsers,
         path: Path,
         raw: Raw,
         counts: ImportCounts,
@@ -120,6 +122,7 @@ class PathImport:
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
+        self._parsers = parsers
         self._path = Path(os.path.abspath(path))  # not relative to a folder that nobody remembers
         self._identifier = printable(path.resolve())
         self._raw = raw
@@ -130,6 +133,7 @@ class PathImport:
         self._sources: dict[str, int] = {}
         self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
+        self._ahead: deque[_Batch] = deque()
         self._total = TotalSize(path)
         self._bytes_done = 0
         self._all_readable = True
@@ -147,7 +151,7 @@ class PathImport:
                 self._import_one(found)
             if self._should_stop():
                 break
-        self._flush()
+        self._pass_on(ahead=0)
         if not self._should_stop():
             self._finish()
         self._total.stop()
@@ -186,7 +190,10 @@ class PathImport:
             self._report(source_id, read)
             return
         state = FileState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
-        self._add(self._pending(source_id, read, state))
+        self._bytes_done += len(read.mime)
+        self._batch.add(entry_of_mime(source_id, read, self._raw, state=state), len(read.mime))
+        if self._batch.is_full:
+            self._pass_on()
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
         """A Maildir renames a message to change its flags; its content is not read again for that."""
@@ -230,75 +237,80 @@ class PathImport:
                 whole = whole and not entry.message.ends_file
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
-                self._batch.add(self._pending(source_id, entry.message, None, is_repeated=is_repeated))
+                raw = entry.message
+                self._batch.add(entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated), len(raw.mime))
             if self._batch.is_full:
-                self._flush()
                 if not is_rewritten:
-                    self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
-                if self._should_stop():
-                    whole = False
-                    break
-        self._flush()
+                    self._then_record(source_id, file, offset, NOT_TO_ITS_END, 0)
+                self._pass_on()
+            if self._should_stop():
+                return
+        if whole and is_rewritten:
+            self._batch.steps.append(lambda: self._count(gone=self._sighting.mark_gone_keys(source_id, path)))
         if whole:
-            if is_rewritten:
-                with self._archive.transaction():
-                    self._count(gone=self._sighting.mark_gone_keys(source_id, path))
             # size and time from before reading: what was appended meanwhile makes it a changed file the next time
-            self._record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
+            self._then_record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
         elif not is_rewritten:
-            self._record(source_id, file, offset, NOT_TO_ITS_END, 0)
+            self._then_record(source_id, file, offset, NOT_TO_ITS_END, 0)
 
-    def _record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
-        """Note that an mbox was read up to `offset`, after the transaction that wrote its messages.
+    def _then_record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
+        """Note that an mbox was read up to `offset`, when what stands before that is written."""
 
-        A kill between the two costs reading them again; in the other order it would lose them.
-        """
-        try:
-            prefix_hash = file_state(file.path, offset).prefix_hash
-        except OSError:
-            return  # gone meanwhile: nothing to go on with
-        places.set_read_state(
-            self._archive, source_id, file.relative_path, FileState(size, mtime_ns, prefix_hash, offset)
-        )
+        def record() -> None:
+            try:
+                prefix_hash = file_state(file.path, offset).prefix_hash
+            except OSError:
+                return  # gone meanwhile: nothing to go on with
+            state = FileState(size, mtime_ns, prefix_hash, offset)
+            places.set_read_state(self._archive, source_id, file.relative_path, state)
 
-    def _pending(
-        self, source_id: int, raw: RawMessage, state: FileState | None, *, is_repeated: bool = False
-    ) -> _Pending:
-        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated)
-        return _Pending(entry, len(raw.mime), state)
+        self._batch.steps.append(record)
 
-    def _add(self, pending: _Pending) -> None:
-        self._batch.add(pending)
-        self._bytes_done += pending.size
-        if self._batch.is_full:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Write the batch: parse first, so that the transaction is short."""
+    def _pass_on(self, *, ahead: int = _BATCHES_AHEAD) -> None:
+        """Have the batch parsed, and write those before it, but for as many as may be `ahead`."""
         batch, self._batch = self._batch, _Batch()
-        if not batch.messages:
-            return
-        ready = [(pending, decode_unless_known(self._archive, pending.entry)) for pending in batch.messages]
+        if batch.steps:
+            entries = [step for step in batch.steps if isinstance(step, Entry)]
+            batch.parsed = parse_unknown(self._archive, self._parsers, entries)
+            self._ahead.append(batch)
+        while len(self._ahead) > ahead or sum(each.size for each in self._ahead) > ahead * BATCH_BYTES:
+            if self._should_stop():
+                return
+            self._write(self._ahead.popleft())
+
+    def _write(self, batch: _Batch) -> None:
         before = self._counts
-        failpoint("import.before_transaction")
         try:
+            parsed = iter(batch.parsed())
+            failpoint("import.before_transaction")
             with self._archive.transaction():
-                for pending, new in ready:
-                    self._write(pending, new)
-                    failpoint("import.in_transaction")
-        except BaseException:
+                to_index: dict[int, ParsedMessage] = {}
+                for step in batch.steps:
+                    if self._should_stop():
+                        break  # what was written stays
+                    if isinstance(step, Entry):
+                        written = self._write_message(step, next(parsed))
+                        if written.message_id is not None and written.to_index is not None:
+                            to_index[written.message_id] = written.to_index
+                        failpoint("import.in_transaction")
+                    else:
+                        step()
+                index_parsed(self._archive, to_index)
+        except BaseException as error:
             self._counts = before
-            raise
+            if not isinstance(error, StoppedError):
+                raise
         failpoint("import.after_transaction")
         self._progress()
 
-    def _write(self, pending: _Pending, new: NewMessage | Problem | None) -> None:
-        archive, entry = self._archive, pending.entry
-        written = write_entry(archive, entry, new)
+    def _write_message(self, entry: Entry, new: Parsed) -> Written:
+        archive = self._archive
+        written = write_entry(archive, self._parsers, entry, new)
         self._counts = counted(self._counts, written)
-        if pending.state is not None and written.message_id is not None:
-            places.set_read_state(archive, entry.source_id, entry.place.source_key, pending.state)
+        if entry.state is not None and written.message_id is not None:
+            places.set_read_state(archive, entry.source_id, entry.place.source_key, entry.state)
             forget_problem(archive, entry.place.locator, _UNREADABLE)
+        return written
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
         self._count(problems=1)

@@ -18,6 +18,7 @@ from vaultembed.archive.generations.records import (
 )
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.errors import UsageError
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportCounts, PathImport
 from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
@@ -92,13 +93,15 @@ def import_mail(
         UsageError: a path does not exist. Found out before anything is imported.
     """
     started = time.monotonic()
-    run = _Import(paths, find_archives(paths, vectors), raw, on_progress, should_stop)
+    parsers = Parsers(should_stop)
+    run = _Import(paths, find_archives(paths, vectors), parsers, raw, on_progress, should_stop)
     with (
+        parsers,
         space_needed_hint(lambda: needed_by_import(archive_path, run.bytes_left())),
         open_archive(archive_path) as archive,
     ):
         migrated = migration_notes(archive)
-        refresh_stale(archive)
+        refresh_stale(archive, should_stop)
         run.read_into(archive)
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
         unchecked = unchecked_generations(archive) if run.views else []
@@ -130,12 +133,14 @@ class _Import:
         self,
         paths: Sequence[Path],
         archives: Mapping[Path, MsgvaultPaths],
+        parsers: Parsers,
         raw: Raw,
         on_progress: Callable[[ImportProgress], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._paths = paths
         self._archives = archives
+        self._parsers = parsers
         self._raw = raw
         self._on_progress = on_progress
         self._should_stop = should_stop
@@ -161,11 +166,11 @@ class _Import:
 
     def _read_path(self, archive: Archive, path: Path) -> None:
         if path not in self._archives:
-            run = PathImport(archive, path, self._raw, self.counts, self._note, self._should_stop)
+            run = PathImport(archive, self._parsers, path, self._raw, self.counts, self._note, self._should_stop)
             self.counts = run.run()
             return
         pair = self._archives[path]
-        adopting = MsgvaultImport(archive, pair, self._raw, self.counts, self._note, self._should_stop)
+        adopting = MsgvaultImport(archive, self._parsers, pair, self._raw, self.counts, self._note, self._should_stop)
         archive.load_vec()
         self.views.append(adopting.run())
         self.counts = adopting.counts

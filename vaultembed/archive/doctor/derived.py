@@ -373,7 +373,8 @@ def check_words(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         for message_id, sizes in archive.stream("SELECT id, CAST(sz AS BLOB) FROM messages_fts_docsize"):
             size = sum(_varints(sizes))
             listed += size
-            if not size and any(map(tokens, texts_to_index(archive, message_id) or ())):
+            texts = None if size else texts_to_index(archive, message_id)
+            if texts is not None and any(map(tokens, texts.folded())):
                 emptied.append((message_id,))
     except UNREADABLE as error:
         yield Finding("text_index", "damage", f"the text index cannot be read ({error})", 1, fix=fix)

@@ -7,8 +7,8 @@ from typing import Any
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.errors import DamageError
+from vaultembed.text.mime.packed import unpack
 
 
 @dataclass(frozen=True, slots=True)

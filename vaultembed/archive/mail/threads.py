@@ -18,22 +18,14 @@ _LOOKED_AT: Final = 50  # of "daily report" there may be 20,000 conversations
 MOST_IDS: Final = 200  # a References header of real mail once held 4,000
 
 
-def conversation_of(
-    archive: Archive,
-    parsed: ParsedMessage,
-    thread_key: str,
-    *,
-    is_reply: bool,
-    thread_name: str | None,
-    thread_title: str,
-) -> int:
+def conversation_of(archive: Archive, parsed: ParsedMessage) -> int:
     """The conversation `parsed` belongs to, made or merged as needed.
 
     A message that names one of ours, or is named by one, joins it; one that names several, until now apart, joins them
-    with each other. A reply that names nothing joins the latest conversation of its subject within 30 days.
-    `thread_name`: what its source calls its conversation; all messages of that name belong together.
+    with each other. A reply that names nothing joins the latest conversation of its subject within 30 days. All of one
+    `thread_name` belong together.
     """
-    named = [thread_name, parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:]]
+    named = [parsed.thread_name, parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:]]
     ids = list(dict.fromkeys(name for name in named if name))
     found = sorted(
         {
@@ -49,11 +41,12 @@ def conversation_of(
         for other in found[1:]:
             _merge(archive, other, conversation_id)
     else:
+        thread_key, is_reply = base_subject(parsed.subject)
         has_references = bool(parsed.references or parsed.in_reply_to)
         by_subject = None
         if is_reply and thread_key and not has_references:
             by_subject = _latest_of_subject(archive, thread_key, parsed.sent_at)
-        conversation_id = by_subject or _new(archive, thread_key, parsed.subject or thread_title)
+        conversation_id = by_subject or _new(archive, thread_key, parsed.subject or parsed.thread_title)
     for name in ids:
         archive.execute(
             "INSERT INTO thread_ids(rfc822_message_id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from typing import Final
 
 from vaultembed.message import Attachment
 from vaultembed.text.charsets import clean
-from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.headers import decode_header
 from vaultembed.text.mime.parts import Part, enclosed, read_part
 from vaultembed.text.problems import ProblemLog
+
+ReadHtml = Callable[[str, ProblemLog], str]
 
 LONGEST_BODY: Final = 4_000_000
 """Characters of `body_text` that are kept: two of the longest novels. The raw message has the rest."""
@@ -50,14 +52,14 @@ class Body:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def body_of(top: Part, log: ProblemLog) -> Body:
+def body_of(top: Part, log: ProblemLog, read_html: ReadHtml) -> Body:
     """The text of the tree under `top`, and its attachments.
 
     Of alternatives the plain one, unless it is empty, a stub, or much shorter than the HTML's text. Other
     text parts follow one another. An encrypted part has no text. An enclosed message stands as a summary of
     its header and its text.
     """
-    reader = _Reader(log)
+    reader = _Reader(log, read_html)
     text = reader.render(top, 0)
     if not text.strip() and reader.calendars:
         text = "\n\n".join(_calendar_text(part.text()) for part in reader.calendars)
@@ -68,8 +70,9 @@ def body_of(top: Part, log: ProblemLog) -> Body:
 
 
 class _Reader:
-    def __init__(self, log: ProblemLog) -> None:
+    def __init__(self, log: ProblemLog, read_html: ReadHtml) -> None:
         self.log = log
+        self.read_html = read_html
         self.charset: str | None = None
         self.attachments: list[Attachment] = []
         self.calendars: list[Part] = []
@@ -111,7 +114,7 @@ class _Reader:
             part.cut(4 * LONGEST_BODY)
         text = part.text()
         if part.mime_type == "text/html" or _HTML_IN_PLAIN.match(text):
-            return html_to_text(text, self.log)
+            return self.read_html(text, self.log)
         if part.mime_type in {"text/enriched", "text/richtext"}:
             return _ENRICHED_TAG.sub(lambda m: "<" if m[0] == "<<" else "", _ENRICHED_PARAM.sub("", text))
         return text
