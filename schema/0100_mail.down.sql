@@ -1,6 +1,7 @@
 -- loses: SELECT format('all %,d messages', count(*)) FROM messages HAVING count(*) > 0
 DROP TABLE applied_steps;
 DROP TABLE problems;
+DROP TABLE reactions;
 DROP TABLE attachments;
 DROP TABLE message_labels;
 DROP TABLE labels;

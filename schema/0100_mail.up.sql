@@ -27,8 +27,9 @@ CREATE TABLE source_files(
 -- One row is one conversation.
 CREATE TABLE conversations(
     id         INTEGER PRIMARY KEY,
-    thread_key TEXT NOT NULL,                -- base subject, casefolded: joins replies whose References are gone
-    subject    TEXT NOT NULL
+    thread_key TEXT NOT NULL,                -- base subject, casefolded: joins replies whose References are gone; '' of a chat
+    subject    TEXT NOT NULL,                -- of a chat: its name; '' where it has none
+    is_chat    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX conversations_by_key ON conversations(thread_key);
 
@@ -146,9 +147,19 @@ CREATE TABLE attachments(
     mime_type  TEXT NOT NULL,
     size       INTEGER NOT NULL,
     sha256     BLOB NOT NULL,
-    inline     INTEGER NOT NULL,
+    inline     INTEGER NOT NULL,             -- 1: a picture that the HTML shows, or a signature; counted nowhere
     PRIMARY KEY(message_id, position)
 ) STRICT, WITHOUT ROWID;
+
+-- One row is one reaction to a message of a chat. It is no part of the message's text.
+CREATE TABLE reactions(
+    message_id     INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    position       INTEGER NOT NULL,
+    reaction       TEXT NOT NULL,            -- an emoji, or its name: as its source has it
+    participant_id INTEGER REFERENCES participants,
+    PRIMARY KEY(message_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reactions_by_participant ON reactions(participant_id);
 
 -- One row is one thing that could not be read as it should.
 CREATE TABLE problems(
@@ -182,6 +193,7 @@ BEGIN
     DELETE FROM message_recipients WHERE message_id = old.id;
     DELETE FROM message_labels WHERE message_id = old.id;
     DELETE FROM attachments WHERE message_id = old.id;
+    DELETE FROM reactions WHERE message_id = old.id;
     DELETE FROM problems WHERE message_id = old.id;
 END;
 
@@ -202,6 +214,7 @@ END;
 CREATE TRIGGER participant_in_use BEFORE DELETE ON participants
 WHEN EXISTS (SELECT 1 FROM messages WHERE sender_id = old.id)
   OR EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = old.id)
+  OR EXISTS (SELECT 1 FROM reactions WHERE participant_id = old.id)
 BEGIN
     SELECT RAISE(ABORT, 'messages name this address');
 END;

@@ -7,6 +7,8 @@ DROP TRIGGER fulltext_stale_body_update;
 DROP TRIGGER fulltext_stale_body_insert;
 DROP TRIGGER fulltext_stale_delete;
 DROP TRIGGER fulltext_stale_message;
+DROP TRIGGER fulltext_stale_chat_name;
+DROP TRIGGER fulltext_stale_chat;
 DROP TRIGGER fulltext_stale_subject;
 DROP TABLE fulltext_stale;
 DROP TABLE messages_fts;

@@ -21,6 +21,20 @@ BEGIN
     INSERT INTO fulltext_stale(message_id) VALUES (new.id) ON CONFLICT DO NOTHING;
 END;
 
+CREATE TRIGGER fulltext_stale_chat AFTER UPDATE OF conversation_id ON messages
+WHEN old.conversation_id IS NOT new.conversation_id
+ AND EXISTS (SELECT 1 FROM conversations WHERE id IN (old.conversation_id, new.conversation_id) AND is_chat)
+BEGIN
+    INSERT INTO fulltext_stale(message_id) VALUES (new.id) ON CONFLICT DO NOTHING;
+END;
+
+CREATE TRIGGER fulltext_stale_chat_name AFTER UPDATE OF subject, is_chat ON conversations
+WHEN (old.is_chat OR new.is_chat) AND (old.subject IS NOT new.subject OR old.is_chat IS NOT new.is_chat)
+BEGIN
+    INSERT INTO fulltext_stale(message_id)
+    SELECT id FROM messages WHERE conversation_id = new.id ON CONFLICT DO NOTHING;
+END;
+
 CREATE TRIGGER fulltext_stale_message AFTER INSERT ON messages
 BEGIN
     INSERT INTO fulltext_stale(message_id) VALUES (new.id) ON CONFLICT DO NOTHING;

@@ -1,7 +1,7 @@
 -- loses: SELECT format('all embeddings, %,d vectors, and each message''s outcome', count(*))
 --   FROM vectors HAVING count(*) > 0
 -- drops: SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%USING vec0(%'
-DROP TRIGGER content_changed_subject;
+DROP TRIGGER content_changed_header;
 DROP TRIGGER content_changed_body_insert;
 DROP TRIGGER content_changed_body_update;
 DROP TRIGGER content_changed_body_delete;

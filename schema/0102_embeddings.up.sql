@@ -229,8 +229,9 @@ CREATE TABLE embed_coverage(
 -- What is work -------------------------------------------------------------------------------------------------------
 
 -- A change to an input of the embeddable text is work, in the transaction that makes it. Nothing else is: labels, flags
--- and dates are no inputs.
-CREATE TRIGGER content_changed_subject AFTER UPDATE OF subject ON messages WHEN old.subject IS NOT new.subject
+-- and dates are no inputs. Of what a message answers, that it does: then unmarked quotations at its end are none of it.
+CREATE TRIGGER content_changed_header AFTER UPDATE OF subject, in_reply_to ON messages
+WHEN old.subject IS NOT new.subject OR (old.in_reply_to IS NULL) <> (new.in_reply_to IS NULL)
 BEGIN
     UPDATE messages SET content_rev = content_rev + 1, embed_gen = NULL WHERE id = new.id;
 END;

@@ -4,8 +4,9 @@
 CREATE TABLE msgvault_messages(
     source_id   INTEGER NOT NULL REFERENCES sources ON DELETE CASCADE,
     source_key  TEXT NOT NULL,            -- as in message_sources
-    digest      BLOB NOT NULL,            -- 16 bytes over all that is taken over of it
+    digest      BLOB NOT NULL,            -- 24 bytes over all that is taken over of it; none: it is to be read anew
     content_rev INTEGER NOT NULL,         -- of the message when it was written: an adopted vector is of that text
+    reply_to    TEXT,                     -- source_key of the message that it answers: which may come later, or never
     PRIMARY KEY(source_id, source_key)
 ) STRICT, WITHOUT ROWID;
 

@@ -67,6 +67,27 @@ class Attachment:
     """Bytes, decoded."""
     sha256: bytes
     inline: bool = False
+    """A picture that the HTML shows, or a signature: no mail program lists it as a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """To a message of a chat."""
+
+    reaction: str
+    """An emoji, or its name ("love")."""
+    person: Person | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation as its source knows it, which needs no Message-IDs to be told."""
+
+    name: str
+    """Unlike any other's."""
+    title: str
+    """Of a chat what people call it, "" where nobody does; of mail for messages without a subject."""
+    is_chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +130,5 @@ class ParsedMessage:
     """Of its source; no message is written without."""
     packed: bytes | None = None
     """As it was sent, compressed; None where that is not to be kept, or not known."""
-    thread_name: str | None = None
-    """What its source calls its conversation, unlike any other's; None where Message-IDs are all there is."""
-    thread_title: str = ""
-    """Of that conversation, for messages without a subject."""
+    thread: Thread | None = None
+    """None where Message-IDs are all there is."""

@@ -49,8 +49,10 @@ CONTENT_CHANGES = [
     "UPDATE messages SET subject = 'other' WHERE id = 1",
     "UPDATE message_bodies SET body_text = 'other' WHERE message_id = 1",
     "DELETE FROM message_bodies WHERE message_id = 1",
+    "UPDATE messages SET in_reply_to = 'other' WHERE id = 1",  # it answers nothing before
 ]
 METADATA_CHANGES = [
+    "UPDATE messages SET in_reply_to = in_reply_to, rfc822_message_id = 'other' WHERE id = 1",
     "UPDATE messages SET subject = subject, sent_at = 5, snippet = 'x', list_id = 'y', size_bytes = 1 WHERE id = 1",
     "UPDATE message_bodies SET body_text = body_text WHERE message_id = 1",
     "INSERT INTO labels(kind, name) VALUES ('label', 'l'); INSERT INTO message_labels VALUES (1, 1)",

@@ -16,14 +16,18 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.later import upgrade
 from tests.kit.mail import many, mbox
+from vaultembed.archive.backup import copies_holding
 from vaultembed.archive.database import open_archive, open_archive_readonly, open_older, open_older_readonly
+from vaultembed.archive.generations.records import generation_with_id
 from vaultembed.archive.migrations import APPLICATION_ID, migrate_up
-from vaultembed.archive.schema_files import read_migrations, vec_table_sql
+from vaultembed.archive.schema_files import latest_version, read_migrations, vec_table_sql
 from vaultembed.archive.trust import VEC_1, rows_made_by
 from vaultembed.archive.upkeep.restore import check_copy, restore_copy
-from vaultembed.errors import ArchiveOutdatedError, DamageError
+from vaultembed.archive.vectors.nearest import vector_of_message
+from vaultembed.errors import ArchiveOutdatedError, DamageError, VaultembedError
 from vaultembed.service.backup import back_up
 from vaultembed.service.doctor import examine
+from vaultembed.service.generations import list_recorded_runs
 from vaultembed.service.importing import import_mail
 from vaultembed.service.migration import migrate
 from vaultembed.service.statistics import archive_statistics
@@ -262,6 +266,68 @@ def test_what_may_be_mail_is_never_taken_out(path: Path, what: str) -> None:
     assert b"subject 4" in path.read_bytes()
 
 
+WRITES_A_FILE: Final = "COMMIT; VACUUM INTO 'written'; BEGIN; --"
+NAMES_THAT_ARE_SQL: Final = {
+    "a column": (f'ALTER TABLE labels ADD COLUMN "id),0,0) FROM labels; {WRITES_A_FILE}" TEXT',),
+    "a kind": (
+        "CREATE TABLE evil(x)",
+        "PRAGMA writable_schema = ON",
+        f'UPDATE sqlite_schema SET type = "VIEW IF EXISTS x; {WRITES_A_FILE}" WHERE name = "evil"',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NAMES_THAT_ARE_SQL)
+def test_no_name_in_a_file_is_run_as_sql(path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    write(path, *NAMES_THAT_ARE_SQL[what])
+    examine(path)
+    done = examine(path, fix=True)
+    assert not (path.parent / "written").exists(), done.data.repaired
+
+
+def test_no_value_in_a_file_is_run_as_sql(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text where STRICT allows none: it was written while the table had another definition, and no schema tells."""
+    monkeypatch.chdir(path.parent)
+    definition = next(sql for _, name, sql in objects(path) if name == "generations")
+    trigger = next(sql for _, name, sql in objects(path) if name == "generation_keeps_space")
+    write(path, "DROP TRIGGER generation_keeps_space", *rewritten("generations", ") STRICT", ")"))
+    value = f"0; {WRITES_A_FILE.replace('--', 'SELECT ?; --')}".replace("'", "''")
+    write(path, f"UPDATE generations SET dimension = '{value}'", trigger)
+    write(path, *rewritten("generations", definition.removesuffix(" STRICT"), definition))
+    with open_archive_readonly(path) as archive, archive.snapshot():
+        assert vector_of_message(archive, generation_with_id(archive, 1), 1) is None
+    assert not (path.parent / "written").exists()
+
+
+def test_the_numbers_of_a_run_are_numbers(path: Path) -> None:
+    definition = next(sql for _, name, sql in objects(path) if name == "embed_runs")
+    write(path, *rewritten("embed_runs", ") STRICT", ")"))
+    write(path, "UPDATE embed_runs SET embedded = 'some', seconds = 'long'")
+    write(path, *rewritten("embed_runs", definition.removesuffix(" STRICT"), definition))
+    (run,) = list_recorded_runs(path, limit=9).data.runs
+    assert (run.embedded, run.chunks, run.seconds) == (0, 5, 0)
+
+
+@pytest.mark.parametrize("kind", ["Table", "TABLE", "index", "view", "evil", "table "])
+def test_a_table_by_another_kind_is_still_a_table(path: Path, kind: str) -> None:
+    write(path, "PRAGMA writable_schema = ON", f"UPDATE sqlite_schema SET type = '{kind}' WHERE name = 'messages'")
+    assert examine(path, fix=True).exit_code == 5
+    write(path, "PRAGMA writable_schema = ON", "UPDATE sqlite_schema SET type = 'table' WHERE name = 'messages'")
+    assert examine(path, fix=True).exit_code == 4  # a model is missing, and nothing else
+    with open_archive_readonly(path) as archive:
+        assert archive.scalar("SELECT count(*) FROM messages") == 5
+
+
+def test_what_a_later_schema_has_is_not_taken_out_where_the_version_lies(path: Path) -> None:
+    before = objects(path)
+    write(path, f"PRAGMA user_version = {latest_version() - 1}")
+    assert examine(path, fix=True).exit_code == 5
+    assert objects(path) == before
+    write(path, f"PRAGMA user_version = {latest_version()}")
+    assert examine(path).exit_code == 4  # a model is missing, and nothing else
+
+
 def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,15 +342,35 @@ def test_an_archive_of_an_older_schema_is_looked_at_before_it_is_migrated(
     assert examine(path).data.counted
 
 
-def test_a_record_of_migrations_that_has_no_end_is_not_read(path: Path) -> None:
+@pytest.mark.parametrize("version", [latest_version(), 9999, 50])
+def test_a_record_of_migrations_that_has_no_end_is_not_read(path: Path, version: int) -> None:
     endless = (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS version, n AS checksum FROM c"
     )
-    write(path, "DROP TABLE schema_migrations", f"CREATE VIEW schema_migrations AS {endless}")
+    write(
+        path,
+        "DROP TABLE schema_migrations",
+        f"CREATE VIEW schema_migrations AS {endless}",
+        f"PRAGMA user_version = {version}",
+    )
     for command in (check_copy, migrate):
-        with pytest.raises(DamageError, match="migrations"):
+        with pytest.raises(VaultembedError, match=r"migrations|schema version"):
             command(path)
-    assert examine(path).exit_code == 5
+    if version == latest_version():
+        assert examine(path).exit_code == 5
+
+
+@pytest.mark.parametrize("version", [latest_version(), 9999])
+def test_a_strange_file_beside_the_archive_is_named_as_a_copy_and_not_asked(path: Path, version: int) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS content_hash FROM c"
+    strange = path.with_name("strange.db")
+    write(
+        strange,
+        f"CREATE VIEW messages AS {endless}",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        f"PRAGMA user_version = {version}",
+    )
+    assert copies_holding(path, [(b"hash", None)]) == [strange]
 
 
 def test_a_file_that_waits_to_become_an_archive_brings_nothing_along(tmp_path: Path) -> None:
@@ -322,3 +408,6 @@ def test_nothing_that_stands_in_a_file_is_trusted_and_none_of_it_is_mapped_into_
             assert not archive.db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1)
             assert archive.db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, -1)
             assert not archive.db.pragma("mmap_size")
+            for statement in (f"VACUUM INTO '{path}.written'", f"ATTACH '{path}' AS another"):
+                with pytest.raises(apsw.SQLError, match="too many attached databases"):
+                    archive.db.execute(statement)

@@ -321,13 +321,13 @@ def test_a_newer_preparation_tops_up_the_same_generation_and_the_mix_is_shown(ar
     run(archive)
     assert recipe_mix(archive, 1) == {}
     # as an earlier vaultembed would have left it
-    archive.db.execute("UPDATE generations SET recipe = replace(recipe, 'p1', 'p0')")
-    archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p1', 'p0')")
+    archive.db.execute("UPDATE generations SET recipe = replace(recipe, 'p2', 'p0')")
+    archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p2', 'p0')")
     fill(archive, 2, start=10)
     built = run(archive)
     assert built.generation.id == 1
     assert built.run.embedded == 2
-    assert recipe_mix(archive, 1) == {"p0:t128o16": 3, "p1:t128o16": 2}
+    assert recipe_mix(archive, 1) == {"p0:t128o16": 3, "p2:t128o16": 2}
     check_invariants(archive.path)
 
 

@@ -196,7 +196,7 @@ def test_a_generation_from_before_keeps_its_fingerprint_and_what_it_has_whole(ar
     """A message that it has in all its chunks is not embedded again, and it is gone back to as it is."""
     fill(archive, 3)
     first = run(archive).generation
-    assert first.recipe == "p1:t128o16"
+    assert first.recipe == "p2:t128o16"
     run(archive, WordHashEmbedder("another"))
     retire(archive, 2, force=True)
     reopened = run(archive)

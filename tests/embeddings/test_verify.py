@@ -187,6 +187,23 @@ def test_what_was_in_use_can_be_gone_back_to_as_it_was_and_not_otherwise(held: A
         rollback(held)
 
 
+UNCOMPARED = [
+    "DELETE FROM message_texts",
+    "UPDATE message_texts SET preparation = 'p0'",
+    "UPDATE embed_outcomes SET recipe = 'msgvault' WHERE generation_id = 2",
+]
+
+
+@pytest.mark.parametrize("sql", UNCOMPARED)
+def test_what_could_not_be_compared_is_not_vouched_for(held: Archive, sql: str) -> None:
+    held.db.execute(sql)
+    held.db.execute("UPDATE vectors SET embedding = ?, checksum = ?", (ANOTHER, zlib.crc32(ANOTHER)))
+    with pytest.raises(IncompleteError, match="none of its vectors could be compared"):
+        passes(held, 2, WordHashEmbedder("two"))
+    with pytest.raises(IncompleteError, match="has not passed"):
+        activate(held, 2, 0)
+
+
 def test_the_very_first_generation_is_verified_as_any(tmp_path: Path) -> None:
     class Changing(WordHashEmbedder):
         """Gives a text another vector each time, but for those that are known to be good."""

@@ -138,7 +138,7 @@ def test_moving_in(cast_of: Cast, archive: Path, shape: Shape, altered: bool) ->
     assert built.exit_code == 0
     assert built.data.run.messages == len(missing), "exactly what is missing is embedded"
     assert with_outcome(archive) - before == missing
-    assert with_outcome(archive, "AND o.recipe LIKE 'p1:%'") == missing
+    assert with_outcome(archive, "AND o.recipe LIKE 'p2:%'") == missing
     assert embeddings_status(archive).data.generations[0].coverage.missing == 0
     assert len(embeddings_status(archive).data.generations[0].recipes) == 2, "the mix is shown"
     check_invariants(archive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_what_is_deleted_there_and_stands_elsewhere_is_not_said_to_be_deleted(tm
     done = vaultembed("import", pair.folder, archive=archive).stdout
     assert "2 of them deleted there, 1 of these here, too; the others stand elsewhere" in done
     assert "2 unchanged" in done
-    assert "1 with other labels or flags, or deleted there since" in done
+    assert "1 with other labels, flags, reactions or name of their chat, or deleted there since" in done
     pair.write("UPDATE messages SET deleted_at = '2026-01-01 00:00:00' WHERE id = 1")
     assert "3 of them deleted there, and so here" in vaultembed("import", pair.folder, archive=archive).stdout
 
@@ -70,6 +71,23 @@ def test_vectors_that_were_left_behind_in_a_log_are_counted(tmp_path: Path, arch
         told = f"{said.stdout}{said.stderr}"
         assert "was vectors.db-wal copied with it?" in told
         assert "DROP" in damage or f"{number} messages that msgvault counts as embedded have no vectors" in told
+
+
+def test_messages_that_were_left_behind_in_a_log_are_counted(tmp_path: Path, archive: Path) -> None:
+    pair = pair_of(tmp_path / "mv", *(mail(n, f"Subject {n}", f"Text number {n}") for n in range(1, 5)))
+    pair.write("CREATE TABLE later AS SELECT * FROM messages WHERE id > 2; DELETE FROM messages WHERE id > 2")
+    asked = (
+        "2 messages later than the last of msgvault.db. Were they removed there? If it is a copy: was msgvault.db-wal"
+    )
+    with closing(pair.open()) as running:
+        running.pragma("wal_autocheckpoint", 0)
+        running.execute("INSERT INTO messages SELECT * FROM later")
+        whole, half = pair.copy(tmp_path / "whole"), pair.copy(tmp_path / "half")
+    (half.folder / "msgvault.db-wal").unlink()
+    (half.folder / "msgvault.db-shm").unlink()
+    for more in (["--dry-run"], []):
+        assert asked in vaultembed("import", *more, half.folder, archive=archive).stderr
+        assert "-wal" not in vaultembed("import", *more, whole.folder, archive=archive).stderr
 
 
 def test_what_to_do_about_a_model_is_said_beside_what_works_already() -> None:

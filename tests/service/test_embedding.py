@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 import zlib
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from tests.kit.archives import check_invariants, new_archive
 from tests.kit.mail import mail, mbox
 from vaultembed.archive.database import open_archive
 from vaultembed.archive.engine import opening
+from vaultembed.cli.generations import render_status
 from vaultembed.errors import DamageError, ModelError, NotReadyError, UsageError, VaultembedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
@@ -72,7 +74,9 @@ def test_status_says_what_to_do_next_at_every_stage(archive: Path, tmp_path: Pat
     assert "misses 1 of 3 messages" in embeddings_status(archive).notes[0]
 
 
-def test_status_says_when_every_message_was_looked_at_and_when_again(archive: Path, model: ModelFile) -> None:
+def test_status_says_when_every_message_was_looked_at_and_when_again(
+    archive: Path, model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
     build_embeddings(archive, BuildRequest(options=Options(backstop_hours=0)))
     (never,) = embeddings_status(archive).data.generations
     assert (never.last_backstop_at, never.next_backstop_at) == (None, never.created_at)
@@ -83,6 +87,12 @@ def test_status_says_when_every_message_was_looked_at_and_when_again(archive: Pa
     assert shown.next_backstop_at is not None
     last, following = (datetime.fromisoformat(at) for at in (shown.last_backstop_at, shown.next_backstop_at))
     assert following - last == timedelta(hours=2)
+    for hours in (0, 1e300, math.inf):
+        shown_too = embeddings_status(archive, backstop_hours=hours).data
+        assert shown_too.generations[0].last_backstop_at == shown.last_backstop_at
+        assert shown_too.generations[0].next_backstop_at is None
+        render_status(shown_too)
+        assert f"last backstop {shown.last_backstop_at}\n" in capsys.readouterr().out
     build_embeddings(archive, BuildRequest(chunk_tokens=100, options=Options(hold=True)))
     beside, filled = embeddings_status(archive).data.generations
     assert beside.next_backstop_at is None  # no build fills it now

@@ -17,7 +17,7 @@ from vaultembed.archive.database import Archive, open_archive, open_archive_read
 from vaultembed.archive.mail.messages import index_parsed, replace_message
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.vector_format import to_bits
-from vaultembed.message import ParsedMessage
+from vaultembed.message import ParsedMessage, Thread
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
 from vaultembed.service.pruning import plan_prune, prune_embeddings
@@ -165,12 +165,15 @@ def test_of_every_text_and_blob_of_a_message_nothing_is_left(folder: Path, tmp_p
             )
         archive.db.execute("INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0)", (source, doomed, word("p1")))
         archive.db.execute("INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0)", (source, locator, word("p2")))
-        archive.db.execute("INSERT INTO msgvault_messages VALUES (?, ?, ?, 1)", (source, key, word("digest").encode()))
+        archive.db.execute(
+            "INSERT INTO msgvault_messages VALUES (?, ?, ?, 1, NULL)", (source, key, word("digest").encode())
+        )
         archive.db.execute("INSERT INTO labels(kind, name) VALUES ('label', ?)", (word("label it had once"),))
         archive.db.execute(
             "INSERT INTO participants(address, name, domain) VALUES (?, '', '')", (word("address it had once"),)
         )
         archive.db.execute("UPDATE embed_outcomes SET outcome = 'failed', reason = 'r' WHERE message_id = ?", (doomed,))
+        archive.db.execute("INSERT INTO reactions SELECT ?, 0, 'love', max(id) FROM participants", (doomed,))
         needles = planted(archive, doomed)
         embedding = archive.scalar(
             "SELECT embedding FROM vectors WHERE chunk_id IN (SELECT id FROM chunks WHERE message_id = ?)", (doomed,)
@@ -311,8 +314,7 @@ def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -
         problems=(),
         message_type=kind,
         content_hash=bytes([number] * 16),
-        thread_name="whatsapp:me/9",
-        thread_title="The family",
+        thread=Thread("whatsapp:me/9", "The family", kind == "whatsapp"),
     )
 
 
@@ -340,9 +342,7 @@ def test_a_conversation_without_a_subject_does_not_keep_one(archive: Archive) ->
 
 def test_an_edition_takes_the_words_of_the_one_before_with_it(archive: Archive) -> None:
     def draft(subject: str, named: str) -> ParsedMessage:
-        return replace(
-            chat("text", 1, kind="email"), subject=subject, in_reply_to=named, thread_name=None, thread_title=""
-        )
+        return replace(chat("text", 1, kind="email"), subject=subject, in_reply_to=named, thread=None)
 
     with archive.transaction():
         message = add_parsed(archive, draft("secret", "old@x"))

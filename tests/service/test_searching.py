@@ -331,8 +331,8 @@ def test_a_passage_is_cut_from_the_text_as_its_own_outcome_prepared_it(path: Pat
     with open_archive(path) as archive:
         # a newer preparation topped up the generation: this message still has the older one
         archive.db.execute("UPDATE message_texts SET preparation = 'p0' WHERE message_id = 4")
-        archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p1:', 'p0:') WHERE message_id = 4")
-        archive.db.execute("INSERT INTO message_texts VALUES (4, 'p1', 'quite another text, never embedded')")
+        archive.db.execute("UPDATE embed_outcomes SET recipe = replace(recipe, 'p2:', 'p0:') WHERE message_id = 4")
+        archive.db.execute("INSERT INTO message_texts VALUES (4, 'p2', 'quite another text, never embedded')")
     passage = meaning(path, "thing3").results[0].passage
     assert passage.text == "thing3 lies in box3"
     assert passage.chunk_id is not None
@@ -376,3 +376,14 @@ def test_the_same_real_model_with_other_prefixes_is_another_space(tmp_path: Path
     file.unlink()
     with pytest.raises(ModelError, match=r"m\.gguf"):
         search_archive(path, "plumbing disaster", mode="vector")
+
+
+def test_a_query_of_signs_alone_says_that_words_find_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_archive(path) as archive:
+        add(archive, "party", "🎉 for 5 €")
+    for text in ("🎉", "€ ☎"):
+        found = search_archive(path, text, mode="text")
+        assert found.data.results == ()
+        assert any("no letter or digit" in note and text in note for note in found.notes)
+    assert not any("no letter" in note for note in search_archive(path, "party 🎉", mode="text").notes)

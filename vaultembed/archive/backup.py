@@ -22,7 +22,7 @@ import apsw
 
 from vaultembed.archive.migrations import APPLICATION_ID, migrate_up, user_version
 from vaultembed.archive.schema_files import Migration, read_migrations
-from vaultembed.archive.trust import connect, differences, first_difference
+from vaultembed.archive.trust import connect, differences, first_difference, has_record
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
 from vaultembed.failpoints import failpoint
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
@@ -98,7 +98,7 @@ def damage_in(
     try:
         if int(db.pragma("application_id")) != APPLICATION_ID:
             return "it is empty, or was never finished"
-        if any(odd.name == "schema_migrations" for odd in differences(db, migrations)):
+        if not has_record(db):
             return "its record of migrations is no table of vaultembed's"
         version = user_version(db)
         (recorded,) = _row(db, "SELECT coalesce(max(version), 0) FROM schema_migrations")
@@ -322,6 +322,9 @@ def _may_hold(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -
         # immutable: nothing is to appear beside it
         db = connect(f"{path.absolute().as_uri()}?immutable=1", _READ_AS_IT_IS)
         try:
+            migrations = read_migrations()
+            if user_version(db) not in {one.version for one in migrations} or differences(db, migrations):
+                return True  # a stranger's: their messages may be a view without end
             query = "SELECT 1 FROM messages WHERE content_hash = ? OR rfc822_message_id = ?"
             return any(db.execute(query, one).fetchone() is not None for one in messages)
         finally:

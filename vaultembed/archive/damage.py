@@ -81,8 +81,9 @@ def _look(path: Path, seconds: float) -> list[tuple[str, str]]:
         db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         with interruptible(db.interrupt):
             found += [("", str(difference)) for difference in differences(db, read_migrations())]
-            found += _coarse_damage(db)
-            found += _content_damage(db)
+            if not found:  # names in a schema that is not ours may be anything, SQL too
+                found += _coarse_damage(db)
+                found += _content_damage(db)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
         found.append(("", str(error)))
     except apsw.Error:

@@ -24,7 +24,7 @@ _VIEWS: Final = {
     "messages": _OF_MESSAGES.format("messages", "id"),
     **{
         name: _OF_MESSAGES.format(name, "message_id")
-        for name in ("message_sources", "message_raw", "message_bodies", "attachments", "problems")
+        for name in ("message_sources", "message_raw", "message_bodies", "attachments", "reactions", "problems")
     },
     "live_count": "SELECT 1 AS id, count(*) AS live FROM temp.horizon",
     "embed_coverage": "SELECT generation_id, is_scoped, "

@@ -27,7 +27,7 @@ _OF_SQLITE: Final[set[_Row]] = {
         ("sqlite_stat4", "tbl,idx,neq,nlt,ndlt,sample"),
     )
 }
-_OF_GENERATION: Final = re.compile(r"(?:sqlite_autoindex_)?(vec_[1-9]\d*)(?:_.*)?")
+_OF_GENERATION: Final = re.compile(r"(?:sqlite_autoindex_)?(vec_[1-9][0-9]*)(?:_.*)?")
 _KEY: Final = "INTEGER PRIMARY KEY AUTOINCREMENT"
 _BITS: Final = re.compile(r"bit\[[1-9]\d*\]")
 # To ask sqlite-vec for these takes 0.2 s: its package loads numpy. So it is asked only where an object is none of them:
@@ -52,8 +52,10 @@ VEC_1: Final[frozenset[_Row]] = frozenset(
 
 def connect(name: Path | str, flags: int) -> apsw.Connection:
     """SQLite's own tables and those that virtual tables consist of cannot be written, nor a journal be switched off; a
-    view, trigger, index or default of the file calls no function but SQLite's harmless ones."""
+    view, trigger, index or default of the file calls no function but SQLite's harmless ones. No statement opens another
+    file, whatever a name or a value in this one may do to it: VACUUM INTO writes one even where nothing can be."""
     db = apsw.Connection(str(name), flags=flags)
+    db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     return db
@@ -119,6 +121,17 @@ def first_difference(db: apsw.Connection, path: Path, migrations: Sequence[Migra
         if not any(difference.name == "schema_migrations" for difference in odd):
             check_version(db, path, migrations)  # it reads that
     return odd[0] if odd else None
+
+
+def has_record(db: apsw.Connection) -> bool:
+    """Whether its record of migrations is our table, whatever else is there and of whatever version: it may be a view
+    without end."""
+    return _rows_wanted(()) <= set(db.execute(_ROWS))
+
+
+def is_of_some_version(kind: str, name: str, migrations: Sequence[Migration]) -> bool:
+    """Whether one of the versions has such an object. The one that the file names may be wrong."""
+    return (kind, name) in {row[:2] for row in _rows_wanted(tuple(migrations))}
 
 
 def differences(db: apsw.Connection, migrations: Sequence[Migration]) -> list[Difference]:

@@ -11,7 +11,7 @@ from vaultembed.cli.models import PullDisplay
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import StepDisplay
 from vaultembed.cli.searching import headline
-from vaultembed.cli.wording import duration, paragraph, safe_line, say, style
+from vaultembed.cli.wording import duration, heading, paragraph, safe_line, say, style
 from vaultembed.service.demo import DemoSearch, DemoView, run_demo
 from vaultembed.service.embedding import BuildView
 from vaultembed.service.importing import Imported
@@ -78,7 +78,7 @@ class Story:
         self._tell(f"Searched for {query}, to find {search.about}.")
         if search.found is not None:
             say(f"    {headline(search.found)}")
-            say("      " + style(safe_line(search.found.subject) or "(no subject)", bold=True))
+            say("      " + style(heading(search.found.subject, search.found.chat), bold=True))
             typer.echo(paragraph(safe_line(search.found.passage.text), 6))
         if search.rank == 1 and not search.found_by_words:
             say("    By words alone it is not found: they have none in common.")

@@ -172,13 +172,11 @@ def generation_lines(generation: GenerationView) -> list[str]:
     if generation.verification:
         dates.append(f"{_VERIFIED[generation.verification]} {generation.verified_at}")
     lines += [f"  {', '.join(dates)}", f"  fingerprint {generation.fingerprint}"]
-    if generation.next_backstop_at:
-        last = generation.last_backstop_at
-        lines.append(
-            f"  last backstop {last}, next due {generation.next_backstop_at}"
-            if last
-            else "  no backstop yet: the next build does one"
-        )
+    if generation.last_backstop_at:
+        due = f", next due {generation.next_backstop_at}" if generation.next_backstop_at else ""
+        lines.append(f"  last backstop {generation.last_backstop_at}{due}")
+    elif generation.next_backstop_at:
+        lines.append("  no backstop yet: the next build does one")
     for worker in generation.workers:
         rate = f", {worker.per_second:,.1f} messages/s" if worker.per_second else ""
         state = "is gone; the next build takes over" if worker.is_gone else f"last heard of {worker.heartbeat_at}"

@@ -74,7 +74,7 @@ def render(data: Imported) -> None:
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
-        (counts.marked, "with other labels or flags, or deleted there since"),
+        (counts.marked, "with other labels, flags, reactions or name of their chat, or deleted there since"),
         (counts.duplicate, "duplicate (one message, now in several places)"),
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),

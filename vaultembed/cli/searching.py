@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from vaultembed.cli.output import finish
-from vaultembed.cli.wording import paragraph, safe_line, say, style
+from vaultembed.cli.wording import heading, paragraph, safe_line, say, style
 from vaultembed.paths import archive_path
 from vaultembed.service.searching import Found, Mode, SearchView, search_archive
 
@@ -24,7 +24,7 @@ def render(data: SearchView) -> None:
         say("Nothing found.")
     for found in data.results:
         say(headline(found))
-        say(style("    " + (safe_line(found.subject) or "(no subject)"), bold=True))
+        say(style("    " + heading(found.subject, found.chat), bold=True))
         typer.echo(paragraph(safe_line(found.passage.text), 4))
         typer.echo("")
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
 from vaultembed.cli.output import finish, reported_errors, written
 from vaultembed.cli.wording import count, safe, safe_line, say, size, style
 from vaultembed.paths import archive_path
-from vaultembed.service.showing import MessageView, ProblemsView, raw_message, show_message, show_problems
+from vaultembed.service.showing import (
+    ConversationEntry,
+    MessageView,
+    ProblemsView,
+    raw_message,
+    show_message,
+    show_problems,
+)
+
+_MOST_PEOPLE: Final = 20
+_AROUND: Final = 50
+"""Messages of its conversation, before it and after it: of a chat there may be 20,000."""
 
 
 def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
@@ -46,10 +57,12 @@ def render(data: MessageView) -> None:
 
     line("From", _person(data.sender_name, data.sender_address))
     for kind in ("to", "cc", "bcc", "mention"):
-        people = [_person(r.name, r.address) for r in data.recipients if r.kind == kind]
-        line(kind.capitalize(), ", ".join(people[:20]) + (f" and {len(people) - 20} more" if len(people) > 20 else ""))
+        line(kind.capitalize(), _listed([_person(r.name, r.address) for r in data.recipients if r.kind == kind]))
     line("Date", data.date or "")
+    line("Chat", data.chat or "")
     line("Subject", data.subject)
+    if data.reply_to is not None:
+        line("Reply to", f"{data.reply_to.id}  {_said(data.reply_to, data.chat)}")
     line("List", data.list_id or "")
     line("Labels", ", ".join(data.labels))
     line("Message-ID", data.rfc822_message_id or "")
@@ -62,12 +75,46 @@ def render(data: MessageView) -> None:
         line("Problem", f"{problem.kind}: {problem.detail}")
     say("")
     typer.echo(safe(data.body_text) or "(no text)")
+    if data.reactions:
+        say("")
+    for reaction in data.reactions:
+        who = (reaction.person.name or reaction.person.address) if reaction.person else "somebody"
+        say(f"{safe_line(reaction.reaction)} {safe_line(who)}")
     if len(data.conversation) > 1:
-        say(f"\nConversation of {count(len(data.conversation), 'message')}:")
-        for entry in data.conversation:
-            here = "*" if entry.id == data.id else " "
-            who = f"{safe_line(entry.sender)}: {safe_line(entry.subject)}"
-            say(f" {here} {entry.id:>6}  {(entry.date or '')[:10]:<10}  {who}")
+        _render_conversation(data)
+
+
+def _render_conversation(data: MessageView) -> None:
+    what = f"Conversation of {count(len(data.conversation), 'message')}"
+    if data.chat is not None:
+        name = f"{safe_line(data.chat)}, c" if data.chat else "C"
+        people = [safe_line(person.name or person.address) for person in data.people]
+        what = f"{name}hat of {count(len(data.conversation), 'message')} with {_listed(people)}"
+    say(f"\n{what}:")
+    at = next((i for i, entry in enumerate(data.conversation) if entry.id == data.id), 0)
+    first = max(at - _AROUND, 0)
+    shown = data.conversation[first : at + _AROUND + 1]
+    if first:
+        say(f"   {first:>6,} before these")
+    for entry in shown:
+        here = "*" if entry.id == data.id else " "
+        date = (entry.date or "")[: 10 if data.chat is None else 16].replace("T", " ")
+        say(f" {here} {entry.id:>6}  {date:<10}  {_said(entry, data.chat)}")
+    if after := len(data.conversation) - first - len(shown):
+        say(f"   {after:>6,} after these")
+
+
+def _said(entry: ConversationEntry, chat: str | None) -> str:
+    """One line of a conversation: in mail its subject, in a chat what was said."""
+    said = (entry.subject,) if chat is None else (entry.subject, entry.text)
+    parts = [safe_line(part) for part in said if part] or ["(no subject)" if chat is None else "(no text)"]
+    return ": ".join([safe_line(entry.sender), *parts])
+
+
+def _listed(people: list[str]) -> str:
+    return ", ".join(people[:_MOST_PEOPLE]) + (
+        f" and {len(people) - _MOST_PEOPLE} more" if len(people) > _MOST_PEOPLE else ""
+    )
 
 
 def render_problems(data: ProblemsView) -> None:

@@ -108,6 +108,12 @@ def safe_line(text: str) -> str:
     return one_line(text, _LONGEST_LINE)
 
 
+def heading(subject: str, chat: str | None) -> str:
+    """What stands above a message: its subject, and the name of its chat."""
+    nameless = "(no subject)" if chat is None else "(chat)"
+    return ": ".join(safe_line(part) for part in (chat, subject) if part) or nameless
+
+
 def safe_json(document: str) -> str:
     """The same for JSON, which says what it said."""
     return escaped_json(document)

@@ -74,7 +74,7 @@ class ScanLimits:
 def prepare_message(work: Work, tokenizer: Tokenizer, recipe: Recipe) -> PreparedMessage:
     text = None
     try:
-        text = prepare_text(work.subject, work.body_text)
+        text = prepare_text(work.subject, work.body_text, answers=work.answers)
         chunks = chunk_text(text, tokenizer, recipe.max_tokens, recipe.overlap_tokens, recipe.most_chunks)
     except Exception as error:
         # whatever it is, it is this message's: raised, it would end this build and every one after it

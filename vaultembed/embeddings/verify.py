@@ -25,13 +25,14 @@ from vaultembed.archive.generations.verifying import (
 )
 from vaultembed.archive.vector_format import is_well_formed
 from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
-from vaultembed.errors import DamageError
+from vaultembed.errors import DamageError, IncompleteError
 from vaultembed.models.protocol import Embedder
 
 SAMPLE: Final = 32
 """Chunks that are embedded again: about a second."""
 SAME_TENTH: Final = 0.95
 """Cosine that nine of ten adopted vectors are above, if another program's model is the same as the one here."""
+NOT_COMPARED: Final = "none of its vectors could be compared with its model: the texts are not kept, or refused"
 LONGEST_ADOPTED: Final = 1_500
 """Characters: a longer text may have been cut off by either model."""
 
@@ -65,6 +66,16 @@ class Verified:
         sample_fits = self.least_cosine is None or self.least_cosine >= LEAST_COSINE
         return sample_fits and not (self.altered or self.malformed or self.unsound)
 
+    @property
+    def vouches(self) -> bool:
+        """It is sound, and some of it was compared with the model: any vectors of the right length are sound."""
+        return self.is_sound and (self.sampled > 0 or not self.coverage.embedded)
+
+    @property
+    def tells(self) -> bool:
+        """Whether it passed is known."""
+        return self.vouches or not self.is_sound
+
 
 def verify_for_use(
     archive: Archive,
@@ -77,15 +88,23 @@ def verify_for_use(
     Raises:
         ModelError: as `verify_generation`.
         DamageError: it did not pass.
+        IncompleteError: there was nothing to compare with the model.
     """
     with archive.snapshot():  # in which nobody discards and prunes it
         verified = verify_generation(archive, generation, embedder, on_vectors)
-    record_verification(archive, generation.id, verified.changes, passed=verified.is_sound)
+    if verified.tells:
+        record_verification(archive, generation.id, verified.changes, passed=verified.vouches)
     if not verified.is_sound:
         raise DamageError(
             f"generation {generation.id} did not pass verification; it is not activated",
             f"What is wrong: vaultembed embeddings verify {generation.id}, and vaultembed doctor. To use it all the"
             f" same: vaultembed embeddings activate {generation.id} --force",
+        )
+    if not verified.vouches:
+        raise IncompleteError(
+            f"generation {generation.id} cannot be verified: {NOT_COMPARED}",
+            "Embed anew: vaultembed embeddings build --new. To use it all the same: vaultembed embeddings activate"
+            f" {generation.id} --force",
         )
     return verified
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from vaultembed.archive.mail.places import Place
 from vaultembed.importing.parser import Depth, Mime
 from vaultembed.importing.writing import Entry, Raw
-from vaultembed.message import ParsedMessage, Problem
+from vaultembed.message import ParsedMessage, Problem, Thread
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_mime
 from vaultembed.sources.base import printable
@@ -50,7 +50,7 @@ def take(
     with another text."""
     mime, problems = _as_sent(database, message)
     place = place_of(database, message)
-    thread = _thread_name(database, message, source)
+    thread = _thread(database, message, source)
     unparsed: _Unparsed | Problem
     if mime is not None:
         digest, in_header = content_hash(mime), tuple(labels_in_header(mime))
@@ -101,7 +101,7 @@ class _Unparsed:
     """A message with what only msgvault knows of it. As `Unparsed`."""
 
     message: TheirMessage
-    thread_name: str | None
+    thread: Thread | None
     text: Mime | _Extract
 
     @property
@@ -109,13 +109,7 @@ class _Unparsed:
         return self.text.size
 
     def parse(self, depth: Depth) -> ParsedMessage:
-        conversation = self.message.conversation
-        return replace(
-            self.text.parse(depth),
-            message_type=self.message.message_type,
-            thread_name=self.thread_name,
-            thread_title=conversation.title if conversation else "",
-        )
+        return replace(self.text.parse(depth), message_type=self.message.message_type, thread=self.thread)
 
 
 def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | None, tuple[Problem, ...]]:
@@ -132,11 +126,12 @@ def texts_of(message: TheirMessage) -> tuple[str, str]:
     return _text(message.subject, []), _body(message, [])
 
 
-def _thread_name(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> str | None:
-    if message.conversation is None:
+def _thread(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> Thread | None:
+    theirs = message.conversation
+    if theirs is None:
         return None
-    name = message.conversation.name or f"{printable(database.path.resolve())}#{message.conversation.id}"
-    return f"{source.name}/{name}"
+    name = theirs.name or f"{printable(database.path.resolve())}#{theirs.id}"
+    return Thread(f"{source.name}/{name}", theirs.title, theirs.is_chat)
 
 
 def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSource) -> bytes:

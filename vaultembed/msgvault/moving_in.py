@@ -22,8 +22,11 @@ from vaultembed.archive.mail.messages import (
     index_parsed,
     record_problems,
     set_labels,
+    set_reactions,
 )
 from vaultembed.archive.mail.places import Known, Place
+from vaultembed.archive.mail.reading import read_reactions
+from vaultembed.archive.mail.threads import rename_chat
 from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.parsing import Parsers
@@ -36,7 +39,9 @@ from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import ForeignDamageError
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import (
+    CHAT_NAME,
     LABELS,
+    REACTIONS,
     TEXT,
     TheirMessage,
     TheirSource,
@@ -172,7 +177,7 @@ class MsgvaultImport:
                     self._mark(self._source_id(owners[m.id]), place_of(theirs.database, m), m, known[m.id])
                 to_index: dict[int, ParsedMessage] = {}
                 for each, new_text in ready:
-                    written = self._write(each, new_text)
+                    written = self._write(each, new_text, known.get(each.message.id))
                     if written.message_id is not None and written.to_index is not None:
                         to_index[written.message_id] = written.to_index
                     if written.message_id is not None and written.is_current:
@@ -231,11 +236,29 @@ class MsgvaultImport:
         # what somebody repaired here is not undone because of a flag
         if before.digest[LABELS] != message.digest[LABELS]:
             self._put_labels(message_id, message.labels)
+        self._put_chat(message_id, message, before)
         if message.deleted_at is not None:
             places.delete_with_source(
                 archive, source_id, place.source_key, message_id, message.deleted_at, is_news=before.gone_at is None
             )
-        places.remember(archive, source_id, place.source_key, message.digest, before.content_rev)
+        self._remember(source_id, message, before.content_rev)
+
+    def _remember(self, source_id: int, message: TheirMessage, content_rev: int) -> None:
+        reply_to = None if message.reply_to is None else str(message.reply_to)
+        places.remember(self._archive, source_id, str(message.id), message.digest, content_rev, reply_to)
+
+    def _put_chat(self, message_id: int, message: TheirMessage, before: Known | None) -> None:
+        """The name of its chat, if that is another there now; and what others think of it."""
+        archive, chat = self._archive, message.conversation
+        if chat is None or not chat.is_chat:
+            return
+        if before is not None and before.digest[CHAT_NAME] != message.digest[CHAT_NAME]:
+            rename_chat(archive, message_id, chat.title)
+        if message.reactions if before is None else before.digest[REACTIONS] != message.digest[REACTIONS]:
+            here = () if places.stands_alone(archive, message_id) else read_reactions(archive, message_id)
+            # one whose name was repaired here is no other
+            both = {(each.reaction, each.person and each.person.address): each for each in (*message.reactions, *here)}
+            set_reactions(archive, message_id, both.values())
 
     def _put_labels(self, message_id: int, labels: Sequence[str]) -> None:
         if places.stands_alone(self._archive, message_id):
@@ -243,20 +266,20 @@ class MsgvaultImport:
         else:
             add_labels(self._archive, message_id, "label", labels)
 
-    def _write(self, taken: Taken, new: Parsed) -> Written:
+    def _write(self, taken: Taken, new: Parsed, before: Known | None) -> Written:
         written = write_entry(self._archive, self._parsers, taken.entry, new)
         self.counts = counted(self.counts, written)
         if written.message_id is None:
             return written
         source_id, place = taken.entry.source_id, taken.entry.place
+        self._put_chat(written.message_id, taken.message, before)
         forget_problem(self._archive, place.locator, UNREADABLE)
         if written.became == "added":
             add_labels(self._archive, written.message_id, "label", taken.labels)
         else:
             self._put_labels(written.message_id, taken.labels)
         if written.is_current:  # else it is looked at again the next time
-            content_rev = content_rev_of(self._archive, written.message_id)
-            places.remember(self._archive, source_id, place.source_key, taken.message.digest, content_rev)
+            self._remember(source_id, taken.message, content_rev_of(self._archive, written.message_id))
         return written
 
     def _report(self, bad: UnreadableMessage) -> None:

@@ -32,6 +32,8 @@ class Opened:
     """Of all messages, in order."""
     is_whole: bool
     """False: some ids may be missing, because pages are damaged."""
+    beyond: int
+    """Messages with vectors that come after the last of those."""
     is_damaged: bool
     """Parts of messages are missing: what is here is worth more, and is left as it is."""
     left_out: list[str]
@@ -51,6 +53,7 @@ class Opened:
             sources=len(self.sources),
             messages=len(self.ids),
             deleted=deleted,
+            beyond=self.beyond,
             elsewhere=elsewhere,
             left_out=tuple(self.left_out),
             passed_over=tuple(self.passed_over),
@@ -86,7 +89,8 @@ def open_theirs(paths: MsgvaultPaths) -> Iterator[Opened]:
         if not is_whole:
             missing.append("messages on damaged pages of msgvault.db")
         passed_over = list(vectors.passed_over) if vectors else []
-        yield Opened(paths, database, vectors, sources, ids, is_whole, bool(parts), missing, passed_over)
+        beyond = vectors.count_beyond(ids[-1] if ids else 0) if vectors and is_whole else 0
+        yield Opened(paths, database, vectors, sources, ids, is_whole, beyond, bool(parts), missing, passed_over)
 
 
 def _readable_vectors(path: Path | None, left_out: list[str]) -> Path | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Recipient, RecipientKind
+from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Reaction, Recipient, RecipientKind
 from vaultembed.msgvault.files import ForeignDatabase
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text, zone_of
 from vaultembed.text.mime.packed import unpack
@@ -40,9 +40,15 @@ _LIGHT: Final = (
     "deleted_at",
     "deleted_from_source_at",
 )
-"""Columns that are taken over; `sender_id`, `conversation_id`, `source_id` and `embed_gen` apart."""
+"""Columns that are taken over as they are; `sender_id` apart."""
+_OWN: Final = ("source_id", "conversation_id", "reply_to_message_id", "embed_gen")
+"""Numbers that mean something in that archive alone."""
+_IS_CHAT: Final = "c.conversation_type LIKE '%chat' OR c.conversation_type = 'channel'"
+_NOT_REMOVED: Final = "AND coalesce(x.removed_at, '') = ''"
 TEXT: Final = slice(0, 8)
 LABELS: Final = slice(8, 12)
+CHAT_NAME: Final = slice(12, 16)
+REACTIONS: Final = slice(16, 20)
 """Parts of a digest."""
 
 
@@ -65,6 +71,7 @@ class Conversation:
     name: str
     """At its source; "" where it has none there."""
     title: str
+    is_chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,9 @@ class TheirMessage:
     labels: tuple[str, ...]
     attachments: tuple[Attachment, ...]
     conversation: Conversation | None
+    reply_to: int | None
+    """Id of the message that it answers."""
+    reactions: tuple[Reaction, ...]
     size: int
     is_read: bool
     deleted_at: int | None
@@ -97,8 +107,8 @@ class TheirMessage:
     raw_size: int
     """Bytes of its raw form as it is stored; 0 without one."""
     digest: bytes
-    """16 bytes over all of this that is taken over: eight over its text, four over its labels, four over the rest. Two
-    equal ones: there is nothing new."""
+    """24 bytes over all of this that is taken over: eight over its text, four each over its labels, the name of its
+    chat, its reactions, and the rest. Two equal ones: there is nothing new."""
 
 
 def left_out(database: ForeignDatabase) -> tuple[str, ...]:
@@ -142,7 +152,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
     listing = (json.dumps(list(ids)),)
     columns = database.columns("messages")
     wanted = [_blob("m", name) if name in columns else "NULL" for name in _LIGHT]
-    own = [f"m.{name}" if name in columns else "NULL" for name in ("source_id", "conversation_id", "embed_gen")]
+    own = [f"m.{name}" if name in columns else "NULL" for name in _OWN]
     changed = _blob("m", "content_changed_at") if "content_changed_at" in columns else "NULL"
     rows = database.rows(
         f"SELECT m.id, {', '.join([*own, changed, *_person(database, 's'), *wanted])} FROM messages m"
@@ -156,6 +166,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
     labels = _labels(database, listing)
     attachments = _attachments(database, listing)
     conversations = _conversations(database, listing)
+    reactions = _reactions(database, listing)
     return [
         _message(
             row,
@@ -166,6 +177,7 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
             labels[row[0]],
             attachments[row[0]],
             conversations.get(row[2]),
+            tuple(reactions[row[0]]),
         )
         for row in rows
     ]
@@ -347,17 +359,38 @@ def _attachments(database: ForeignDatabase, listing: tuple[str]) -> dict[int, li
     return found
 
 
+def _reactions(database: ForeignDatabase, listing: tuple[str]) -> dict[int, list[Reaction]]:
+    """Those that were not taken back."""
+    found: dict[int, list[Reaction]] = defaultdict(list)
+    columns = database.columns("reactions")
+    if not {"message_id", "reaction_value"} <= columns:
+        return found
+    joined = "participant_id" in columns and "id" in database.columns("participants")
+    address, name = _person(database, "p") if joined else ("NULL", "NULL")
+    for message_id, value, found_address, found_name in database.rows(
+        f"SELECT x.message_id, {_blob('x', 'reaction_value')}, {address}, {name} FROM reactions x"
+        f" {'LEFT JOIN participants p ON p.id = x.participant_id' if joined else ''}"
+        f" WHERE x.message_id IN (SELECT value FROM json_each(?)) {_NOT_REMOVED if 'removed_at' in columns else ''}"
+        " ORDER BY x.message_id, x.rowid",
+        listing,
+    ):
+        if _one_line(value):
+            found[message_id].append(Reaction(_one_line(value), _named(found_address, found_name)))
+    return found
+
+
 def _conversations(database: ForeignDatabase, listing: tuple[str]) -> dict[int, Conversation]:
     """Of these messages, by id."""
     columns = database.columns("conversations")
     if "id" not in columns or "conversation_id" not in database.columns("messages"):
         return {}
     name, title = (_blob("c", n) if n in columns else "NULL" for n in ("source_conversation_id", "title"))
+    is_chat = _IS_CHAT if "conversation_type" in columns else "0"
     return {
-        row[0]: Conversation(row[0], _one_line(row[1]), _one_line(row[2]))
+        row[0]: Conversation(row[0], _one_line(row[1]), _known(row[2]), bool(row[3]))
         for row in database.rows(
-            f"SELECT id, {name}, {title} FROM conversations c WHERE id IN (SELECT conversation_id FROM messages"
-            " WHERE id IN (SELECT value FROM json_each(?)))",
+            f"SELECT id, {name}, {title}, {is_chat} FROM conversations c"
+            " WHERE id IN (SELECT conversation_id FROM messages WHERE id IN (SELECT value FROM json_each(?)))",
             listing,
         )
     }
@@ -372,8 +405,9 @@ def _message(
     labels: list[str],
     attachments: list[Attachment],
     conversation: Conversation | None,
+    reactions: tuple[Reaction, ...],
 ) -> TheirMessage:
-    message_id, source_id, _, embed_gen, changed, address, name, *light = row
+    message_id, source_id, _, reply_to, embed_gen, changed, address, name, *light = row
     field = dict(zip(_LIGHT, light, strict=True))
     body_text, body_html = body or (None, None)
     first_sender = next((person for kind, person in people if kind == "from"), None)
@@ -385,7 +419,9 @@ def _message(
     sent = next((date for date in dates if as_seconds(date) is not None), None)
     deleted = [as_seconds(field[n]) or 1 for n in ("deleted_at", "deleted_from_source_at") if field[n] is not None]
     text = (field["subject"], body, raw_size)
-    rest = (source_id, conversation, address, name, light, people, attachments)
+    chat_name = conversation.title if conversation and conversation.is_chat else ""
+    belongs_to = (conversation.id, conversation.name, conversation.is_chat) if conversation else None
+    rest = (source_id, belongs_to, reply_to, address, name, light, people, attachments)
     return TheirMessage(
         id=message_id,
         source_id=as_integer(source_id) or 0,
@@ -403,13 +439,15 @@ def _message(
         labels=tuple(dict.fromkeys(labels)),
         attachments=tuple(attachments),
         conversation=conversation,
+        reply_to=as_integer(reply_to),
+        reactions=reactions,
         size=max(as_integer(field["size_estimate"]) or 0, 0),
         is_read=bool(as_integer(field["is_read"])),
         deleted_at=min(deleted, default=None),
         embed_gen=as_integer(embed_gen),
         content_changed_at=as_seconds(changed),
         raw_size=raw_size or 0,
-        digest=_hash(text, 8) + _hash(tuple(labels), 4) + _hash(rest, 4),
+        digest=_hash(text, 8) + b"".join(_hash(part, 4) for part in (tuple(labels), (chat_name,), reactions, rest)),
     )
 
 
@@ -418,13 +456,16 @@ def _hash(parts: tuple[Any, ...], size: int) -> bytes:
 
 
 def _named(address: Any, name: Any) -> Person | None:
-    found_address, found_name = _one_line(address), _one_line(name)
-    if found_name == "(Unknown)":  # as a phone's backup calls everybody who is not among its contacts
-        found_name = ""
+    found_address, found_name = _one_line(address), _known(name)
     if not found_name and "@" not in found_address and found_address != found_address.lower():
         found_name = found_address  # as it is written: an address is in lower case
     found_address = found_address.lower()
     return Person(found_address or found_name, found_name) if found_address or found_name else None
+
+
+def _known(name: Any) -> str:
+    """A phone's backup calls everybody "(Unknown)" who is not among its contacts, and their conversation, too."""
+    return "" if (found := _one_line(name)) == "(Unknown)" else found
 
 
 def _one_line(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -122,6 +123,13 @@ class TheirVectors:
 
     def check_unchanged(self) -> None:
         self._db.check_unchanged()
+
+    def count_beyond(self, last: int) -> int:
+        """Messages that it has vectors of, with ids above `last`."""
+        sql = "SELECT count(DISTINCT message_id) FROM embeddings WHERE generation_id = ? AND message_id > ?"
+        with suppress(ForeignDamageError):  # which is told where vectors are read
+            return max((int(self._db.rows(sql, (each.id, last))[0][0]) for each in self.generations), default=0)
+        return 0
 
     def read(
         self, generation: TheirGeneration, messages: Sequence[TheirMessage], here: Generation | None

@@ -50,6 +50,8 @@ class MsgvaultView:
     """In msgvault.db, deleted ones included."""
     deleted: int
     """Of these: deleted there."""
+    beyond: int
+    """Messages that vectors.db has vectors of, and msgvault.db does not have: later ones than its last."""
     elsewhere: int | None
     """Of these: not deleted here, since they stand elsewhere or were brought back; None before an import."""
     left_out: tuple[str, ...]

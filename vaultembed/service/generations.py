@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # what does not verify does without numpy
 
 OnVectors = Callable[[int, int], None]
 """Gets how many vectors were looked at, and of how many."""
+_NEVER_HOURS: Final = 1e9
+"""No calendar has the day; and infinity is a number of hours, too."""
 _UNTOLD: Final[OnVectors] = lambda _done, _total: None  # noqa: E731
 
 
@@ -176,7 +178,7 @@ def generation_view(archive: Archive, generation: Generation, backstop_hours: fl
     last = last_backstop_at(archive, generation.id)
     due = None
     if backstop_hours and filled is not None and filled.id == generation.id:
-        due = generation.created_at if last is None else last + round(3600 * backstop_hours)
+        due = generation.created_at if last is None else last + round(3600 * min(backstop_hours, _NEVER_HOURS))
     return GenerationView(
         id=generation.id,
         state=generation.state,
@@ -473,7 +475,7 @@ def verify_embeddings(
         NotReadyError: there is no generation yet.
         ModelError: its model is not here, to embed a sample again.
     """
-    from vaultembed.embeddings.verify import verify_generation
+    from vaultembed.embeddings.verify import NOT_COMPARED, verify_generation
     from vaultembed.search.model_of import open_model_of
 
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
@@ -484,9 +486,9 @@ def verify_embeddings(
         total = count_chunks(archive, generation.id)
         with closing(open_model_of(generation)) if sample and total else nullcontext() as embedder:
             verified = verify_generation(archive, generation, embedder, lambda done: on_vectors(done, total))
-    if sample or not verified.is_sound:  # without a sample, any vectors of the right length would do
+    if verified.tells:
         with suppress(StorageError, BusyError), open_archive(archive_path) as archive:
-            record_verification(archive, generation.id, verified.changes, passed=verified.is_sound)
+            record_verification(archive, generation.id, verified.changes, passed=verified.vouches)
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         view = VerifyView(
             archive=archive_path,
@@ -503,7 +505,10 @@ def verify_embeddings(
     exit_code = 0 if verified.is_sound else DamageError.exit_code
     if verified.is_sound and verified.coverage.missing:
         exit_code = IncompleteError.exit_code
-    return Result("embeddings verify", view, tuple(_notes(generation, verified)), exit_code)
+    notes = _notes(generation, verified)
+    if sample and not verified.tells:
+        notes = [f"This says little: {NOT_COMPARED}"]
+    return Result("embeddings verify", view, tuple(notes), exit_code)
 
 
 def _notes(generation: Generation, verified: Verified) -> list[str]:

@@ -103,6 +103,8 @@ def import_mail(
         migrated = migration_notes(archive)
         refresh_stale(archive, should_stop)
         run.read_into(archive)
+        if not should_stop():
+            refresh_stale(archive)  # messages of chats that have another name
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
         unchecked = unchecked_generations(archive) if run.views else []
         filled, active = generation_to_fill(archive), generation_in_state(archive, "active")
@@ -212,10 +214,16 @@ def _notes(imported: Imported) -> list[str]:
 
 
 def lacking(view: MsgvaultView) -> list[str]:
-    """Vectors that there should be: the commonest cause is a copy that was made while msgvault ran."""
+    """Vectors, or messages, that there should be: the commonest cause is a copy that was made while msgvault ran."""
     reasons = ("vectors missing", "unknown stamp")
     number = max((sum(each.again.get(reason, 0) for reason in reasons) for each in view.generations), default=0)
-    return [without_vectors(number)] if number else []
+    notes = [without_vectors(number)] if number else []
+    if view.beyond and not os.path.exists(f"{view.path}-wal"):
+        notes.append(
+            f"vectors.db has vectors of {view.beyond:,} messages later than the last of msgvault.db. Were they removed"
+            " there? If it is a copy: was msgvault.db-wal copied with it?"
+        )
+    return notes
 
 
 def beside(path: Path, archive: Path) -> list[str]:

@@ -25,11 +25,16 @@ from vaultembed.archive.mail.reading import (
     Summary,
     read_attachments,
     read_labels,
+    read_people,
     read_places,
+    read_reactions,
     read_recipients,
+    read_reply_to,
     read_summary,
 )
 from vaultembed.errors import MessageMissingError
+from vaultembed.message import Person
+from vaultembed.message import Reaction as Reaction
 from vaultembed.search.filters import Filters
 from vaultembed.service.result import Result, iso
 from vaultembed.service.searching import NO_FILTERS
@@ -48,6 +53,8 @@ class Listed:
     sender_name: str
     sender_address: str
     subject: str
+    chat: str | None
+    """The name of the chat that it belongs to, "" where it has none; None of mail."""
     has_attachments: bool
     text: str
     """The beginning of its visible text."""
@@ -66,6 +73,7 @@ class ListView:
 class ThreadView:
     thread: int
     total: int
+    people: tuple[Person, ...]
     messages: tuple[Listed, ...]
     """Oldest first."""
     more: bool
@@ -86,11 +94,15 @@ class MessagePage:
     recipients: tuple[RecipientRow, ...]
     recipients_total: int
     subject: str
+    chat: str | None
+    reply_to: int | None
+    """The message that it answers, where that is here."""
     list_id: str | None
     labels: tuple[str, ...]
     attachments: tuple[AttachmentRow, ...]
     attachments_total: int
     places: tuple[PlaceRow, ...]
+    reactions: tuple[Reaction, ...]
     text: str
     start: int
     """Code point of the visible text with which `text` begins."""
@@ -134,9 +146,16 @@ def list_messages(
 
 
 def read_thread(
-    archive_path: Path | Within, thread_id: int, *, offset: int = 0, limit: int = 20, characters: int = 2_000
+    archive_path: Path | Within,
+    thread_id: int,
+    *,
+    offset: int = 0,
+    limit: int = 20,
+    characters: int = 2_000,
+    most: int = 50,
 ) -> Result[ThreadView]:
-    """A page of a conversation, oldest first, each message with the first `characters` of its text.
+    """A page of a conversation, oldest first, each message with the first `characters` of its text, and at most `most`
+    of its people.
 
     Raises:
         MessageMissingError: there is no such conversation, or all of it is deleted.
@@ -147,7 +166,8 @@ def read_thread(
             raise MessageMissingError(f"there is no conversation {thread_id}", _WHERE_IDS_ARE)
         ids = list_conversation(archive, thread_id, offset, limit)
         messages = tuple(_listed(archive, message_id, characters) for message_id in ids)
-    return Result("thread", ThreadView(thread_id, total, messages, more=offset + len(messages) < total))
+        people = tuple(read_people(archive, thread_id, most))
+    return Result("thread", ThreadView(thread_id, total, people, messages, more=offset + len(messages) < total))
 
 
 def thread_of(archive_path: Path | Within, message_id: int) -> int:
@@ -188,11 +208,14 @@ def read_message(
             recipients=tuple(read_recipients(archive, message_id, most)),
             recipients_total=facts.recipients,
             subject=summary.subject,
+            chat=summary.chat,
+            reply_to=read_reply_to(archive, message_id),
             list_id=facts.list_id,
             labels=tuple(read_labels(archive, message_id, most)),
             attachments=tuple(read_attachments(archive, message_id, most)),
             attachments_total=facts.attachments,
             places=tuple(read_places(archive, message_id, most)),
+            reactions=tuple(read_reactions(archive, message_id, most)),
             text=read_body_part(archive, message_id, start, characters),
             start=start,
             characters=facts.body_characters,
@@ -227,6 +250,7 @@ def _listed(archive: Archive, message_id: int, characters: int) -> Listed:
         sender_name=summary.sender_name,
         sender_address=summary.sender_address,
         subject=summary.subject,
+        chat=summary.chat,
         has_attachments=summary.has_attachments,
         text=read_body_part(archive, message_id, 0, characters),
         characters=facts.body_characters,

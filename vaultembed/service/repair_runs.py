@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
+from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.mail.repairs import list_runs, repairs_of_run, undo_changes
 from vaultembed.archive.mail.stored_texts import Change, read_embedded_texts
 from vaultembed.errors import UsageError
@@ -66,6 +67,7 @@ def undo_repair(
                     done = undo_changes(archive, message_id, of_message, keeps_embedding=keeps)
                     undone += len(done)
                     changed_since += len(of_message) - len(done)
+        refresh_stale(archive)  # messages of chats whose names were put back
         notes = list(migration_notes(archive))
         generation = generation_to_fill(archive)
         missing = 0 if generation is None else coverage_of(archive, generation.id).missing

@@ -13,6 +13,7 @@ from vaultembed.archive.database import Archive, open_archive, open_archive_read
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import generation_to_fill
 from vaultembed.archive.generations.scopes import source_id_of_path
+from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.mail.reading import read_raw
 from vaultembed.archive.mail.repairs import apply_changes, end_repair, start_repair, was_undone
 from vaultembed.archive.mail.stored_texts import FIELDS as FIELDS
@@ -130,6 +131,8 @@ def repair_encoding(
     with opening(archive_path) as archive:
         run = _Repair(archive, request, on_progress, should_stop)
         run.run()
+        if not request.dry_run:
+            refresh_stale(archive)  # messages of chats whose names were repaired
         to_fill = generation_to_fill(archive)
         notes = list(migration_notes(archive))
     view = run.view(archive_path)
@@ -345,7 +348,10 @@ class _Repair:
 
     def _evidence(self, shared: Shared, uses: Sequence[TextField]) -> str | None:
         """The same as one of the messages has it that were sent with it."""
-        if shared.field == "conversation":  # it bears the subject of its first message, which has been seen to
+        if shared.field == "conversation":
+            if shared.key == "chat":
+                return None
+            # it bears the subject of its first message, which has been seen to
             subject = self.subjects.get(uses[0].message_id)
             subject = subject or read_embedded_texts(self.archive, uses[0].message_id)[0]
             return subject.decode("utf-8", "replace")
@@ -446,4 +452,4 @@ def is_embedded_alike(before: tuple[bytes, bytes], after: tuple[bytes, bytes]) -
     if before == after:
         return True
     one, other = ([part.decode("utf-8", "replace") for part in texts] for texts in (before, after))
-    return prepare_text(*one) == prepare_text(*other)
+    return all(prepare_text(*one, answers=either) == prepare_text(*other, answers=either) for either in (True, False))

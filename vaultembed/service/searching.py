@@ -50,6 +50,8 @@ class Found:
     sender_name: str
     sender_address: str
     subject: str
+    chat: str | None
+    """The name of the chat that it belongs to, "" where it has none; None of mail."""
     has_attachments: bool
     passage: FoundPassage
     score: float
@@ -145,6 +147,8 @@ def search_archive(
         )
     if answering is not None:
         notes += _notes(answering, live)
+    if mode != "vector" and query.words and query.match_any() is None:
+        notes.append(f"By words nothing was looked for: there is no letter or digit in {query.text!r}")
     if stale and mode != "vector":
         notes.append(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
@@ -234,6 +238,7 @@ def found_view(archive: Archive, query: Query, hit: Hit) -> Found:
         sender_name=summary.sender_name,
         sender_address=summary.sender_address,
         subject=summary.subject,
+        chat=summary.chat,
         has_attachments=summary.has_attachments,
         passage=_passage(archive, query, hit, summary),
         score=round(hit.score, 6),
@@ -247,8 +252,9 @@ def _passage(archive: Archive, query: Query, hit: Hit, summary: Summary) -> Foun
     span = hit.span
     chunk = _still_there(archive, span.chunk_id) if span else None
     if span is not None and chunk is not None:
-        if span.char_start == 0 and chunk.startswith("Subject: ") and summary.subject:
-            chunk = chunk.partition("\n\n")[2]  # the subject is shown above it already
+        if span.char_start == 0 and chunk.startswith("Subject: ") and (summary.subject or summary.chat is not None):
+            # the subject is shown above it already; or is the beginning of the text once more
+            chunk = chunk.partition("\n\n")[2]
         start, end = best_passage(chunk, words, PASSAGE_CHARACTERS)
         return FoundPassage(_one_line(chunk[start:end]), span.chunk_id, span.char_start, span.char_end)
     body = read_body(archive, hit.message_id)

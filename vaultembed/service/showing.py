@@ -8,16 +8,17 @@ from pathlib import Path
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.mail.reading import (
     AttachmentRow,
+    Line,
     PlaceRow,
     ProblemRow,
     RecipientRow,
-    Summary,
     count_problems,
     list_problems,
     read_details,
     read_raw,
 )
 from vaultembed.errors import VaultembedError
+from vaultembed.message import Person, Reaction
 from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result, iso
 
@@ -28,6 +29,8 @@ class ConversationEntry:
     date: str | None
     sender: str
     subject: str
+    text: str
+    """How it begins; where it has no text, its attachments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class MessageView:
     body_text: str
     places: tuple[PlaceRow, ...]
     problems: tuple[ProblemRow, ...]
+    reactions: tuple[Reaction, ...]
+    reply_to: ConversationEntry | None
+    """The message that it answers, where that is here."""
+    chat: str | None
+    """The name of the chat that it belongs to, "" where it has none; None of mail."""
+    people: tuple[Person, ...]
+    """Of its conversation."""
     conversation: tuple[ConversationEntry, ...]
 
 
@@ -79,6 +89,10 @@ def show_message(archive_path: Path, message_id: int) -> Result[MessageView]:
         body_text=details.body_text,
         places=details.places,
         problems=details.problems,
+        reactions=details.reactions,
+        reply_to=_entry(details.reply_to) if details.reply_to else None,
+        chat=summary.chat,
+        people=details.people,
         conversation=tuple(_entry(entry) for entry in details.conversation),
     )
     return Result("show", view)
@@ -116,6 +130,8 @@ def show_problems(archive_path: Path, *, kind: str | None = None, limit: int = 1
     return Result("problems", ProblemsView(counts, problems), tuple(notes))
 
 
-def _entry(summary: Summary) -> ConversationEntry:
+def _entry(line: Line) -> ConversationEntry:
+    summary = line.summary
     date = iso(summary.sent_at, summary.zone_minutes)
-    return ConversationEntry(summary.id, date, summary.sender_name or summary.sender_address, summary.subject)
+    sender = summary.sender_name or summary.sender_address
+    return ConversationEntry(summary.id, date, sender, summary.subject, line.text)

@@ -43,6 +43,7 @@ _ALIASES: Final = {
     "iso-8859-8-e": "iso8859-8",
     "iso-8859-8-i": "iso8859-8",
     "iso-8859-9": "cp1254",
+    "koi8-ru": "koi8-u",
     "ks-c-5601": "cp949",
     "ks-c-5601-1987": "cp949",
     "ksc5601": "cp949",
@@ -52,6 +53,8 @@ _ALIASES: Final = {
     "latin-1": "cp1252",
     "latin1": "cp1252",
     "mac": "mac-roman",
+    "mac-ce": "mac-latin2",
+    "mac-centraleurroman": "mac-latin2",
     "macintosh": "mac-roman",
     "shift-jis": "cp932",
     "sjis": "cp932",
@@ -96,6 +99,17 @@ _NOT_CHARSETS: Final = frozenset(
     ["idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"]
 )
 
+# Escapes that begin Japanese and Korean text in 7 bits.
+_ESCAPES: Final = re.compile(rb"\x1b\$(?:[@B]|\(D|\)C)")
+_JIS_ESCAPE: Final = re.compile(rb"\x1b(\$[@B]|\([BJI])")
+
+# Of these, few bytes are UTF-8 by chance: text that is has another charset than it says.
+_OF_SEVERAL_BYTES: Final = frozenset(
+    ["big5hkscs", "cp932", "cp949", "cp950", "euc_jp", "gb18030", "iso2022_jp", "iso2022_kr", "hz", "shift_jisx0213"]
+)
+_ENOUGH: Final = 8
+"""Characters beyond ASCII that are UTF-8 by no chance: of GB 18030, two or three sometimes are."""
+
 # A charset and its wider relatives: the first that decodes everything wins.
 _WIDER: Final = {
     "cp1252": ("latin-1",),
@@ -128,15 +142,15 @@ def _tidy(declared: str | None) -> str:
     if not declared:
         return ""
     name = declared.strip().strip("\"'<>").lower()
-    name = re.split(r"[\s;,\"'*]", name.removeprefix("charset").lstrip("= \"'"), maxsplit=1)[0][:60]
-    return re.sub(r"[_\s]+", "-", name).removeprefix("x-").removesuffix("-")
+    name = re.split(r"[\s;,\"'*$]", name.removeprefix("charset").lstrip("= \"'"), maxsplit=1)[0][:60]
+    return re.sub(r"[_\s]+", "-", name).strip("-").removeprefix("x-")
 
 
 def _known(name: str) -> str | None:
     if name in _ALIASES:
         return _ALIASES[name]
     respelled = re.sub(r"^(?:iso-?|)8859-?(\d{1,2})$", r"iso-8859-\1", name)
-    respelled = re.sub(r"^(?:win(?:dows)?|cp|ansi)-?(\d{3,4})$", r"cp\1", respelled)
+    respelled = re.sub(r"^(?:win(?:dows)?|cp|ansi|dos|ibm|oem|pc)-?(\d{3,4})$", r"cp\1", respelled)
     respelled = _ALIASES.get(respelled, respelled)
     if respelled in _NOT_CHARSETS or not respelled.isascii() or "\0" in respelled:
         return None
@@ -166,12 +180,12 @@ def decode(data: bytes, declared: str | None, log: ProblemLog, *, hint: str | No
     name = codec_of(declared)
     if name is None and _tidy(declared) not in _SAYS_NOTHING:
         log.add("unknown-charset", f"{where}: {declared!r}")
+    if (name is None or name in {"ascii", "utf-8", "cp1252"}) and data.isascii() and (escape := _ESCAPES.search(data)):
+        return _decode_as(data, "iso2022_kr" if escape[0].endswith(b"C") else "iso2022_jp", log, where)
     # ISO-2022-JP and friends are ASCII to the eye: a declared stateful charset is taken at its word below.
     if data.isascii() and (name is None or name in {"ascii", "utf-8", "cp1252"}):
         return clean(data.decode("ascii"))
     if name is None or name == "ascii":
-        if name is None and b"\x1b$" in data and data.isascii():
-            return _decode_as(data, "iso2022_jp", log, where)
         if name == "ascii" or declared is None or _tidy(declared) in _SAYS_NOTHING:
             text, used = guess(data, hint)
             log.add("undeclared-8bit", f"{where}: read as {used}")
@@ -184,11 +198,18 @@ def decode(data: bytes, declared: str | None, log: ProblemLog, *, hint: str | No
 def _decode_as(data: bytes, name: str, log: ProblemLog, where: str) -> str:
     if name in {"utf-16", "utf-32"}:
         name = _with_byte_order(data, name)
+    if name in _OF_SEVERAL_BYTES and not data.isascii():
+        other = _contradicting(data, name)
+        if other is not None:
+            log.add("wrong-charset", f"{where}: declared {name}, read as {other}")
+            return clean(data.decode(other))
     for candidate in (name, *_WIDER.get(name, ())):
         try:
             return clean(data.decode(candidate))
         except (UnicodeError, ValueError):
             continue
+    if name == "iso2022_jp" and (japanese := _decode_jis(data)) is not None:
+        return clean(japanese)
     text = data.decode(name, "replace")
     bad = text.count("�")
     # A few bad bytes are damage in transit; many mean that the declaration is wrong.
@@ -199,6 +220,44 @@ def _decode_as(data: bytes, name: str, log: ProblemLog, where: str) -> str:
         return clean(guessed)
     log.add("bad-bytes", f"{where}: {bad} places are not valid {name}")
     return clean(text)
+
+
+def _contradicting(data: bytes, name: str) -> str | None:
+    """The charset of bytes that cannot be, or hardly are, of the one that is declared."""
+    in_seven_bits = name.startswith("iso2022") or name == "hz"
+    text = decoded(data, "utf-8")
+    if text is not None and (in_seven_bits or sum(not c.isascii() for c in text) >= _ENOUGH):
+        return "utf-8" if name != "utf-8" else None
+    return "cp932" if name == "iso2022_jp" and not _ESCAPES.search(data) and decoded(data, "cp932") else None
+
+
+def _decode_jis(data: bytes) -> str | None:
+    """ISO-2022-JP with the characters that Windows adds (circled digits, 髙), as browsers read it: the two bytes of a
+    character are those of Shift_JIS, moved (JIS X 0208, annex 1)."""
+    pieces = _JIS_ESCAPE.split(data)
+    out = [pieces[0].decode("ascii", "replace")]
+    for escape, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        if escape == b"(I":
+            moved = bytes(byte | 0x80 if 0x21 <= byte <= 0x5F else byte for byte in piece)
+        elif escape.startswith(b"$"):
+            moved = _JIS_PAIR.sub(_to_shift_jis, piece)
+        else:
+            moved = piece
+        text = decoded(moved, "cp932")
+        if text is None:
+            return None
+        out.append(text)
+    return "".join(out)
+
+
+_JIS_PAIR: Final = re.compile(rb"[\x21-\x7e]{2}")
+
+
+def _to_shift_jis(pair: re.Match[bytes]) -> bytes:
+    row, cell = pair[0]
+    lead = (row + 1) // 2 + (0x70 if row < 0x5F else 0xB0)
+    trail = cell + (0x1F if cell < 0x60 else 0x20) if row % 2 else cell + 0x7E
+    return bytes((lead, trail))
 
 
 def _with_byte_order(data: bytes, name: str) -> str:

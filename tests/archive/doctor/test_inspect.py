@@ -254,6 +254,30 @@ LIES: dict[str, tuple[str, Callable[[Path], None]]] = {
         ),
     ),
     "a text index without its settings": ("text_index", lambda p: meddle(p, "DELETE FROM messages_fts_config")),
+    "a text index that cannot rank": (
+        "text_index",
+        lambda p: meddle(p, "UPDATE messages_fts_data SET block = x'00' WHERE id = 1"),
+    ),
+    "a text index that ranks by other lengths": (
+        "text_index",
+        lambda p: meddle(p, "UPDATE messages_fts_data SET block = x'1f7f7f7f7f' WHERE id = 1"),
+    ),
+    "no numbers left for messages": (
+        "ids",
+        lambda p: meddle(p, "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'messages'"),
+    ),
+    "no numbers left for chunks": (
+        "ids",
+        lambda p: meddle(p, "UPDATE sqlite_sequence SET seq = seq + 9e18 WHERE name = 'chunks'"),
+    ),
+    "a coarse index of more dimensions than sqlite-vec knows": (
+        "coarse_index",
+        lambda p: meddle(
+            p,
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_schema SET sql = replace(sql, 'bit[64]', 'bit[65536]') WHERE name = 'vec_3'",
+        ),
+    ),
     "a chunk missing from the coarse index": (
         "coarse_index",
         lambda p: in_archive(p, "DELETE FROM vec_3 WHERE rowid = 70"),
@@ -336,6 +360,10 @@ LEFTOVERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a coarse index that no generation owns": (
         "coarse_index_unknown",
         lambda p: in_archive(p, "CREATE VIRTUAL TABLE vec_99 USING vec0(embedding bit[64])"),
+    ),
+    "a part of a coarse index that would be in the way of generation 4": (
+        "coarse_index_unknown",
+        lambda p: meddle(p, 'CREATE TABLE "vec_4_info" (key text primary key, value any)'),
     ),
 }
 

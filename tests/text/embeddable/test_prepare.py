@@ -18,7 +18,7 @@ def test_subject_stands_in_front_and_blank_is_blank() -> None:
     assert prepare_text("", OWN) == OWN
     assert prepare_text("Boat", " \n") == "Subject: Boat"
     assert prepare_text(" ", "\n\t\n") == ""
-    assert prepare_tag() == f"p{PREPARE_VERSION}" == "p1"
+    assert prepare_tag() == f"p{PREPARE_VERSION}" == "p2"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,52 @@ def test_a_forwarded_message_is_content(subject: str, marker: str) -> None:
 def test_marks_are_content_where_nobody_is_quoted() -> None:
     body = "This is what I see:\n\n> library(sp)\n> plot(meuse)\nError in plot\n\nWhat is wrong?"
     assert "library(sp)" in prepare_text("plot fails", body)
-    assert "library(sp)" not in prepare_text("Re: plot fails", body)
+
+
+SESSION = "> library(sp)\n> m <- read.csv(\n+ 'm.csv')\n> # now look\n> plot(m)\n[1] 17"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_kept"),
+    [
+        (f"This is what I see:\n\n{SESSION}\n\nWhat is wrong?", True),
+        (f"Ann wrote:\n> {THEIRS}\n\nI get this:\n\n{SESSION}", True),  # the computer answers below
+        ("Ann wrote:\n> library(sp)\n> plot(m)\n\nUse the other one.", False),
+        ("> > library(sp)\n> plot(m)\n\nUse the other one.", False),
+        (f"> I would call plot(m) there, if I were you\n> and library(sp) before it, for good measure\n\n{OWN}", False),
+    ],
+)
+def test_what_was_typed_at_a_prompt_is_no_quotation(body: str, is_kept: bool) -> None:
+    for subject, answers in (("Re: plot", False), ("plot", True)):
+        assert ("library(sp)" in prepare_text(subject, body, answers=answers)) is is_kept
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        f"-----Original Message-----\nFrom: Ann [mailto:ann at x.org]\nSent: Monday\nTo: Bob\nSubject: x\n\n{THEIRS}",
+        f"      On Wednesday, 10 June 2015, 16:43, Ann <ann at example.org> wrote:\n\n{THEIRS}",
+        f"Le 15/03/2012 09:56, Ann Example a ?crit :\n{THEIRS}",
+        f"Le 15/03/2012 09:56, Ann Example a écrit :\n{THEIRS}",
+        f"Ann> {THEIRS}\nAnn> and more",
+    ],
+)
+def test_a_message_that_answers_is_a_reply_whatever_its_subject(quoted: str) -> None:
+    assert prepare_text("[List] boat", f"{OWN}\n\n{quoted}", answers=True) == f"Subject: boat\n\n{OWN}"
+
+
+def test_what_stands_behind_a_prompt_of_a_database_is_content() -> None:
+    body = f"{OWN}\n\nmysql> select 1;\nmysql> select 2;"
+    assert "select 2" in prepare_text("Re: query", body)
+
+
+def test_footers_and_notes_of_list_servers_go() -> None:
+    footer = (
+        "-.-.-.-.-.-.-.-.-.-.-.-.-\nr-devel mailing list -- Read http://www.example.org/FAQ.html\n"
+        'Send "info", "help", or "[un]subscribe"\n_._._._._._._._._._._.'
+    )
+    assert prepare_text("Boat", f"{OWN}\n\n{footer}") == f"Subject: Boat\n\n{OWN}"
+    assert prepare_text("Boat", f"{OWN}\n\n\t[[alternative HTML version deleted]]\n") == f"Subject: Boat\n\n{OWN}"
 
 
 def test_mail_shown_as_an_example_in_a_new_message_is_content() -> None:

@@ -26,7 +26,7 @@ from vaultembed.archive.doctor.derived import (
     whole_generations,
 )
 from vaultembed.archive.doctor.findings import Finding, OnStep
-from vaultembed.archive.doctor.stored import added_columns, mail_columns, mended_references
+from vaultembed.archive.doctor.stored import KINDS, added_columns, mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import dead_leases
@@ -146,7 +146,8 @@ def _restore_definition(archive: Archive, altered: Difference) -> None:
 
 def _take_out(archive: Archive, kind: str, name: str) -> None:
     """If it is there; nothing of it runs, nor what a virtual table would do at being dropped."""
-    if archive.scalar("SELECT rootpage FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name)):
+    has_pages = archive.scalar("SELECT rootpage FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
+    if has_pages and kind in KINDS:
         archive.execute(f"DROP {kind} {_quoted(name)}")
     else:
         _write_schema(archive, "DELETE FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
@@ -164,12 +165,22 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _ids(archive: Archive, found: list[Finding]) -> list[str]:
+    with archive.transaction():
+        for finding in found:
+            (table,) = finding.examples
+            archive.execute(
+                f"UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {table}) WHERE name = ?", (table,)
+            )
+    return [f"Set the number from which rows of {finding.examples[0]} are counted" for finding in found]
+
+
 def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
     done = []
     for finding in found:
         name = (finding.fix or "").removeprefix("REINDEX ")
         with archive.transaction():
-            archive.execute(f'REINDEX "{name}"')
+            archive.execute(f"REINDEX {_quoted(name)}")
         done.append(f"Made the index {name} again from its table")
     return done
 
@@ -317,7 +328,8 @@ def _coarse(archive: Archive, found: list[Finding]) -> list[str]:
     done = []
     for generation_id, _ in _of(archive, found):
         try:
-            _make_droppable(archive, generation_id)
+            with archive.transaction():
+                _drop_coarse_index(archive, generation_id)
             rows = rebuild(archive, generation_id)
         except (apsw.CorruptError, apsw.SQLError) as error:
             done.append(f"Not repaired: the coarse index of generation {generation_id} ({error})")
@@ -326,16 +338,10 @@ def _coarse(archive: Archive, found: list[Finding]) -> list[str]:
     return done
 
 
-def _make_droppable(archive: Archive, generation_id: int) -> None:
-    """sqlite-vec drops a table with all of its parts or not at all; and makes none where a part is left of one."""
-    name = f"vec_{generation_id}"
-    present = {row[0] for row in archive.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    with archive.transaction():
-        for part in (f"{name}_{suffix}" for suffix in _PARTS):
-            if name in present and part not in present:
-                archive.execute(f"CREATE TABLE {part}(unused)")
-            elif name not in present and part in present:
-                archive.execute(f"DROP TABLE {part}")
+def _drop_coarse_index(archive: Archive, generation_id: int) -> None:
+    """All there is of it, without sqlite-vec: that drops a table with all of its parts or not at all."""
+    for name in (f"vec_{generation_id}", *(f"vec_{generation_id}_{part}" for part in _PARTS)):
+        _take_out(archive, "table", name)
 
 
 def _orphans_alive(archive: Archive, _found: list[Finding]) -> list[str]:
@@ -372,6 +378,8 @@ def _pruning(archive: Archive, found: list[Finding]) -> list[str]:
     done = []
     for finding in found:
         if finding.generation is not None:
+            with archive.transaction():
+                _drop_coarse_index(archive, finding.generation)
             prune_generation(archive, finding.generation)
             done.append(f"Finished the pruning of generation {finding.generation}")
     return done
@@ -381,7 +389,7 @@ def _unknown_tables(archive: Archive, _found: list[Finding]) -> list[str]:
     done = []
     with archive.transaction():
         for generation_id in sorted(vec_tables(archive) - {generation.id for generation in all_generations(archive)}):
-            archive.execute(f"DROP TABLE vec_{generation_id}")
+            _drop_coarse_index(archive, generation_id)
             done.append(f"Dropped vec_{generation_id}, which no generation owned")
     return done
 
@@ -435,6 +443,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("states",), _states),
     (("schema",), _schema),
     (("migrations",), _migrations),
+    (("ids",), _ids),
     (("stray_rows",), _strays),
     (("odd_values",), _odd_values),
     (("references",), _references),

@@ -23,7 +23,7 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import read_migrations, up_to
-from vaultembed.archive.trust import Difference, differences, empty_like
+from vaultembed.archive.trust import Difference, differences, empty_like, is_of_some_version
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 from vaultembed.text.mime.packed import unpack
 
@@ -31,12 +31,19 @@ _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""
 _TREE: Final = re.compile(r"Tree (\d+)")
 _TEXT_INDEX: Final = re.compile(r"messages_fts(_.*)?")
+KINDS: Final = ("table", "index", "trigger", "view")
+"""What there is in a schema. The file may say anything, and SQLite goes by the definition: a "Table" is one to it."""
 _COLUMNS: Final = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid"
 _KEPT_HOW: Final = (
     "SELECT wr, strict, (SELECT json_group_array(name) FROM sqlite_schema WHERE tbl_name = t.name AND sql IS NULL)"
     " FROM pragma_table_list(?) t WHERE schema = 'main'"
 )
+NUMBERED: Final = ("messages", "generations", "chunks", "embed_leases", "repair_runs")
+"""Whose numbers are never given twice."""
+HIGHEST_ID: Final = 1 << 53
+"""Beyond it, JSON has no whole numbers; and nobody comes there by counting."""
 _WORD: Final = re.compile(r"\w+")
+_PLAIN: Final = re.compile("[a-z_]+")
 _REPAIR: Final = "Texts that were stored wrongly can be repaired: vaultembed repair-encoding"
 _DERIVED_WAY_OUT: Final = (
     "It holds only what can be made again, no mail. " + RESTORE + " Without one: import the mail into a new archive"
@@ -60,6 +67,7 @@ _MAIL_TABLES: Final = (
     "message_recipients",
     "labels",
     "attachments",
+    "reactions",
     "problems",
 )
 _DERIVED_TABLES: Final = (
@@ -98,10 +106,12 @@ def check_schema(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
 def _way_to_mend(archive: Archive, difference: Difference, odd: list[Difference]) -> str | None:
     kind, name = difference.kind, difference.name
     if difference.state == "extra":
-        of_its_own = "SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ? AND sql IS NOT NULL"
-        has_sql = archive.row(of_its_own, (kind, name)) is not None
-        # it may be one that is missing, by another name, with mail in it
-        may_be_ours = kind == "table" and any(other.kind == "table" and other.state == "missing" for other in odd)
+        of_its_own = "SELECT NOT rootpage FROM sqlite_schema WHERE type = ? AND name = ? AND sql IS NOT NULL"
+        is_empty = archive.row(of_its_own, (kind, name))
+        has_sql = is_empty is not None and (kind in KINDS or is_empty == (1,))
+        # it may be one that is missing, by another name or kind, with mail in it
+        may_be_ours = kind not in KINDS[1:] and any(o.kind == "table" and o.state == "missing" for o in odd)
+        may_be_ours |= is_of_some_version(kind, name, read_migrations())
         with_all = ", with what is in it" if kind == "table" else ""
         return f"take it out{with_all}" if has_sql and not may_be_ours else None
     if kind == "table":
@@ -207,8 +217,20 @@ def mended_references(archive: Archive) -> Iterator[tuple[str, str, str]]:
             instead = "NULL" if can_be_without else "-id"
             odd = f"typeof({column}) NOT IN ('integer', 'null')"
             yield str(table), str(parent), f"UPDATE {table} SET {column} = {instead} WHERE {odd}"
-            change = f"INSERT INTO conversations SELECT DISTINCT {column}, '', '' FROM {table}"
+            change = f"INSERT INTO conversations(id, thread_key, subject) SELECT DISTINCT {column}, '', '' FROM {table}"
         yield str(table), str(parent), f"{change} WHERE {gone}"
+
+
+def check_ids(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """There are numbers left to give to what comes: SQLite gives none below the highest, and then says that the disk is
+    full."""
+    for table in NUMBERED:
+        if archive.row(f"SELECT 1 FROM sqlite_sequence WHERE name = '{table}' AND seq > {HIGHEST_ID}") is None:
+            continue
+        is_given = archive.row(f"SELECT 1 FROM {table} WHERE id > {HIGHEST_ID}") is not None
+        what = f"no numbers are left for new rows of {table}"
+        fix, way_out = (None, RESTORE) if is_given else ("go on from the highest that is in use", None)
+        yield Finding("ids", "wrong", what, 1, (table,), fix=fix, way_out=way_out)
 
 
 def check_names(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
@@ -261,6 +283,7 @@ def mail_columns(archive: Archive) -> list[OddColumn]:
         _column(table, str(name), str(type_))
         for table in _MAIL_TABLES
         for name, type_ in archive.rows("SELECT name, type FROM pragma_table_info(?)", (table,))
+        if _PLAIN.fullmatch(str(name))  # another is none of ours, and would be SQL below
     ]
 
 
@@ -340,6 +363,7 @@ def check_raw(archive: Archive, on_step: OnStep) -> Iterator[Finding]:
 STORED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("the schema", check_schema),
     ("the record of migrations", check_migrations),
+    ("numbers of rows", check_ids),
     ("names of the file", check_names),
     ("the structure of the file", check_integrity),
     ("references", check_references),

@@ -194,6 +194,7 @@ def outcome_of(archive: Archive, generation_id: int, message_id: int) -> Outcome
 class Failure:
     message_id: int
     subject: str
+    """How it begins, where it has none."""
     reason: str
     attempts: int
 
@@ -204,7 +205,8 @@ def list_failures(archive: Archive, generation_id: int) -> list[Failure]:
         Failure(*row)
         for row in archive.rows(
             # left to choose, the planner walks all outcomes of the generation
-            "SELECT m.id, lenient(CAST(m.subject AS BLOB)), o.reason, o.attempts"
+            "SELECT m.id, lenient(coalesce(nullif(CAST(m.subject AS BLOB), x''), CAST(m.snippet AS BLOB))), o.reason,"
+            " o.attempts"
             " FROM embed_outcomes o INDEXED BY embed_outcomes_failed"
             " CROSS JOIN messages m ON m.id = o.message_id"
             " WHERE o.generation_id = ? AND o.outcome = 'failed' AND o.content_rev = m.content_rev"

@@ -105,8 +105,8 @@ class Coverage:
 _SELECT = """
 SELECT g.id, m.name, m.weights_sha256, m.converter, m.architecture, m.dimension, m.pooling, m.context_length,
        m.document_prefix, m.query_prefix, m.licence, m.path,
-       g.dimension, g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at, g.pruned_at, g.scope,
-       g.canary, g.changes, g.verified_at,
+       CAST(g.dimension AS INTEGER), g.space, g.recipe, g.state, g.created_at, g.activated_at, g.retired_at,
+       g.pruned_at, g.scope, g.canary, g.changes, g.verified_at,
        CASE WHEN g.verified_changes <> g.changes THEN 'outdated' WHEN g.verified_passed THEN 'passed'
             WHEN g.verified_at IS NOT NULL THEN 'failed' END,
        coalesce(CASE WHEN g.verified_changes = g.changes THEN g.verified_passed END, g.served_changes = g.changes, 0),

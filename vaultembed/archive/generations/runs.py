@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
 
@@ -28,6 +28,12 @@ class RunCounts:
     @property
     def messages(self) -> int:
         return self.embedded + self.blank + self.failed
+
+
+_COUNTS: Final = ", ".join(
+    f"CAST({field.name} AS {'REAL' if field.name == 'seconds' else 'INTEGER'})" for field in fields(RunCounts)
+)
+"""Whatever stands there: a foreign file may hold a text."""
 
 
 def start_run(archive: Archive, generation_id: int) -> int:
@@ -71,8 +77,8 @@ def list_runs(archive: Archive, generation_id: int | None, limit: int) -> list[R
     return [
         RunRecord(run_id, generation, started_at, ended_at, outcome, RunCounts(*counts))
         for run_id, generation, started_at, ended_at, outcome, *counts in archive.rows(
-            "SELECT id, generation_id, started_at, ended_at, outcome, embedded, blank, failed, chunks, tokens, seconds,"
-            f" recovered FROM embed_runs{condition} ORDER BY id DESC LIMIT ?",
+            f"SELECT id, generation_id, started_at, ended_at, outcome, {_COUNTS} FROM embed_runs{condition}"
+            " ORDER BY id DESC LIMIT ?",
             (*bindings, limit),
         )
     ]

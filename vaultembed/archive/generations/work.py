@@ -16,6 +16,8 @@ class Work:
     content_rev: int
     subject: str
     body_text: str
+    answers: bool
+    """Its header names a message that it answers."""
 
 
 def work_ids(
@@ -67,13 +69,14 @@ def read_work(archive: Archive, message_ids: Sequence[int]) -> list[Work]:
     found = []
     for message_id in message_ids:
         row = archive.row(
-            "SELECT m.id, m.content_rev, CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB)"
-            " FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+            "SELECT m.id, m.content_rev, CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB),"
+            " m.in_reply_to IS NOT NULL FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
             " WHERE m.id = ? AND m.deleted_at IS NULL",
             (message_id,),
         )
         if row is not None:
-            found.append(Work(row[0], row[1], row[2].decode("utf-8", "replace"), row[3].decode("utf-8", "replace")))
+            subject, body_text = (text.decode("utf-8", "replace") for text in row[2:4])
+            found.append(Work(row[0], row[1], subject, body_text, answers=bool(row[4])))
     return found
 
 

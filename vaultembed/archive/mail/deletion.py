@@ -28,12 +28,14 @@ class Doomed:
     zone_minutes: int | None
     sender: str
     subject: str
+    """How it begins, where it has none."""
     deleted_at: int | None
 
 
 _SELECT: Final = f"""
 SELECT m.id, {number_of("m.sent_at")}, {number_of("m.zone_minutes")},
-       coalesce(nullif({text_of("p.name")}, ''), {text_of("p.address")}, ''), {text_of("m.subject")},
+       coalesce(nullif({text_of("p.name")}, ''), {text_of("p.address")}, ''),
+       coalesce(nullif({text_of("m.subject")}, ''), {text_of("m.snippet")}),
        {number_of("m.deleted_at")}
 FROM messages m LEFT JOIN participants p ON p.id = m.sender_id
 """
@@ -152,6 +154,7 @@ def remove_unused(archive: Archive) -> None:
 _IS_UNUSED: Final = (
     "NOT EXISTS (SELECT 1 FROM messages WHERE sender_id = participants.id)"
     " AND NOT EXISTS (SELECT 1 FROM message_recipients WHERE participant_id = participants.id)"
+    " AND NOT EXISTS (SELECT 1 FROM reactions WHERE participant_id = participants.id)"
 )
 
 

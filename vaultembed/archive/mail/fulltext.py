@@ -78,8 +78,9 @@ def texts_to_index(archive: Archive, message_id: int) -> IndexedTexts | None:
     """None of a message that is gone."""
     found = archive.row(
         # as bytes: what another writer left may be no UTF-8, and one bad message must not stop the others
-        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB) FROM messages m"
-        " LEFT JOIN message_bodies b ON b.message_id = m.id WHERE m.id = ?",
+        "SELECT CAST(m.subject AS BLOB), CAST(coalesce(b.body_text, '') AS BLOB), CAST(coalesce(c.subject, '') AS BLOB)"
+        " FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+        " LEFT JOIN conversations c ON c.id = m.conversation_id AND c.is_chat WHERE m.id = ?",
         (message_id,),
     )
     if found is None:
@@ -95,7 +96,8 @@ def texts_to_index(archive: Archive, message_id: int) -> IndexedTexts | None:
         (message_id,),
     )
     return IndexedTexts(
-        _lenient(found[0]),
+        # the name of a chat is to its messages what a subject is to mail
+        f"{_lenient(found[0])}\n{_lenient(found[2])}".strip(),
         _lenient(found[1]),
         [(_lenient(name), _lenient(address)) for name, address in people],
         [_lenient(name) for (name,) in files],

@@ -102,7 +102,7 @@ def read_facts(archive: Archive, message_id: int) -> MessageFacts | None:
     row = archive.row(
         f"SELECT {number_of('m.conversation_id')}, {text_of('m.message_type')}, {text_of('m.list_id')},"
         " (SELECT count(*) FROM message_recipients r WHERE r.message_id = m.id),"
-        " (SELECT count(*) FROM attachments a WHERE a.message_id = m.id),"
+        " (SELECT count(*) FROM attachments a WHERE a.message_id = m.id AND a.inline IS NOT 1),"
         f" coalesce((SELECT length({text_of('b.body_text')}) FROM message_bodies b"
         " WHERE b.message_id = m.id), 0)"
         " FROM messages m WHERE m.id = ? AND m.deleted_at IS NULL",

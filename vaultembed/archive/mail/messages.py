@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
-from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts
+from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts, texts_to_index
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
-from vaultembed.message import ParsedMessage, Person, Problem
+from vaultembed.message import ParsedMessage, Person, Problem, Reaction
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 from vaultembed.text.mime.snippet import snippet
 
@@ -67,7 +67,9 @@ def index_parsed(archive: Archive, messages: Mapping[int, ParsedMessage]) -> Non
         (
             (
                 message_id,
-                IndexedTexts(
+                texts_to_index(archive, message_id)  # by the name of the chat too, as it is here
+                if parsed.thread is not None and parsed.thread.is_chat
+                else IndexedTexts(
                     parsed.subject,
                     parsed.body_text,
                     [
@@ -153,6 +155,17 @@ def add_labels(archive: Archive, message_id: int, kind: str, names: Iterable[str
             "INSERT INTO message_labels SELECT ?, id FROM labels WHERE kind = ? AND name = ? ON CONFLICT DO NOTHING",
             (message_id, kind, name),
         )
+
+
+def set_reactions(archive: Archive, message_id: int, reactions: Iterable[Reaction]) -> None:
+    archive.execute("DELETE FROM reactions WHERE message_id = ?", (message_id,))
+    archive.execute_many(
+        "INSERT INTO reactions VALUES (?, ?, ?, ?)",
+        [
+            (message_id, position, each.reaction, _participant(archive, each.person))
+            for position, each in enumerate(reactions)
+        ],
+    )
 
 
 _COLUMNS: Final = (

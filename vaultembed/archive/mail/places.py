@@ -221,19 +221,21 @@ def known_messages(archive: Archive, source_id: int, source_keys: Sequence[str])
         for row in archive.rows(
             "SELECT k.source_key, x.message_id, k.digest, k.content_rev, x.gone_at FROM msgvault_messages k"
             " JOIN message_sources x ON x.source_id = k.source_id AND x.source_key = k.source_key"
-            " WHERE k.source_id = ? AND k.source_key IN (SELECT value FROM json_each(?))",
+            " WHERE k.source_id = ? AND k.source_key IN (SELECT value FROM json_each(?)) AND k.digest <> x''",
             (source_id, json.dumps(list(source_keys))),
         )
     }
 
 
-def remember(archive: Archive, source_id: int, source_key: str, digest: bytes, content_rev: int) -> None:
+def remember(
+    archive: Archive, source_id: int, source_key: str, digest: bytes, content_rev: int, reply_to: str | None
+) -> None:
     """Note how a message of a msgvault archive looked when it was read. `content_rev`: of the message here, with the
-    text that it has from there."""
+    text that it has from there. `reply_to`: key of the message that it answers."""
     archive.execute(
-        "INSERT INTO msgvault_messages VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET digest = excluded.digest, content_rev = excluded.content_rev",
-        (source_id, source_key, digest, content_rev),
+        "INSERT INTO msgvault_messages VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest,"
+        " content_rev = excluded.content_rev, reply_to = excluded.reply_to",
+        (source_id, source_key, digest, content_rev, reply_to),
     )
 
 
@@ -267,7 +269,7 @@ def mark_gone(archive: Archive, source_id: int, source_keys: Iterable[str]) -> N
         [(source_id, key) for key in source_keys],
     )
     archive.execute_many(
-        "DELETE FROM msgvault_messages WHERE source_id = ? AND source_key = ?",
+        "UPDATE msgvault_messages SET digest = x'' WHERE source_id = ? AND source_key = ?",
         [(source_id, key) for key in source_keys],
     )
 

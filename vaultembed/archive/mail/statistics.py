@@ -54,7 +54,8 @@ class Counts:
 
 _NAMED: Final = (
     " WHERE id IN (SELECT sender_id FROM messages"
-    " UNION SELECT r.participant_id FROM messages m CROSS JOIN message_recipients r ON r.message_id = m.id)"
+    " UNION SELECT r.participant_id FROM messages m CROSS JOIN message_recipients r ON r.message_id = m.id"
+    " UNION SELECT participant_id FROM reactions)"
 )
 
 
@@ -68,7 +69,7 @@ def count_archive(archive: Archive) -> Counts:
         deleted=deleted,
         conversations=_count_conversations(archive),
         people=archive.scalar("SELECT count(DISTINCT address) FROM participants" + _NAMED * archive.is_limited),
-        attachments=archive.scalar("SELECT count(*) FROM attachments"),
+        attachments=archive.scalar("SELECT count(*) FROM attachments WHERE inline IS NOT 1"),
         problems=archive.scalar("SELECT count(*) FROM problems"),
         first_sent_at=first,
         last_sent_at=last,

@@ -58,7 +58,7 @@ class Shared:
     row_id: int
     text: bytes
     key: str
-    """Of a name its address, of a label its kind."""
+    """Of a name its address, of a label its kind, of the name of a chat "chat"."""
 
 
 def selected(archive: Archive, ids: Sequence[int], source_ids: Sequence[int]) -> Filter:
@@ -120,7 +120,8 @@ _SHARED: Final[dict[Field, str]] = {
     "name": f"SELECT id, CAST(name AS BLOB), {text_of('address')} FROM participants"
     " WHERE name <> '' AND id > ? ORDER BY id LIMIT 1000",
     "label": f"SELECT id, CAST(name AS BLOB), {text_of('kind')} FROM labels WHERE id > ? ORDER BY id LIMIT 1000",
-    "conversation": "SELECT id, CAST(subject AS BLOB), '' FROM conversations WHERE id > ? ORDER BY id LIMIT 1000",
+    "conversation": "SELECT id, CAST(subject AS BLOB), iif(is_chat, 'chat', '') FROM conversations WHERE id > ?"
+    " ORDER BY id LIMIT 1000",
 }
 
 
@@ -141,8 +142,10 @@ def uses_of(archive: Archive, shared: Shared, only: Filter) -> list[TextField]:
             for message_id, place in archive.rows(
                 f"SELECT m.id, 'sender' FROM messages m WHERE m.sender_id = ? AND {live} UNION ALL"
                 f" SELECT m.id, {text_of('r.kind')} || ' ' || {text_of('r.position')} FROM message_recipients r"
+                f" JOIN messages m ON m.id = r.message_id WHERE r.participant_id = ? AND {live} UNION ALL"
+                f" SELECT m.id, 'reaction ' || {text_of('r.position')} FROM reactions r"
                 f" JOIN messages m ON m.id = r.message_id WHERE r.participant_id = ? AND {live}",
-                (shared.row_id, *only.bindings, shared.row_id, *only.bindings),
+                (shared.row_id, *only.bindings) * 3,
             )
         ]
     if shared.field == "label":
@@ -210,8 +213,8 @@ def _write_file(archive: Archive, change: Change) -> bool:
 
 def _write_conversation(archive: Archive, change: Change) -> bool:
     changed = archive.execute(
-        "UPDATE conversations SET subject = CAST(? AS TEXT), thread_key = ? WHERE CAST(subject AS BLOB) = ?"
-        " AND id = (SELECT conversation_id FROM messages WHERE id = ?)",
+        "UPDATE conversations SET subject = CAST(? AS TEXT), thread_key = iif(is_chat, '', ?)"
+        " WHERE CAST(subject AS BLOB) = ? AND id = (SELECT conversation_id FROM messages WHERE id = ?)",
         (change.after, change.thread_key, change.before, change.at.message_id),
     )
     return changed > 0
@@ -223,6 +226,10 @@ def _write_name(archive: Archive, change: Change) -> bool:
     if kind == "sender":
         where, bindings = "messages WHERE id = ?", (change.at.message_id,)
         column = "sender_id"
+    elif kind == "reaction":
+        where = "reactions WHERE message_id = ? AND position = ?"
+        bindings = (change.at.message_id, int(position))  # type: ignore[assignment]
+        column = "participant_id"
     else:
         where = "message_recipients WHERE message_id = ? AND kind = ? AND position = ?"
         bindings = (change.at.message_id, kind, int(position))  # type: ignore[assignment]

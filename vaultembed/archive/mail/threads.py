@@ -22,11 +22,13 @@ def conversation_of(archive: Archive, parsed: ParsedMessage) -> int:
     """The conversation `parsed` belongs to, made or merged as needed.
 
     A message that names one of ours, or is named by one, joins it; one that names several, until now apart, joins them
-    with each other. A reply that names nothing joins the latest conversation of its subject within 30 days. All of one
-    `thread_name` belong together.
+    with each other. A reply that names nothing joins the latest conversation of its subject within 30 days. All
+    messages of one `thread` belong together; and of a chat nobody else: people quote in one what was said in another.
     """
-    named = [parsed.thread_name, parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:]]
-    ids = list(dict.fromkeys(name for name in named if name))
+    thread = parsed.thread
+    is_chat = thread is not None and thread.is_chat
+    in_headers = () if is_chat else (parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:])
+    ids = list(dict.fromkeys(name for name in (thread.name if thread else None, *in_headers) if name))
     found = sorted(
         {
             int(row[0])
@@ -40,13 +42,16 @@ def conversation_of(archive: Archive, parsed: ParsedMessage) -> int:
         conversation_id = found[0]
         for other in found[1:]:
             _merge(archive, other, conversation_id)
+    elif thread is not None and is_chat:
+        conversation_id = _new(archive, "", thread.title, is_chat=True)
     else:
         thread_key, is_reply = base_subject(parsed.subject)
         has_references = bool(parsed.references or parsed.in_reply_to)
         by_subject = None
         if is_reply and thread_key and not has_references:
             by_subject = _latest_of_subject(archive, thread_key, parsed.sent_at)
-        conversation_id = by_subject or _new(archive, thread_key, parsed.subject or parsed.thread_title)
+        title = parsed.subject or (thread.title if thread else "")
+        conversation_id = by_subject or _new(archive, thread_key, title, is_chat=False)
     for name in ids:
         archive.execute(
             "INSERT INTO thread_ids(rfc822_message_id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -115,6 +120,7 @@ def forget_headers(archive: Archive, said: Headers) -> None:
     )
     strange = archive.rows(
         "SELECT c.id, CAST(c.subject AS BLOB) FROM conversations c WHERE c.id IN (SELECT value FROM json_each(?))"
+        " AND NOT c.is_chat"
         " AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id AND m.subject = c.subject)",
         (conversations,),
     )
@@ -123,7 +129,7 @@ def forget_headers(archive: Archive, said: Headers) -> None:
 
 
 def _name_anew(archive: Archive, conversation_id: int, *, is_of_the_gone: bool) -> None:
-    """A conversation whose subject none of its messages has, by the first of them. What a chat is called stays."""
+    """A conversation whose subject none of its messages has, by the first of them. What a meeting is called stays."""
     first = archive.row(
         f"SELECT {text_of('subject')}, message_type FROM messages WHERE conversation_id = ?"
         " ORDER BY subject = '', id LIMIT 1",
@@ -136,6 +142,20 @@ def _name_anew(archive: Archive, conversation_id: int, *, is_of_the_gone: bool) 
         "UPDATE conversations SET subject = ?, thread_key = ? WHERE id = ?",
         (subject, base_subject(subject)[0], conversation_id),
     )
+    _forget_repairs(archive, conversation_id)
+
+
+def rename_chat(archive: Archive, message_id: int, name: str) -> None:
+    """Give the chat of a message another name. Its messages, of which there may be 200,000, are noted as to be indexed
+    anew, by trigger."""
+    conversation_id = archive.scalar("SELECT conversation_id FROM messages WHERE id = ?", (message_id,))
+    if archive.execute(
+        "UPDATE conversations SET subject = ?1 WHERE id = ?2 AND is_chat AND subject <> ?1", (name, conversation_id)
+    ):
+        _forget_repairs(archive, conversation_id)
+
+
+def _forget_repairs(archive: Archive, conversation_id: int) -> None:
     archive.execute(
         "DELETE FROM repairs WHERE field = 'conversation'"
         " AND message_id IN (SELECT id FROM messages WHERE conversation_id = ?)",
@@ -143,9 +163,10 @@ def _name_anew(archive: Archive, conversation_id: int, *, is_of_the_gone: bool) 
     )
 
 
-def _new(archive: Archive, thread_key: str, subject: str) -> int:
+def _new(archive: Archive, thread_key: str, subject: str, *, is_chat: bool) -> int:
     return archive.insert(
-        "INSERT INTO conversations(thread_key, subject) VALUES (?, ?) RETURNING id", (thread_key, subject)
+        "INSERT INTO conversations(thread_key, subject, is_chat) VALUES (?, ?, ?) RETURNING id",
+        (thread_key, subject, int(is_chat)),
     )
 
 

@@ -100,6 +100,7 @@ def _rewrite(archive: Archive) -> Left | None:
     if shutil.disk_usage(archive.path.parent).free < needed:
         return "no-room"
     try:
+        archive.db.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)  # the file that it makes on the way
         archive.db.execute("VACUUM")
     except apsw.BusyError:
         return "busy"

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from vaultembed.errors import MessageMissingError, VaultembedError
 from vaultembed.service.display import Fence, one_line
 from vaultembed.service.keeping import Within
-from vaultembed.service.listing import Listed, MessagePage, read_message, read_thread
+from vaultembed.service.listing import Listed, MessagePage, Reaction, read_message, read_thread
 from vaultembed.serving.mcp.answers import NAME, SUBJECT, notice
 from vaultembed.serving.mcp.arguments import LARGEST_ID
 from vaultembed.serving.time_limited import Calls
@@ -75,7 +75,9 @@ def _message_text(page: MessagePage) -> str:
         f"From: {_person(page.sender_name, page.sender_address)}",
         f"To: {people}",
         f"Date: {page.date or 'unknown'}",
-        f"Subject: {one_line(page.subject, SUBJECT)}",
+        *_about(page),
+        *(f"Reply to: message {answered}" for answered in [page.reply_to] if answered is not None),
+        *(_reaction(each) for each in page.reactions),
         *(f"Attachment: {one_line(file.filename, NAME)} ({file.size} bytes)" for file in page.attachments),
     ]
     left = page.characters - len(page.text)
@@ -96,11 +98,23 @@ def _entry(message: Listed, fence: Fence) -> str:
     lines = [
         f"From: {_person(message.sender_name, message.sender_address)}",
         f"Date: {message.date or 'unknown'}",
-        f"Subject: {one_line(message.subject, SUBJECT)}",
+        *_about(message),
         "",
         message.text + ("…" if message.characters > len(message.text) else ""),
     ]
     return f"Message {message.id}\n" + fence.block("\n".join(lines))
+
+
+def _about(message: MessagePage | Listed) -> list[str]:
+    """Of a chat its name, in place of a subject that few of its messages have."""
+    chat = [f"Chat: {one_line(message.chat, NAME)}"] if message.chat else []
+    no_subject = message.chat is not None and not message.subject
+    return chat if no_subject else [*chat, f"Subject: {one_line(message.subject, SUBJECT)}"]
+
+
+def _reaction(found: Reaction) -> str:
+    by = _person(found.person.name, found.person.address) if found.person else "somebody"
+    return f"Reaction: {one_line(found.reaction, NAME)} {by}"
 
 
 def _person(name: str, address: str) -> str:

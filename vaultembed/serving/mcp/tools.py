@@ -23,6 +23,7 @@ from vaultembed.serving.mcp.answers import (
     FoundMessage,
     ListedMessage,
     MessageAnswer,
+    NamedAddress,
     NextCursor,
     Notes,
     Notice,
@@ -30,6 +31,7 @@ from vaultembed.serving.mcp.answers import (
     listed_message,
     message_answer,
     notice,
+    person,
 )
 from vaultembed.serving.mcp.arguments import (
     DEEPEST,
@@ -75,6 +77,7 @@ class ThreadAnswer:
     untrusted: Notice
     thread_id: int
     total: Annotated[int, Field(description="Messages of the thread.")]
+    people: Annotated[list[NamedAddress], Field(description="Who takes part; the first 50 by name.")]
     messages: Annotated[list[ListedMessage], Field(description="Oldest first.")]
     next_cursor: NextCursor
 
@@ -147,6 +150,7 @@ class Tools:
             untrusted=notice(fence),
             thread_id=page.thread,
             total=page.total,
+            people=[person(each.name, each.address) for each in page.people],
             messages=[listed_message(message, fence) for message in page.messages],
             next_cursor=_next(offset + given.limit, asked, more=page.more),
         )

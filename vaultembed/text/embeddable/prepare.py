@@ -11,7 +11,7 @@ from vaultembed.text.embeddable.subject import base_subject, is_forward, is_repl
 
 __all__ = ["PREPARE_VERSION", "base_subject", "prepare_tag", "prepare_text"]
 
-PREPARE_VERSION: Final = 1
+PREPARE_VERSION: Final = 2
 """Part of the recipe. Raise it with every change that changes a result."""
 
 
@@ -20,8 +20,10 @@ def prepare_tag() -> str:
     return f"p{PREPARE_VERSION}"
 
 
-def prepare_text(subject: str, body_text: str) -> str:
+def prepare_text(subject: str, body_text: str, *, answers: bool = False) -> str:
     """What is embedded: `"Subject: {subject}\\n\\n{body}"`; pure, deterministic, linear in time.
+
+    `answers`: the header names a message that is answered. List archives take "Re:" off the subject.
 
     Quotations with their attributions, signatures, footers, blobs and tracking go; forwarded messages stay,
     for they are what the message says. Where quoting leaves nothing of the author's (a bare quotation, a
@@ -30,7 +32,7 @@ def prepare_text(subject: str, body_text: str) -> str:
     body stands alone; "" where there is neither.
     """
     text = strip_scrubbed(strip_blobs(body_text))
-    parts = split_quotes(text, replying=is_reply(subject), forwarding=is_forward(subject))
+    parts = split_quotes(text, replying=answers or is_reply(subject), forwarding=is_forward(subject))
     kept = [fold(strip_signature(part)) for part in (parts.own, parts.forwarded) if part.strip()]
     body = "\n\n".join(part for part in kept if part)
     if not _says_something(body):

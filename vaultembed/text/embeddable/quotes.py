@@ -6,6 +6,7 @@ Works on lines, in linear time: every pattern is tried on single lines of bounde
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,16 +19,16 @@ _MARKS: Final = re.compile(r"^[ \t]{0,3}(?:[A-Za-z]{1,4}(?=>))?(?:[>＞|][ \t]?)
 # "wrote", with what may stand between it and the colon at the end ("schrieb Anna <a@b.de>:").
 _WROTE: Final = re.compile(
     r"(?i)(?:\b(?:wrote|writes|write|written|said|says|schrieb(?:en)?|schreibt|geschrieben"
-    r"|a écrit|écrit|ecrit|escribi[óo?]|escribe"
+    r"|a .crit|écrit|ecrit|escribi[óo?]|escribe"
     r"|escreveu|ha scritto|scrive|scrisse|schreef|geschreven|skrev|skriver|napisała?|napisał\(a\)"
     r"|pisze|napsala?|napsal\(a\)"
-    r"|píše|írta|kirjoitti|написала?|написал\(а\)|пишет|писала?|пише|написав|yazdı|şunları yazdı"
+    r"|píše|.rta|kirjoitti|написала?|написал\(а\)|пишет|писала?|пише|написав|yazdı|şunları yazdı"
     r"|έγραψε|a scris|wrote the following)"
     r"(?![\w-])|写道|寫道|写到|wrote|のメッセージ|さんは書きました|:の書き込み|님이 작성|כתב"
     r"|كتب)[^:：]{0,160}[:：]\s*$"
 )
 _OPENS: Final = re.compile(
-    r"(?i)^\W{0,3}(?:on|at|in|am|le|el|il|op|con fecha|en|den|em|dne|dnia|w dniu|в|во|the|quoting"
+    r"(?i)^\W{0,12}(?:on|at|in|am|le|el|il|op|con fecha|en|den|em|dne|dnia|w dniu|в|во|the|quoting"
     r"|zitat|citando|"
     r"mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim|lör|sön|mån"
     r"|tis|ons|tor|fre|lør|søn|man|tir)\b|^\W{0,3}\d"
@@ -89,6 +90,11 @@ _RULE: Final = re.compile(r"^\s*[-_=*~—–]{5,}\s*$")
 _MOST_HEADER_LINES: Final = 12
 
 
+_CITED: Final = re.compile(r"^[ \t]{0,3}([A-Z][\w.-]{2,15})> ")
+"""Supercite: each line under the name of who wrote it."""
+_CODE: Final = re.compile(r"<-|[\w.]+\(|^\s*[{}()\]#]|[{,(+|]\s*$|^\s*[\w.$]+\s*$")
+_PROSE: Final = re.compile(r"(?:\b[A-Za-z']{1,20},? ){4}")
+_OUTPUT: Final = re.compile(r"^\s*\[1\]|^(?:Error|Warning|Loading|Fehler|Erreur)\b|^\+ ")
 _NESTED: Final = re.compile(r"^[ \t]{0,3}> ?>")
 
 
@@ -113,21 +119,22 @@ def split_quotes(text: str, *, replying: bool, forwarding: bool) -> OwnText:
     """Tells the author's own lines from quoted ones.
 
     A ">" line counts as a quotation where somebody is quoted: the subject is a reply's or the text has an
-    attribution. Otherwise it is content (a pasted "> library(sp)" of an R session, an excerpt). All that
+    attribution. Otherwise it is content (an excerpt), and so is what was typed at a prompt ("> library(sp)"). All that
     follows an unmarked header or attribution is quoted only where the subject is a reply's: a new message
     that shows some mail's header as an example goes on with its author's words.
 
     Args:
         text: the visible body; quotes of HTML stand in it as "> " lines.
-        replying: the subject has a reply prefix.
+        replying: the subject has a reply prefix, or the header names a message that is answered.
         forwarding: the subject has a forward prefix in front; an Outlook header block then begins a forward.
     """
     lines = text.split("\n")
-    quotes = [len(line) > 0 and QUOTED.match(line[:8]) is not None for line in lines]
+    marks = _marked(lines)
     own: list[str] = []
     dropped: list[str] = []
     keys = [_key(line) for line in lines]
-    attributions = _attributions(lines, quotes, keys)
+    attributions = _attributions(lines, marks, keys)
+    quotes = _without_sessions(lines, marks, is_sure=not attributions)
     quoting = replying or bool(attributions) or _reads_like_a_reply(lines, quotes)
     index = 0
     while index < len(lines):
@@ -154,9 +161,46 @@ def split_quotes(text: str, *, replying: bool, forwarding: bool) -> OwnText:
             if own and own[-1].strip():
                 own.append("")  # what stood above and below a quote is no one paragraph
         else:
-            own.append(unquoted(line) if quotes[index] and not line.lstrip().startswith("|") else line)
+            own.append(unquoted(line) if marks[index] and not line.lstrip().startswith("|") else line)
         index += 1
     return OwnText(_joined(own), "", _joined(dropped))
+
+
+def _marked(lines: list[str]) -> list[bool]:
+    """Which lines have a quote mark in front."""
+    cited = Counter(match[1] for line in lines if (match := _CITED.match(line[:24])))
+    return [
+        len(line) > 0
+        and (
+            QUOTED.match(line[:8]) is not None
+            or ((match := _CITED.match(line[:24])) is not None and cited[match[1]] > 1)
+        )
+        for line in lines
+    ]
+
+
+def _without_sessions(lines: list[str], marked: list[bool], *, is_sure: bool) -> list[bool]:
+    """`marked` without what somebody typed at a prompt ("> library(sp)"): lines of code, with what the computer said
+    below them. `is_sure`: nobody is quoted elsewhere, so that the code alone tells."""
+    quotes = list(marked)
+    index = 0
+    while index < len(lines):
+        begin = index
+        while index < len(lines) and marked[index]:
+            index += 1
+        if begin < index:
+            typed = [text for line in lines[begin:index] if (text := unquoted(line).strip())]
+            is_nested = any(_NESTED.match(line[:12]) for line in lines[begin:index])
+            is_answered = index < len(lines) and _OUTPUT.match(lines[index][:80]) is not None
+            if typed and not is_nested and (is_sure or is_answered) and all(map(_is_code, typed)):
+                quotes[begin:index] = [False] * (index - begin)
+        index += 1
+    return quotes
+
+
+def _is_code(line: str) -> bool:
+    line = line[:_LONGEST_LINE]
+    return line.startswith("#") or (_CODE.search(line) is not None and not _PROSE.search(line))
 
 
 def _reads_like_a_reply(lines: list[str], quotes: list[bool]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 _DELIMITER: Final = re.compile(r"^(?:--|––|—|- -- ?|-- ?)[ \t\u00a0]*$")
 _LONGEST_SIGNATURE: Final = 15  # lines that say something, after a delimiter
-_RULE: Final = re.compile(r"^\s*[-_=*~#+]{5,}\s*$")
+_RULE: Final = re.compile(r"^\s*[-_=*~#+.]{5,}\s*$")
 
 _DEVICE: Final = (
     r"(?:i\s?phone|i\s?pad|i\s?pod|ios|android|blackberry|samsung|galaxy|huawei|xiaomi|redmi"
@@ -71,7 +71,7 @@ _SCRUBBED: Final = re.compile(
     r"|[^.]{0,80} message) was scrubbed\.\.\.$"
 )
 _REMOVED: Final = re.compile(
-    r"(?i)^\s*\[+(?:alternative html version deleted"
+    r"(?i)^[\s>|]*\[+(?:alternative html version deleted"
     r"|non-text portions of this message have been removed)\]+\s*$"
 )
 _SCRUBBED_FIELD: Final = re.compile(
@@ -83,7 +83,7 @@ _SCRUBBED_FIELD: Final = re.compile(
 
 def strip_scrubbed(text: str) -> str:
     """Without the notes that list servers leave in place of attachments."""
-    if "next part ---" not in text and "scrubbed..." not in text and "]\n" not in f"{text}\n":
+    if "next part ---" not in text and "scrubbed..." not in text and "]]" not in text and "[Non-text" not in text:
         return text
     out: list[str] = []
     inside = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
@@ -44,7 +45,7 @@ _ISO: Final = re.compile(r"\b(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T\s]+|$)")
 _NUMERIC: Final = re.compile(r"\b(\d{1,2})\.(\d{1,2})\.(\d{4}|\d{2})\b")
 _TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):(\d{1,2})(?:[:.](\d{1,2}))?(?:[.,]\d+)?\s*([AaPp]\.?[Mm]\b)?")
 _LOOSE_TIME: Final = re.compile(r"(?<![\d.])(\d{1,2})[.h](\d{2})(?:[.](\d{2}))?(?![.\d])\s*([AaPp]\.?[Mm]\b)?")
-_OFFSET: Final = re.compile(r"([+-])-?(\d{1,2}):?(\d{2})(?!\d)")
+_OFFSET: Final = re.compile(r"([+-])-?(?: (?=0\d|1[0-4]))?(\d{1,2}):?(\d{2})(?!\d)")  # "+ 0100", but not "- 2004"
 _SHORT_OFFSET: Final = re.compile(r"(?:GMT|UTC)\s*([+-])(\d{1,2})(?!\d)", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"\([^()]*\)?")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
@@ -64,10 +65,12 @@ def parse_date(value: str) -> tuple[int, int | None] | None:
     Day, month and year are found by what they look like, not by where they stand, and a missing zone counts
     as UTC. Years as "102" and "19102" (the year 2000 bug) are 2002. "-0000" is UTC of an unknown zone.
     """
-    value = value[:_LONGEST]
+    value = unicodedata.normalize("NFC", value[:_LONGEST])
     bare = _COMMENT.sub(" ", value).strip() or value
     clock = _TIME.search(bare) or _LOOSE_TIME.search(bare)
     hour, minute, second = _clock(clock) if clock else (0, 0, 0)
+    if hour > 24 or minute > 59 or second > 61:  # 24:00:00 and leap seconds are real
+        return None
     before, after = (bare[: clock.start()], bare[clock.end() :]) if clock else (bare, "")
     day = _day(before, after)
     if day is None:
@@ -79,8 +82,7 @@ def parse_date(value: str) -> tuple[int, int | None] | None:
         commented = _COMMENT.search(value)
         zone = _zone(commented[0]) if commented else None
     try:
-        # 24:00:00 and leap seconds are real.
-        moment = datetime(*day, hour % 24, min(minute, 59), min(second, 59), tzinfo=UTC)
+        moment = datetime(*day, hour % 24, minute, min(second, 59), tzinfo=UTC)
     except ValueError:
         return None
     seconds = int(moment.timestamp()) + (86_400 if hour == 24 else 0) - 60 * (zone or 0)
@@ -101,19 +103,27 @@ def _day(before: str, after: str) -> tuple[int, int, int] | None:
     numeric = _NUMERIC.search(before)
     if numeric:
         return _year(numeric[3]), int(numeric[2]), int(numeric[1])
-    words = [word.lower() for word in _WORDS.findall(before)]
     # The last fit: "Mar" is Tuesday in Italian and Spanish, and stands before the month.
-    months = [word for word in words if word[:3] in _MONTHS or word[:4] in _MONTHS]
-    if not months:
+    found = [
+        word for word in _WORDS.finditer(before) if word[0][:3].lower() in _MONTHS or word[0][:4].lower() in _MONTHS
+    ]
+    if not found:
         return None
-    month = 7 if _JULY.match(months[-1]) else _MONTHS.get(months[-1][:3], 0) or _MONTHS[months[-1][:4]]
-    numbers = _NUMBERS.findall(before)
-    if len(numbers) == 1:  # asctime: the year stands after the time
+    name = found[-1][0].lower()
+    month = 7 if _JULY.match(name) else _MONTHS.get(name[:3], 0) or _MONTHS[name[:4]]
+    # The day stands beside the month, the year behind them or in front: "version 8, 04 Mar" says no year.
+    ahead, behind = _NUMBERS.findall(before[: found[-1].start()]), _NUMBERS.findall(before[found[-1].end() :])
+    if ahead and behind:
+        first, last = ahead[-1], behind[0]
+    elif len(behind) > 1:
+        first, last = behind[:2]
+    elif len(ahead) > 1 and len(ahead[-2]) == 4:
+        last, first = ahead[-2:]
+    elif ahead or behind:  # asctime: the year stands after the time
         later = [n for n in _NUMBERS.findall(_OFFSET.sub(" ", after)) if len(n) == 4]
-        return (int(later[-1]), month, int(numbers[0])) if later else None
-    if len(numbers) < 2:
+        return (int(later[-1]), month, int((ahead or behind)[-1])) if later else None
+    else:
         return None
-    first, last = numbers[0], numbers[1]
     if len(first) == 4 or (len(first) > 1 and int(first) > 31):
         first, last = last, first
     return _year(last), month, int(first)

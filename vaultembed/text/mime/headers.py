@@ -6,7 +6,6 @@ Values come in as `email` with compat32 keeps them: str, with undeclared 8-bit b
 
 from __future__ import annotations
 
-import binascii
 import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -14,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from vaultembed.message import Person
 from vaultembed.text.charsets import codec_of, decode
 from vaultembed.text.mime.identity import normalise_message_id
+from vaultembed.text.mime.transfer import decode_base64
 from vaultembed.text.problems import ProblemLog
 
 _LONGEST_TEXT: Final = 20_000  # of a decoded value; a subject of a megabyte is an attack
@@ -23,7 +23,6 @@ _MOST_PARTS: Final = 200  # of one continued parameter
 # Text may hold spaces and "?" although it must not ("=?utf-8?Q?Who? Me?="), up to the closing "?=".
 _WORD: Final = re.compile(r"=\?([A-Za-z0-9_:.+'*-]{1,60})\?([bBqQ])\?((?:[^?]|\?(?!=))*)\?=")
 _Q_ESCAPE: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
 _FOLD: Final = re.compile(r"[\r\n]+[ \t]*")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _SURROGATES: Final = re.compile("[\udc80-\udcff]")
@@ -51,6 +50,12 @@ def decode_header(value: str, log: ProblemLog, *, hint: str | None = None, where
     else:
         value = _decode_raw(value, log, hint, where)
     return " ".join(_CONTROL.sub(" ", value).split())
+
+
+def decode_words(value: str) -> str:
+    """A field of message ids with its RFC 2047 words undone: they have no place there, and some programs write long ids
+    so, cut anywhere."""
+    return _decode_words(unfold(value[: 10 * _LONGEST_TEXT]), ProblemLog(), None, "id") if "=?" in value else value
 
 
 def _decode_raw(value: str, log: ProblemLog, hint: str | None, where: str) -> str:
@@ -97,32 +102,6 @@ def _word_bytes(encoding: str, text: str, log: ProblemLog, where: str) -> bytes:
     if encoding in "qQ":
         return _Q_ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), raw.replace(b"_", b" "))
     return decode_base64(raw, log, where)
-
-
-def decode_base64(raw: bytes, log: ProblemLog, where: str) -> bytes:
-    """What can be read of base64: junk skipped, padding mended, data after padding ignored or joined."""
-    try:
-        return binascii.a2b_base64(raw, strict_mode=True)
-    except (binascii.Error, ValueError):
-        pass
-    compact = raw.translate(None, b"\r\n\t \x00")
-    try:
-        return binascii.a2b_base64(compact, strict_mode=True)
-    except (binascii.Error, ValueError):
-        pass
-    letters = _NOT_BASE64.sub(b"", compact)
-    # "=" inside: several encodings put one after the other, each padded for itself.
-    if b"=" in compact.rstrip(b"="):
-        pieces = [_NOT_BASE64.sub(b"", piece) for piece in re.split(rb"=+", compact)]
-    else:
-        pieces = [letters]
-    if len(letters) % 4 == 1 or len(pieces) > 1 or len(letters) < len(compact.rstrip(b"=")):
-        log.add("broken-base64", where)
-    out = bytearray()
-    for piece in pieces:
-        whole = piece[: len(piece) - (len(piece) % 4 == 1)]
-        out += binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
-    return bytes(out)
 
 
 # ---- parameters -------------------------------------------------------------------------------------------
@@ -207,6 +186,14 @@ _ADDRESS_TOKEN: Final = re.compile(
 _ROUTE: Final = re.compile(r"^@[^:]*:")
 _SCHEME: Final = re.compile(r"(?i)^(?:mailto|smtp|internet|e-?mail)\s*:\s*")
 _BARE: Final = re.compile(r"[^\s<>\"',;:()\[\]]+@[^\s<>\"',;:()]+")
+# How list archives hide addresses from robots: `joe at example dot org`, `joe (at) example.org`, …
+_SPELT_OUT: Final = re.compile(
+    r"(?i)(?<![\w.+-])([\w.+-]{1,64}(?:\s+dot\s+[\w.+-]{1,64}){0,3})(?:\s+at\s+|\s*[\[({<]at?[\])}>]\s*)"
+    r"([\w-]{1,63}(?:(?:\.|\s+dot\s+|\s*[\[({]dot[\])}]\s*)[\w-]{1,63}){1,8})"
+)
+_DOT: Final = re.compile(r"(?i)\s+dot\s+|\s*[\[({]dot[\])}]\s*")
+# … and `pd@me@ @end|ng |rom cb@@dk`, which cannot be undone.
+_HIDDEN: Final = re.compile(r"[^\s()<>]{1,100}\s+@end(?:\||i)ng\s+(?:\||f)rom\s+[^\s()<>]{1,100}")
 _UNQUOTE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -214,7 +201,8 @@ def addresses(value: str, log: ProblemLog, hint: str | None = None) -> list[Pers
     """The people of an address field, in order, without repeats, however it was written.
 
     Counter-examples that a grammar refuses and people send: `Doe, John <j@d.org>` without quotes, an open
-    quote, `john@d.org (John)`, `a at b.c (Name)` (pipermail), `<mailto:a@b.c>`, groups, and "=?q?,?=".
+    quote, `john@d.org (John)`, `a at b.c (Name)` (pipermail), `<mailto:a@b.c>`, groups, and "=?q?,?=". An address
+    that is spelt out so that robots do not find it is what it stands for.
     """
     people: dict[Person, None] = {}
     words: list[str] = []
@@ -238,7 +226,10 @@ def addresses(value: str, log: ProblemLog, hint: str | None = None) -> list[Pers
         comments.clear()
         angle = None
 
-    for match in _ADDRESS_TOKEN.finditer(unfold(value)):
+    value = unfold(value)
+    if "@" not in value:
+        value = _SPELT_OUT.sub(lambda m: f"{_DOT.sub('.', m[1])}@{_DOT.sub('.', m[2])}", value)
+    for match in _ADDRESS_TOKEN.finditer(value):
         kind, text = match.lastgroup, match[0]
         if kind == "stop":
             finish()
@@ -278,7 +269,7 @@ def _person(
 ) -> Person | None:
     name = phrase
     if angle is None:
-        bare = _BARE.search(phrase[:_LONGEST_NAME])
+        bare = _HIDDEN.search(phrase[:_LONGEST_NAME]) or _BARE.search(phrase[:_LONGEST_NAME])
         address = bare[0] if bare else phrase
         name = phrase.replace(address, " ", 1) if bare else ""
     else:
@@ -294,7 +285,7 @@ def _person(
     address = _SCHEME.sub("", address.strip())
     address = _ROUTE.sub("", address).strip().strip("'\"`")
     address = decode_header(address[:_LONGEST_NAME], log, hint=hint, where="address").strip()
-    if "@" in address:
+    if "@" in address and not _HIDDEN.fullmatch(address):
         address = re.sub(r"\s*([@.])\s*", r"\1", address).lower()
     if not address:
         address, name = name, ""

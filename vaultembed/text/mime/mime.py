@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from email import message_from_bytes, policy
 from email.message import Message
 from typing import Final
@@ -15,7 +15,7 @@ from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.body import LONGEST_BODY, ReadHtml, body_of
 from vaultembed.text.mime.dates import is_plausible, parse_date
 from vaultembed.text.mime.header_block import HEADER_LIMIT, mended
-from vaultembed.text.mime.headers import addresses, decode_header, message_ids, replied_to, unfold
+from vaultembed.text.mime.headers import addresses, decode_header, decode_words, message_ids, replied_to, unfold
 from vaultembed.text.mime.identity import normalise_message_id
 from vaultembed.text.mime.parts import read_part
 from vaultembed.text.problems import ProblemLog
@@ -40,8 +40,8 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None, read_html: Re
 
     Args:
         mime: RFC 5322 bytes, without an mbox "From " line.
-        delivered_at: unix seconds; stands in for a Date that is missing or not plausible, before the
-            earliest Received field does.
+        delivered_at: unix seconds; stands in for a Date that is missing or not plausible, after the earliest
+            Received field: an mbox that a mail program wrote has the day on which it stored the message.
         read_html: what makes text of HTML.
     """
     log = ProblemLog()
@@ -50,22 +50,22 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None, read_html: Re
     body = body_of(top, log, read_html)
     fields = top.fields
     hint = body.charset
-    message_id = normalise_message_id(unfold(_first(fields, "message-id")))
-    in_reply_to = replied_to(_first(fields, "in-reply-to"))
-    if in_reply_to == message_id:
-        in_reply_to = None
+    sender = _sender(fields, log, hint)
+    recipients = _recipients(fields, log, hint)
+    people = {person.address for person in (sender, *(each.person for each in recipients)) if person is not None}
+    message_id = _that_names(normalise_message_id(unfold(decode_words(_first(fields, "message-id")))), people)
+    in_reply_to = _that_names(replied_to(decode_words(_first(fields, "in-reply-to"))), {*people, message_id})
+    references = message_ids(decode_words(" ".join(fields.get("references", ()))))
     sent_at, zone = _sent(fields, delivered_at, log)
     return ParsedMessage(
-        rfc822_message_id=message_id and clean(message_id),
-        in_reply_to=in_reply_to and clean(in_reply_to),
-        references=tuple(
-            clean(one) for one in message_ids(" ".join(fields.get("references", ()))) if one != message_id
-        ),
+        rfc822_message_id=message_id,
+        in_reply_to=in_reply_to,
+        references=tuple(one for each in references if (one := _that_names(each, {*people, message_id}))),
         subject=decode_header(_first(fields, "subject"), log, hint=hint, where="subject"),
         sent_at=sent_at,
         zone_minutes=zone,
-        sender=_sender(fields, log, hint),
-        recipients=_recipients(fields, log, hint),
+        sender=sender,
+        recipients=recipients,
         list_id=_list_id(fields, log),
         labels=_labels(fields, log, hint),
         body_text=body.text,
@@ -113,20 +113,26 @@ def _first(fields: Fields, name: str) -> str:
     return ""
 
 
+def _that_names(message_id: str | None, others: Collection[str | None]) -> str | None:
+    """The id, if it can be that of a message: "null" and "noreply" stand in the mail of many people, and some programs
+    put the address of the one who is answered into In-Reply-To."""
+    if message_id is None or "@" not in message_id or message_id in others or message_id.lower() in others:
+        return None
+    return clean(message_id)
+
+
 def _sent(fields: Fields, delivered_at: int | None, log: ProblemLog) -> tuple[int | None, int | None]:
     now = time.time()
     for name in ("date", "resent-date", "delivery-date"):
-        value = unfold(_first(fields, name))
+        value = decode_header(_first(fields, name), ProblemLog())
         parsed = parse_date(value) if value else None
         if parsed is not None and is_plausible(parsed[0], now):
             return parsed
         if value and name == "date":
-            log.add("bad-date", decode_header(value, ProblemLog()))
-    if delivered_at is not None:
-        return delivered_at, None
+            log.add("bad-date", value)
     stamps = (parse_date(unfold(value).rpartition(";")[2]) for value in fields.get("received", ()))
     times = [stamp[0] for stamp in stamps if stamp is not None and is_plausible(stamp[0], now)]
-    return (min(times) if times else None), None
+    return (min(times) if times else delivered_at), None
 
 
 def _sender(fields: Fields, log: ProblemLog, hint: str | None) -> Person | None:

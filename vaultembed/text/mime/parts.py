@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import mimetypes
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from typing import Final
 from vaultembed.message import Attachment
 from vaultembed.text.charsets import decode
 from vaultembed.text.mime.flowed import unflow
-from vaultembed.text.mime.headers import decode_base64, parameters
+from vaultembed.text.mime.headers import parameters
+from vaultembed.text.mime.transfer import decode_transfer
 from vaultembed.text.problems import ProblemLog
 
 _TYPE: Final = re.compile(r"^[\w!#$&^.+-]{1,80}/[\w!#$&^.+-]{1,120}$", re.ASCII)
-_UU_BEGIN: Final = re.compile(rb"^begin [0-7]{3,4} [^\n]*\n", re.MULTILINE)
 _META_CHARSET: Final = re.compile(rb"(?i)<meta[^<>]{0,300}?charset\s*=\s*[\"']?([\w.:-]{2,40})")
 _PATH: Final = re.compile(r"^.*[\\/]", re.DOTALL)
 _LONGEST_FILENAME: Final = 255
@@ -38,11 +37,14 @@ class Part:
     filename: str
     log: ProblemLog
     _data: bytes | None = field(default=None, repr=False)
+    _behind: bytes = field(default=b"", repr=False)
+    """Text behind the encoded bytes, which is no part of them."""
 
     def data(self) -> bytes:
         """The decoded bytes of a leaf."""
         if self._data is None:
-            self._data = _transfer_decoded(self)
+            declared = self.fields.get("content-transfer-encoding", ())
+            self._data, self._behind = decode_transfer(_raw(self.message), declared, log=self.log, where=self.mime_type)
         return self._data
 
     def cut(self, size: int) -> None:
@@ -57,21 +59,25 @@ class Part:
             declared = _META_CHARSET.search(data[:4096])
             charset = declared[1].decode("ascii") if declared else None
         text = decode(data, charset, self.log, where=self.mime_type)
+        if self._behind:
+            text += "\n" + decode(self._behind, None, self.log, hint=charset, where=self.mime_type)
         if self.parameters.get("format", "").lower() == "flowed" and self.mime_type == "text/plain":
             text = unflow(text, delete_space=self.parameters.get("delsp", "").lower() == "yes")
         return text
 
+    def is_text(self) -> bool:
+        return self.mime_type in _SHOWN
+
     def is_shown(self) -> bool:
         """Whether it is part of the text a reader sees, not a file beside it."""
-        if self.disposition == "attachment" or self.mime_type not in _SHOWN:
+        if self.disposition == "attachment" or not self.is_text():
             return False
         # Clients name inline text ("ATT00001.txt"), but a text/plain named script.py is a file.
         named_as_text = self.filename.lower().endswith((".txt", ".htm", ".html", ".asc"))
         return not self.filename or self.disposition == "inline" or named_as_text
 
-    def attachment(self) -> Attachment:
+    def attachment(self, *, inline: bool) -> Attachment:
         data = self.data()
-        inline = self.disposition != "attachment" and (self.disposition == "inline" or "content-id" in self.fields)
         return Attachment(self.filename, self.mime_type, len(data), sha256(data).digest(), inline)
 
 
@@ -114,52 +120,3 @@ def _raw(message: Message) -> bytes:
     del message["content-transfer-encoding"]
     payload = message.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
-
-
-def _transfer_decoded(part: Part) -> bytes:
-    raw = _raw(part.message)
-    declared = (part.fields.get("content-transfer-encoding") or [""])[0]
-    encoding = re.split(r"[;(]", declared.strip().lower(), maxsplit=1)[0].strip("\"' ").replace(" ", "-")
-    if encoding == "base64":
-        return decode_base64(_before_footer(raw), part.log, part.mime_type)
-    if encoding == "quoted-printable":
-        return binascii.a2b_qp(raw)
-    if encoding in {"x-uuencode", "uuencode", "uue", "x-uue"}:
-        return uudecode(raw, part.log, part.mime_type)
-    if encoding not in {"", "7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none", "us-ascii", "utf-8"}:
-        part.log.add("unknown-encoding", f"{part.mime_type}: {declared!r}")
-    return raw
-
-
-# A list server appends its footer to base64 as plain text: words and spaces, which base64 has not.
-_FOOTER: Final = re.compile(rb"\n(?=_{5,}|-- ?\r?\n|-{5,})")
-
-
-def _before_footer(raw: bytes) -> bytes:
-    found = _FOOTER.search(raw)
-    return raw[: found.start()] if found else raw
-
-
-def uudecode(raw: bytes, log: ProblemLog, where: str) -> bytes:
-    """The file between "begin" and "end"; lines that do not decode are left out."""
-    begin = _UU_BEGIN.search(raw)
-    if begin is None:
-        log.add("broken-uuencode", where)
-        return raw
-    out = bytearray()
-    for line in raw[begin.end() :].split(b"\n"):
-        line = line.rstrip(b"\r")
-        if line == b"end":
-            return bytes(out)
-        if not line:
-            continue
-        try:
-            out += binascii.a2b_uu(line)
-        except binascii.Error:
-            # Workaround for encoders that pad beyond the line's own length (CPython issue 1435487).
-            wanted = (((line[0] - 32) & 63) * 4 + 5) // 3
-            try:
-                out += binascii.a2b_uu(line[:wanted])
-            except binascii.Error:
-                log.add("broken-uuencode", where)
-    return bytes(out)
