@@ -170,6 +170,7 @@ CREATE TABLE problems(
     kind       TEXT NOT NULL,
     detail     TEXT NOT NULL,
     at         INTEGER NOT NULL,
+    told_at    INTEGER,                      -- when the first import ended that says at its end that this was not read
     UNIQUE(locator, kind, detail)
 ) STRICT;
 CREATE INDEX problems_by_message ON problems(message_id);

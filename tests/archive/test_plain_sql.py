@@ -37,7 +37,7 @@ INSERT INTO attachments SELECT id, 0, 'plan.pdf', 'application/pdf', 1, x'', 0 F
 INSERT INTO reactions SELECT id, 0, 'love', sender_id FROM messages;
 INSERT INTO labels VALUES (1, 'label', 'work'), (2, 'folder', 'INBOX');
 INSERT INTO message_labels SELECT id, 1 + id % 2 FROM messages;
-INSERT INTO problems SELECT id, 1, id, 'l' || id, 'k', 'd', 0 FROM messages;
+INSERT INTO problems SELECT id, 1, id, 'l' || id, 'k', 'd', 0, NULL FROM messages;
 INSERT INTO applied_steps VALUES ('a_step', 0, '');
 INSERT INTO repair_runs(started_at) VALUES (0);
 INSERT INTO repairs SELECT id, 1, id, 'subject', '', x'00', '', 'm', 1, 0, NULL FROM messages;

@@ -30,7 +30,8 @@ LONE = re.compile("[\ud800-\udfff]")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("output")
     kind = "Content-Type: text/plain; charset=utf-8"
-    box = mbox(folder / "box", [mail(f"barn {TEXT}", f"the barn {TEXT}", headers=[kind])])
+    odd = mail("odd", "é", headers=["Content-Type: text/plain; charset=klingon"])
+    box = mbox(folder / "box", [mail(f"barn {TEXT}", f"the barn {TEXT}", headers=[kind]), odd])
     assert vaultembed("import", box, archive=folder / "a.db").returncode == 0
     return folder / "a.db"
 

@@ -163,8 +163,12 @@ def test_of_every_text_and_blob_of_a_message_nothing_is_left(folder: Path, tmp_p
                 " VALUES (1, ?, 'conversation', '', ?, ?, 'm', 1, 0)",
                 (at, f"{word('repaired')}".encode(), f"Re: {word('subject')}"),
             )
-        archive.db.execute("INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0)", (source, doomed, word("p1")))
-        archive.db.execute("INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0)", (source, locator, word("p2")))
+        archive.db.execute(
+            "INSERT INTO problems VALUES (NULL, ?, ?, 'here', 'k', ?, 0, NULL)", (source, doomed, word("p1"))
+        )
+        archive.db.execute(
+            "INSERT INTO problems VALUES (NULL, ?, NULL, ?, 'k', ?, 0, NULL)", (source, locator, word("p2"))
+        )
         archive.db.execute(
             "INSERT INTO msgvault_messages VALUES (?, ?, ?, 1, NULL)", (source, key, word("digest").encode())
         )

@@ -140,10 +140,10 @@ def test_broken_messages_are_listed_and_stop_nothing(tmp_path: Path, archive: Pa
     )
     found = counts(archive, box)
     assert found.added == 3
-    assert found.problems == 1
+    assert (found.problems, found.guessed) == (0, 1)
     (problem,) = rows(archive, "SELECT message_id, kind FROM problems")
     assert problem[0] == 2
-    assert counts(archive, box).problems == 0
+    assert counts(archive, box).guessed == 0
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_its_messages_are_not_gone(tmp_path: Path, archive: Path) -> None:
@@ -155,10 +155,9 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_its_messages_are_not_gone(t
     assert (found.unchanged, found.gone) == (1, 0)
 
 
-def test_a_path_that_does_not_exist_is_found_out_before_anything_is_imported(tmp_path: Path, archive: Path) -> None:
-    box = mbox(tmp_path / "box", many(2))
+def test_where_no_path_exists_nothing_is_made(tmp_path: Path, archive: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
-        import_mail(archive, [box, tmp_path / "nowhere"])
+        import_mail(archive, [tmp_path / "nowhere", tmp_path / "either"])
     assert not archive.exists()
 
 
@@ -259,7 +258,7 @@ def test_what_lies_behind_a_read_error_is_read_when_the_disk_is_well_again(tmp_p
     box = mbox(tmp_path / "box", [mail(f"n{n}", "text " * 200, message_id=str(n)) for n in range(2000)])
     with bad_sector():
         first = counts(archive, box)
-    assert first.problems == 1
+    assert first.unread == 1
     assert 0 < first.added < 2000
     assert counts(archive, box).added == 2000 - first.added
 
@@ -301,20 +300,27 @@ def test_a_problem_is_forgotten_when_its_file_can_be_read(tmp_path: Path, archiv
     (tmp_path / "good.eml").write_bytes(mail("good", "x"))
     path = tmp_path / "late.eml"
     path.touch()
-    assert counts(archive, tmp_path).problems == 1
+    assert counts(archive, tmp_path).unread == 1
     path.write_bytes(mail("late", "y"))
     assert counts(archive, tmp_path).added == 1
     assert rows(archive, "SELECT * FROM problems") == []
 
 
-def test_a_path_without_mail_is_named_and_the_others_go_through(tmp_path: Path, archive: Path) -> None:
+@pytest.mark.parametrize("other", ["nowhere", "notes", "outlook.pst"])
+def test_a_path_that_gives_no_mail_is_named_and_the_others_go_through(
+    tmp_path: Path, archive: Path, other: str
+) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "outlook.pst").write_bytes(b"!BDN" + bytes(100))
     box = mbox(tmp_path / "box", many(2))
-    result = import_mail(archive, [tmp_path / "notes", box])
-    assert result.exit_code == 1
-    assert result.data.counts.added == 2
-    assert any("notes" in note for note in result.notes)
+    for added in (2, 0):  # each time: it was asked for by name
+        result = import_mail(archive, [tmp_path / other, box])
+        assert result.exit_code == 3
+        assert result.data.counts.added == added
+        assert any("Not imported" in note and other in note for note in result.notes)
+    if other != "nowhere":
+        assert import_mail(archive, [tmp_path / other]).exit_code == 1
 
 
 def test_a_message_bears_the_labels_of_all_its_copies(tmp_path: Path, archive: Path) -> None:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -103,19 +112,88 @@ def test_what_is_not_mail_is_passed_over_and_counted(tmp_path: Path, name: str, 
     assert [type(item) for item in discover(tmp_path)] == [NotMail, SourceFile]
 
 
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100)
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), data)
+    return packed.getvalue()
+
+
+def tarred(mode: str = "w", **members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in members.items():
+            facts = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
+            facts.size = len(data)
+            archive.addfile(facts, io.BytesIO(data))
+    return packed.getvalue()
+
+
+CLOSED = [
+    ("a.msg", OLE, "save it as .eml"),
+    ("a.pst", b"!BDN" + bytes(100), "readpst"),
+    ("backup", b"!BDN" + bytes(100), "readpst"),
+    ("cut short.PST", bytes(100), "readpst"),
+    ("a.olm", zipped(Accounts__me=b"x"), "Outlook for Mac"),
+    ("Sent.dbx", b"\xcf\xad\x12\xfe" + bytes(100), "undbx"),
+    ("Inbox.mbx", b"JMF6" + bytes(100), "undbx"),
+    ("INBOX", b"*mbx*\r\n" + bytes(100), "mailutil"),
+    ("RMAIL", b"BABYL OPTIONS: -*- rmail -*-\nVersion: 5\n\x1f", "unrmail"),
+    ("inbox", b"\1\1\1\1\n" + MBOX + b"\1\1\1\1\n", "mutt"),
+    ("m.1", b"2 M1e C54d4c3a5\n\1\2N          00000000000000c8\n" + MAIL, "doveadm"),
+    ("1.emlx", b"96        \n" + MAIL + b'<?xml version="1.0"?>', "Apple Mail"),
+    ("without suffix", b"96        \n" + MAIL, "Apple Mail"),
+    ("a.mbox.gz", gzip.compress(MBOX), "unpack"),
+    ("list.gz", gzip.compress(MBOX), "unpack"),
+    ("2003.txt.bz2", bz2.compress(MBOX), "unpack"),
+    ("letter.xz", lzma.compress(MAIL), "unpack"),
+    ("outlook.pst.gz", gzip.compress(b"!BDN" + bytes(100)), "unpack"),
+    ("cut short.mbox.gz", gzip.compress(MBOX)[:30], "unpack"),
+    ("takeout.zip", zipped(Takeout__Mail__All_mbox=MBOX), "unpack"),
+    ("profile.zip", zipped(Mail__Local__Inbox=MBOX), "unpack"),
+    ("cut short.zip", zipped(Takeout__Mail__All_mbox=MBOX)[:60], "unpack"),
+    ("mail.tar", tarred(mail__cur__1=MAIL), "unpack"),
+    ("mail.tgz", tarred("w:gz", a_txt=b"x", mail__Inbox=MBOX), "unpack"),
+    ("mail.7z", b"7z\xbc\xaf\x27\x1c" + bytes(100), "unpack"),
+    ("mail.zst", b"\x28\xb5\x2f\xfd" + bytes(100), "unpack"),
+    ("box.mbox", MBOX.decode().encode("utf-16"), "iconv"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "way_out"), CLOSED, ids=[name for name, _, _ in CLOSED])
+def test_mail_in_a_form_that_cannot_be_read_is_named_with_a_way_out(
+    tmp_path: Path, name: str, data: bytes, way_out: str
+) -> None:
+    path = put(tmp_path / "mail" / name, data)
+    for found in (tmp_path / "mail", path):
+        (item,) = discover(found)
+        assert isinstance(item, Unreadable)
+        assert way_out in item.detail
+        assert not item.hides_more
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100)),
-        ("a.pst", b"!BDN" + bytes(100)),
-        ("INBOX", b"*mbx*\r\n" + bytes(100)),
-        ("a.mbox.gz", b"\x1f\x8b" + bytes(100)),
+        ("access.gz", gzip.compress(b"127.0.0.1 - - GET /\n")),
+        ("photos.zip", zipped(a_jpg=b"x", README=b"hello\n")),
+        ("letter.docx", zipped(mimetype=b"x", word__mail_eml=b"x")),
+        ("source.tar.gz", tarred("w:gz", src__main_c=b"int main;\n", README=b"hello\n")),
+        ("table.xls", OLE),
+        ("numbers", b"12\nand more\n"),
     ],
 )
-def test_mail_in_a_form_that_cannot_be_read_is_reported(tmp_path: Path, name: str, data: bytes) -> None:
+def test_what_is_packed_and_is_no_mail_is_passed_over(tmp_path: Path, name: str, data: bytes) -> None:
     put(tmp_path / name, data)
-    (item,) = discover(tmp_path)
-    assert isinstance(item, Unreadable)
+    put(tmp_path / "z.eml")
+    assert [type(item) for item in sorted(discover(tmp_path), key=lambda i: isinstance(i, SourceFile))] == [
+        NotMail,
+        SourceFile,
+    ]
 
 
 def test_path_of_one_file_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
@@ -145,6 +223,18 @@ def test_symlink_to_elsewhere_is_followed(tmp_path: Path) -> None:
     assert found_in(tmp_path / "root") == [("link/a.eml", "eml", "link")]
 
 
+def test_a_link_that_leads_nowhere_is_reported_unless_it_is_a_lock(tmp_path: Path) -> None:
+    put(tmp_path / "a.eml")
+    (tmp_path / "lock").symlink_to("127.0.0.1:+4711")
+    (tmp_path / "old").symlink_to("/mnt/not mounted/mail")
+    not_mail, unreadable = sorted(
+        (item for item in discover(tmp_path) if not isinstance(item, SourceFile)), key=lambda item: str(type(item))
+    )
+    assert not_mail == NotMail(tmp_path / "lock")
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.hides_more
+
+
 def test_pipes_are_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
@@ -154,16 +244,50 @@ def test_pipes_are_left_alone(tmp_path: Path) -> None:
         discover(tmp_path / "pipe")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_directory_that_may_not_be_listed_is_reported(tmp_path: Path) -> None:
-    put(tmp_path / "closed/a.eml")
-    put(tmp_path / "open/a.eml")
-    (tmp_path / "closed").chmod(0)
+@contextmanager
+def as_somebody(*closed: Path) -> Iterator[None]:
+    """Inside, nobody may look into these; root might, and so is somebody else."""
+    for path in closed:
+        path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
     try:
-        items = list(discover(tmp_path))
+        yield
     finally:
-        (tmp_path / "closed").chmod(0o700)
-    assert [type(item) for item in items] == [Unreadable, SourceFile]
+        os.seteuid(user)
+        for path in closed:
+            path.chmod(0o700)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that anybody may look into, which those of pytest are not."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_what_may_not_be_looked_into_is_reported(open_path: Path) -> None:
+    for name in ("closed/a.eml", "cur/1.h:2,", "new/2.h", ".Sent/cur/3.h", "open/a.eml"):
+        put(open_path / name)
+    (open_path / "tmp").mkdir()
+    put(open_path / "box", MBOX)
+    (open_path / "link").symlink_to(open_path / "closed" / "a.eml")
+    with as_somebody(*(open_path / name for name in ("closed", "new", ".Sent", "box"))):
+        items = list(discover(open_path))
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
+    assert {Path(item.locator).name for item in unreadable} == {"new", ".Sent", "closed", "box", "link"}
+    assert all(item.hides_more and "Permission denied; as somebody" in item.detail for item in unreadable)
+    assert [item.relative_path for item in items if isinstance(item, SourceFile)] == ["cur/1.h:2,", "open/a.eml"]
+
+
+def test_path_that_may_not_be_searched_is_reported(open_path: Path) -> None:
+    put(open_path / "mail/cur/1.h")
+    put(open_path / "mail/a.eml")
+    with as_somebody(open_path / "mail"):
+        (item,) = discover(open_path / "mail")
+    assert isinstance(item, Unreadable)
 
 
 def test_missing_path_is_refused_at_once(tmp_path: Path) -> None:

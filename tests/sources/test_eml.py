@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,49 @@ def read(path: Path, data: bytes) -> RawMessage | Unreadable:
 def test_message_is_given_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.eml"
     assert read(path, MAIL) == RawMessage("box/a.eml", str(path), MAIL, content_hash(MAIL), "box")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_message_that_was_compressed_by_itself_is_unpacked(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    for name in ("1520000011.M9.host,S=123,W=130:2,S", "a.eml"):
+        message = read(tmp_path / name, compress(MAIL))
+        assert isinstance(message, RawMessage)
+        assert message.mime == MAIL
+    assert isinstance(read(tmp_path / "a.eml", compress(MAIL)[:-5]), Unreadable)
+
+
+def test_message_in_utf_16_is_read(tmp_path: Path) -> None:
+    text = MAIL.decode() + "Grüße\r\n"
+    latin = "Content-Type: text/plain; charset=iso-8859-1\r\n" + text
+    for encoded, expected in (
+        (text.encode("utf-16"), text.encode()),
+        (b"\xfe\xff" + text.encode("utf-16-be"), text.encode()),
+        (latin.encode("utf-16"), latin.encode("latin-1")),
+        ((latin + "→").encode("utf-16"), (latin + "→").encode()),
+        (latin.replace("iso-8859-1", "utf-16").encode("utf-16"), latin.replace("iso-8859-1", "utf-16").encode()),
+    ):
+        message = read(tmp_path / "a.eml", encoded)
+        assert isinstance(message, RawMessage)
+        assert message.mime == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "way_out"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "save it as .eml"),
+        (b"PK\x03\x04" + bytes(100), "unpack"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "unpack"),
+        (b"CRYPTED\x03\x07" + bytes(100), "doveadm"),
+        (b"Dovecot-LZ4\r\n" + bytes(100), "doveadm"),
+        (gzip.compress(bytes(80 * 1024 * 1024), 1), "unpack"),
+        (gzip.compress(b""), "empty"),
+    ],
+    ids=["msg", "zip", "zstd", "encrypted", "lz4", "bomb", "nothing"],
+)
+def test_what_is_named_like_a_message_and_cannot_be_read_is_reported(tmp_path: Path, data: bytes, way_out: str) -> None:
+    found = read(tmp_path / "a.eml", data)
+    assert isinstance(found, Unreadable)
+    assert way_out in found.detail
 
 
 @pytest.mark.parametrize(

@@ -341,4 +341,4 @@ def test_file_that_may_not_be_read_is_reported(tmp_path: Path) -> None:
 def test_file_that_vanished_is_reported_and_starts_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "gone"
     (entry,) = read_mbox(SourceFile(path, "gone", "mbox", ""), 77)
-    assert entry == MboxEntry(Unreadable(f"{path}@77", "No such file or directory", ends_file=True), 77)
+    assert entry == MboxEntry(Unreadable(f"{path}@77", "No such file or directory", hides_more=True), 77)

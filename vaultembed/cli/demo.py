@@ -62,7 +62,7 @@ class Story:
         counts = data.counts
         self._tell(
             f"Imported the mailbox of Mira Halvorsen, who never was: {counts.added} messages from 1998 to 2024, "
-            f"{counts.duplicate} duplicate, {counts.problems} with something wrong in them."
+            f"{counts.duplicate} duplicate, {counts.guessed} read by a guess."
         )
 
     def built(self, data: BuildView) -> None:

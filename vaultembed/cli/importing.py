@@ -78,7 +78,9 @@ def render(data: Imported) -> None:
         (counts.duplicate, "duplicate (one message, now in several places)"),
         (counts.deleted, "deleted here before (they stay so)"),
         (counts.gone, "gone from the source (kept here)"),
-        (counts.problems, "with a problem"),
+        (counts.unread, "not read"),
+        (counts.problems, "with something missing or not as it was sent"),
+        (counts.guessed, "read by a guess, most likely right"),
         (counts.not_mail, "file skipped: not mail" if counts.not_mail == 1 else "files skipped: not mail"),
     ]
     for number, what in others:

@@ -118,8 +118,17 @@ def _listed(people: list[str]) -> str:
 
 
 def render_problems(data: ProblemsView) -> None:
-    for kind, number in data.counts.items():
-        say(f"{number:>8,}  {safe_line(kind)}")
+    meanings = {
+        "unread": "could not be read: at most a header is in the archive",
+        "incomplete": "with something missing, or not as it was sent",
+        "guessed": "read by a guess, most likely right",
+    }
+    for weight, number in data.weights.items():
+        if number:
+            say(f"{number:>8,}  {meanings[weight]}")
+        for each in data.kinds:
+            if each.weight == weight:
+                say(f"{each.number:>16,}  {safe_line(each.kind)}")
     if data.problems:
         say("")
     for problem in data.problems:

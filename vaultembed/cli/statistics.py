@@ -51,7 +51,8 @@ def _render_totals(archive: Path, totals: TotalsView) -> None:
     say(f"Conversations:  {totals.conversations:,}")
     say(f"People:         {totals.people:,}")
     say(f"Attachments:    {totals.attachments:,}")
-    say(f"Problems:       {totals.problems:,}")
+    guessed = f", and {count(totals.guessed, 'message')} read by a guess" if totals.guessed else ""
+    say(f"Problems:       {totals.problems:,}{guessed}")
 
 
 def _render_vector_search(found: VectorSearchView) -> None:

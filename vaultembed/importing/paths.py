@@ -12,8 +12,10 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import forget_problem, index_parsed, record_problems
+from vaultembed.archive.mail.messages import index_parsed
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
+from vaultembed.archive.mail.problems import forget_problem, record_unread
+from vaultembed.archive.mail.reading import read_raw
 from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.parsing import Parsers
@@ -33,9 +35,9 @@ from vaultembed.sources import (
     NotMail,
     SourceFile,
     Unreadable,
-    continues,
     discover,
     file_state,
+    growth,
     read_mbox,
     read_one,
 )
@@ -63,8 +65,12 @@ class ImportCounts:
     """Deleted here with `vaultembed delete`; they stay so."""
     gone: int = 0
     """No longer in the source; they stay in the archive."""
+    unread: int = 0
+    """Messages, files and folders that could not be read; see `vaultembed problems`."""
     problems: int = 0
-    """Messages or files with something wrong; see `vaultembed problems`."""
+    """Messages of which something is missing, or not what was sent."""
+    guessed: int = 0
+    """Messages that were declared wrongly or not at all, and read by a guess."""
     not_mail: int = 0
     """Files passed over."""
 
@@ -130,6 +136,7 @@ class PathImport:
         self._on_progress = on_progress
         self._should_stop = should_stop
         self._started = time.monotonic()
+        self._started_at = int(time.time())
         self._sources: dict[str, int] = {}
         self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
@@ -143,7 +150,7 @@ class PathImport:
             if isinstance(found, NotMail):
                 self._count(not_mail=1)
             elif isinstance(found, Unreadable):
-                self._all_readable = False
+                self._all_readable = self._all_readable and not found.hides_more
                 self._report(None, found)
             elif found.kind == "mbox":
                 self._import_mbox(found)
@@ -162,7 +169,19 @@ class PathImport:
             for source_id in places.sources_at(self._archive, self._identifier):
                 if self._all_readable:  # an unreadable folder is not an empty one
                     self._count(gone=self._sighting.mark_gone_files(source_id))
+                if self._counts.gone:
+                    self._delete_beginnings(source_id)
                 places.import_finished(self._archive, source_id)
+            if self._all_readable:
+                self._sighting.forget_unread(printable(self._path), _UNREADABLE, os.path.lexists)
+
+    def _delete_beginnings(self, source_id: int) -> None:
+        """Messages that were read half written, from a mailbox that has been rewritten since, or a download that has
+        another name now: all of them is the beginning of a message that is here whole."""
+        for key, message_id, other in places.gone_beside_namesakes(self._archive, source_id, self._started_at):
+            begun, whole = read_raw(self._archive, message_id), read_raw(self._archive, other)
+            if begun and whole and _is_beginning(begun.rstrip(), whole):
+                places.delete_beginning(self._archive, source_id, key, message_id)
 
     def _source_id(self, kind: str) -> int:
         if kind not in self._sources:
@@ -174,11 +193,14 @@ class PathImport:
         source_id = self._source_id(file.kind)
         key = maildir_key(file) if file.kind == "maildir" else file.relative_path
         self._sighting.saw_file(source_id, key)
+        known = places.read_state(self._archive, source_id, key)
+        begun_at = None
         try:
             facts = file.path.stat()
+            if known and known.size < facts.st_size and growth(file.path, known) != "rewritten":
+                begun_at = key
         except OSError:
             facts = None  # renamed since it was listed; reading looks again
-        known = places.read_state(self._archive, source_id, key)
         if facts and known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
             self._refresh(source_id, file, key)
             self._count(unchanged=1)
@@ -186,12 +208,15 @@ class PathImport:
             return
         read = read_one(file)
         if isinstance(read, Unreadable):
+            if not os.path.lexists(file.path):
+                return  # deleted since it was listed: gone for the next import
             self._all_readable = self._all_readable and facts is not None
             self._report(source_id, read)
             return
-        state = FileState(facts.st_size, facts.st_mtime_ns, b"", facts.st_size) if facts else None
+        state = self._state(file, facts, facts.st_size, facts.st_size) if facts else None
+        entry = entry_of_mime(source_id, read, self._raw, state=state, begun_at=begun_at)
         self._bytes_done += len(read.mime)
-        self._batch.add(entry_of_mime(source_id, read, self._raw, state=state), len(read.mime))
+        self._batch.add(entry, len(read.mime))
         if self._batch.is_full:
             self._pass_on()
 
@@ -216,16 +241,23 @@ class PathImport:
                 self._count(unchanged=places.count_in_file(self._archive, source_id, path))
                 self._advance(facts.st_size)
                 return
-            start = 0
-            if known and continues(file.path, known):
+            start, begun_at = 0, None
+            grown = growth(file.path, known) if known else None
+            if known and grown == "at-end":
                 start = known.offset
-                self._count(unchanged=places.count_in_file(self._archive, source_id, path))
+            elif grown == "in-last-message":
+                begun_at, start = places.last_in_file(self._archive, source_id, path) or (None, 0)
+            # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
+            before = places.count_in_file(self._archive, source_id, path)
+            is_rewritten = before > 0 and (grown is None or grown == "rewritten")
+            if not is_rewritten:
+                self._count(unchanged=before - (begun_at is not None))
         except OSError as error:
+            if not os.path.lexists(file.path):
+                return
             self._all_readable = False
             self._report(source_id, Unreadable(printable(file.path), error.strerror or str(error)))
             return
-        # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
-        is_rewritten = known is not None and start == 0
         offset = start
         self._bytes_done += start
         whole = True
@@ -234,37 +266,50 @@ class PathImport:
             offset = entry.end_offset
             if isinstance(entry.message, Unreadable):
                 self._report(source_id, entry.message)
-                whole = whole and not entry.message.ends_file
+                whole = whole and not entry.message.hides_more
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
                 raw = entry.message
-                self._batch.add(entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated), len(raw.mime))
+                new = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
+                self._batch.add(new, len(raw.mime))
+            begun_at = None
             if self._batch.is_full:
                 if not is_rewritten:
-                    self._then_record(source_id, file, offset, NOT_TO_ITS_END, 0)
+                    self._then_record(source_id, file, facts, offset, NOT_TO_ITS_END)
                 self._pass_on()
             if self._should_stop():
                 return
         if whole and is_rewritten:
             self._batch.steps.append(lambda: self._count(gone=self._sighting.mark_gone_keys(source_id, path)))
+        if whole and start == 0:
+            locator = printable(file.path)
+            self._batch.steps.append(lambda: self._sighting.forget_unread_in_mbox(source_id, locator))
         if whole:
             # size and time from before reading: what was appended meanwhile makes it a changed file the next time
-            self._then_record(source_id, file, offset, facts.st_size, facts.st_mtime_ns)
+            self._then_record(source_id, file, facts, offset, facts.st_size)
         elif not is_rewritten:
-            self._then_record(source_id, file, offset, NOT_TO_ITS_END, 0)
+            self._then_record(source_id, file, facts, offset, NOT_TO_ITS_END)
 
-    def _then_record(self, source_id: int, file: SourceFile, offset: int, size: int, mtime_ns: int) -> None:
+    def _then_record(self, source_id: int, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> None:
         """Note that an mbox was read up to `offset`, when what stands before that is written."""
 
         def record() -> None:
-            try:
-                prefix_hash = file_state(file.path, offset).prefix_hash
-            except OSError:
-                return  # gone meanwhile: nothing to go on with
-            state = FileState(size, mtime_ns, prefix_hash, offset)
-            places.set_read_state(self._archive, source_id, file.relative_path, state)
+            state = self._state(file, facts, offset, size)
+            if state is not None:
+                places.set_read_state(self._archive, source_id, file.relative_path, state)
 
         self._batch.steps.append(record)
+
+    def _state(self, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> FileState | None:
+        """None where the file is no longer the one that was read, as when its folder is compacted meanwhile."""
+        try:
+            now = file.path.stat()
+            prefix_hash = file_state(file.path, offset).prefix_hash
+        except OSError:
+            return None
+        if (now.st_dev, now.st_ino) != (facts.st_dev, facts.st_ino) or now.st_size < offset:
+            return None
+        return FileState(size, facts.st_mtime_ns, prefix_hash, offset)
 
     def _pass_on(self, *, ahead: int = _BATCHES_AHEAD) -> None:
         """Have the batch parsed, and write those before it, but for as many as may be `ahead`."""
@@ -313,10 +358,10 @@ class PathImport:
         return written
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
+        self._sighting.saw_unread(unreadable.locator)
         with self._archive.transaction():
-            problem = Problem(_UNREADABLE, unreadable.detail)
-            record_problems(self._archive, source_id, None, unreadable.locator, [problem])
+            record_unread(self._archive, source_id, unreadable.locator, Problem(_UNREADABLE, unreadable.detail))
 
     def _count(self, **more: int) -> None:
         self._counts = self._counts.plus(**more)
@@ -332,9 +377,16 @@ class PathImport:
         )
 
 
+def _is_beginning(begun: bytes, whole: bytes) -> bool:
+    lines, end, last = begun.rpartition(b"\n")  # where ">From " was cut short, it was not unquoted
+    return len(begun) < len(whole) and whole.startswith((begun, lines + end + last.removeprefix(b">")))
+
+
 def counted(counts: ImportCounts, written: Written) -> ImportCounts:
     """With one more message."""
-    more = {"problems": int(written.has_problems), "gone": int(written.displaced)}
+    more = {"gone": int(written.displaced)}
+    if written.weight is not None:
+        more["problems" if written.weight == "incomplete" else written.weight] = 1
     if written.became != "unreadable":
         more[written.became] = 1
     return counts.plus(**more)

@@ -16,14 +16,15 @@ from vaultembed.archive.mail.messages import (
     has_body,
     has_raw,
     has_text,
-    record_problems,
     replace_message,
 )
 from vaultembed.archive.mail.places import Place
+from vaultembed.archive.mail.problems import record_problems
 from vaultembed.importing.parser import Mime, Unparsed
 from vaultembed.importing.parsing import Parsers
 from vaultembed.message import FileState, ParsedMessage, Problem, RawMessage
 from vaultembed.text.mime.mime import labels_in_header
+from vaultembed.text.problems import Weight, worst_weight
 
 Raw = Literal["keep", "none"]
 Became = Literal["added", "updated", "unchanged", "duplicate", "deleted", "unreadable"]
@@ -50,6 +51,8 @@ class Entry:
     """What its source kept of it, and not how it was sent; `content_hash` is of its name there."""
     was_read: bool = False
     """It was read at this place before, with another text."""
+    begun_at: str | None = None
+    """The key at which the beginning of this message stands, read before the rest of it was written."""
     state: FileState | None = None
     """Of its file, to be noted with it; that of an mbox is noted by itself."""
 
@@ -61,7 +64,8 @@ class Written:
     became: Became
     displaced: bool
     """Another message stood at its place before."""
-    has_problems: bool
+    weight: Weight | None
+    """Of what was wrong with it, where it was read just now."""
     is_current: bool
     """The text here is what this entry says."""
     to_index: ParsedMessage | None = None
@@ -69,7 +73,13 @@ class Written:
 
 
 def entry_of_mime(
-    source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False, state: FileState | None = None
+    source_id: int,
+    raw: RawMessage,
+    keep: Raw,
+    *,
+    is_repeated: bool = False,
+    begun_at: str | None = None,
+    state: FileState | None = None,
 ) -> Entry:
     """A message as it was sent."""
     return Entry(
@@ -79,6 +89,7 @@ def entry_of_mime(
         Mime(raw.mime, raw.content_hash, raw.delivered_at, is_kept=keep == "keep"),
         lambda: labels_in_header(raw.mime),
         is_repeated,
+        begun_at=begun_at,
         state=state,
     )
 
@@ -135,7 +146,7 @@ class Facts:
     empties: bool = False
     """An extract without text, where there is one here: a source that lost it has nothing to say about it."""
     is_namesake: bool = False
-    """It is not here, and the message that stands at its place has the same Message-ID."""
+    """It is not here, and the message that stands at its place has the same Message-ID, or is the beginning of it."""
     namesake_is_raw: bool = False
     """That one is kept as it was sent."""
     namesake_is_its_own: bool = False
@@ -156,9 +167,9 @@ def decide(facts: Facts) -> Step:
         return "renew" if is_news else "stands"
     if facts.is_namesake and facts.is_extract and (facts.namesake_is_raw or facts.empties):
         return "keep better"
-    # What the message has become: a draft that was edited, say. File names are used again for other mail (MH numbers
-    # are), so the Message-ID decides; and another place may still hold the older text. A deleted message is not what
-    # anybody wants a newer text hidden under.
+    # What the message has become: whole, where it was cut short, or a draft that was edited. File names are used again
+    # for other mail (MH numbers are), so the Message-ID decides on edits; and another place may still hold the older
+    # text. A deleted message is not what anybody wants a newer text hidden under.
     return "edit" if facts.is_namesake and facts.namesake_is_its_own else "add"
 
 
@@ -167,8 +178,9 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
     source_id, place = entry.source_id, entry.place
     if isinstance(new, Problem):
         record_problems(archive, source_id, None, place.locator, [new])
-        return Written(None, "unreadable", displaced=False, has_problems=True, is_current=False)
-    present = places.message_at(archive, source_id, place.source_key)
+        return Written(None, "unreadable", displaced=False, weight="unread", is_current=False)
+    key = entry.begun_at or place.source_key
+    present = places.message_at(archive, source_id, key)
     here = find_by_hash(archive, entry.content_hash)
     if here is None and new is None:  # it was here a moment ago, and has been given other content since
         return write_entry(archive, parsers, entry, parse_entry(parsers, entry))
@@ -195,21 +207,25 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
         "add": "added",
     }[step]
     displaced = present is not None and present != message_id
-    if displaced:
-        places.displace(archive, source_id, place.source_key)
+    if displaced and present is not None and entry.begun_at:
+        places.supersede(archive, source_id, key, present)
+    elif displaced:
+        places.displace(archive, source_id, key)
+    elif key != place.source_key:
+        places.forget_place(archive, source_id, key)
     places.put_at(archive, source_id, place, message_id)
     if new is None:  # not parsed, but this copy may bear other labels
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
-    has_problems = bool(new is not None and new.problems)
     to_index = new if step in ("add", *_REPLACES) else None
-    if to_index is not None:
-        record_problems(archive, source_id, message_id, place.locator, to_index.problems)
+    problems = to_index.problems if to_index is not None else ()
+    record_problems(archive, source_id, message_id, place.locator, problems)
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
     is_current = {"stays deleted": not entry.is_extract, "stands": not facts.says_something_else, "keep better": False}
-    return Written(message_id, became, displaced, has_problems, is_current.get(step, True), to_index)
+    is_gone = displaced and not entry.begun_at
+    return Written(message_id, became, is_gone, worst_weight(problems), is_current.get(step, True), to_index)
 
 
 def _facts(
@@ -233,11 +249,12 @@ def _facts(
             says_something_else=is_its_mail or (is_compared and new is not None and not has_text(archive, here, new)),
             empties=is_compared and new is not None and _empties(archive, here, new),
         )
-    if present is None or new is None or new.rfc822_message_id is None:
+    if present is None or new is None:
         return Facts(is_extract=entry.is_extract)
+    same_id = places.message_id_header(archive, present) == new.rfc822_message_id is not None
     return Facts(
         is_extract=entry.is_extract,
-        is_namesake=places.message_id_header(archive, present) == new.rfc822_message_id,
+        is_namesake=same_id or entry.begun_at is not None,
         namesake_is_raw=has_raw(archive, present),
         empties=entry.is_extract and _empties(archive, present, new),
         namesake_is_its_own=places.stands_alone(archive, present)

@@ -18,13 +18,12 @@ from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
     add_labels,
     content_rev_of,
-    forget_problem,
     index_parsed,
-    record_problems,
     set_labels,
     set_reactions,
 )
 from vaultembed.archive.mail.places import Known, Place
+from vaultembed.archive.mail.problems import forget_problem, record_problems
 from vaultembed.archive.mail.reading import read_reactions
 from vaultembed.archive.mail.threads import rename_chat
 from vaultembed.errors import StoppedError
@@ -283,7 +282,7 @@ class MsgvaultImport:
         return written
 
     def _report(self, bad: UnreadableMessage) -> None:
-        self._count(problems=1)
+        self._count(unread=1)
         locator = f"{printable(self._paths.archive)}#{bad.message_id}"
         record_problems(self._archive, None, None, locator, [Problem(UNREADABLE, bad.why)])
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from vaultembed.archive.database import Archive, open_archive
 from vaultembed.archive.generations.records import (
@@ -17,6 +18,8 @@ from vaultembed.archive.generations.records import (
     generation_to_fill,
 )
 from vaultembed.archive.mail.fulltext import refresh_stale
+from vaultembed.archive.mail.problems import Unread as Unread
+from vaultembed.archive.mail.problems import tell_unread
 from vaultembed.errors import UsageError
 from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportCounts, PathImport
@@ -35,6 +38,9 @@ from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.result import Result
 
+_MOST_REASONS: Final = 20
+"""Why mail was not read that a note is made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -46,6 +52,8 @@ class Imported:
     compared: tuple[CompareView, ...]
     """Models here, compared with generations of theirs."""
     seconds: float
+    unread: tuple[Unread, ...]
+    """What could not be read and no import has said so before."""
     interrupted: bool
 
 
@@ -86,15 +94,17 @@ def import_mail(
 
     `vectors`: the vectors.db of the one msgvault archive among the paths, where it does not lie beside it.
 
-    A path that holds no mail, or none that can be read, is named in the notes; the others go through, and the exit
-    code is 1.
+    A path that does not exist, holds no mail, or none that can be read, is named in the notes; the others go through,
+    and the exit code is 3. So it is where anything within them could not be read, the first time that this is said.
 
     Raises:
-        UsageError: a path does not exist. Found out before anything is imported.
+        UsageError: none of the paths exists.
     """
     started = time.monotonic()
+    present = [path for path in paths if os.path.lexists(path)] or paths
     parsers = Parsers(should_stop)
-    run = _Import(paths, find_archives(paths, vectors), parsers, raw, on_progress, should_stop)
+    run = _Import(present, find_archives(present, vectors), parsers, raw, on_progress, should_stop)
+    run.refused += [f"Not imported: {path} does not exist" for path in paths if path not in present]
     with (
         parsers,
         space_needed_hint(lambda: needed_by_import(archive_path, run.bytes_left())),
@@ -110,7 +120,8 @@ def import_mail(
         filled, active = generation_to_fill(archive), generation_in_state(archive, "active")
         ways_out = [way_out(each, next((c for c in compared if c.generation == each.id), None)) for each in unchecked]
         coverage = coverage_of(archive, filled.id if filled else None)
-    interrupted = should_stop()
+        interrupted = should_stop()
+        unread = () if interrupted else tuple(tell_unread(archive))
     data = Imported(
         archive_path,
         tuple(paths),
@@ -118,14 +129,16 @@ def import_mail(
         tuple(run.views),
         tuple(compared),
         time.monotonic() - started,
+        unread,
         interrupted,
     )
     notes = [*run.refused, *run.passed_by, *migrated, *_notes(data)]
     if not (interrupted and run.views):  # of an adopted generation nothing is in use before the end
         answers = active is not None and active.is_checked
         notes += next_steps(ways_out, answers, run.counts, coverage if run.views else None)
-    failed = bool(run.refused) or any(view.left_out for view in run.views)
-    return Result("import", data, tuple(notes), 130 if interrupted else 1 if failed else 0)
+    failed = len(run.refused) == len(paths) or any(view.left_out for view in run.views)
+    exit_code = 130 if interrupted else 1 if failed else 3 if run.refused or unread else 0
+    return Result("import", data, tuple(notes), exit_code)
 
 
 class _Import:
@@ -161,7 +174,7 @@ class _Import:
             except (UsageError, ForeignDamageError) as error:  # no mail there; the other paths go through
                 self.refused.append(f"Not imported: {error.message}")
                 continue
-            if self.counts.problems > before.problems and self.counts.messages == before.messages:
+            if self.counts.unread > before.unread and self.counts.messages == before.messages:
                 self.refused.append(f"Not imported: nothing in {path} could be read. Why: vaultembed problems")
             if self._should_stop():
                 break
@@ -193,13 +206,22 @@ class _Import:
         return left
 
 
+def _not_read(unread: Unread) -> str:
+    where = unread.first if unread.number == 1 else f"{unread.number:,}, the first {unread.first}"
+    return f"Not read: {where}: {unread.why}"
+
+
 def _notes(imported: Imported) -> list[str]:
     notes = []
     counts = imported.counts
     if imported.interrupted:
         notes.append("Interrupted; what was read is safe. The same command goes on from here.")
+    notes += [_not_read(each) for each in imported.unread[:_MOST_REASONS]]
+    said = sum(each.number for each in imported.unread[:_MOST_REASONS])
+    if counts.unread > said:
+        notes.append(f"{counts.unread - said:,} {'more ' if said else ''}could not be read: vaultembed problems")
     if counts.problems:
-        notes.append(f"{counts.problems:,} with something wrong in them: vaultembed problems")
+        notes.append(f"{counts.problems:,} with something missing or not as it was sent: vaultembed problems")
     if counts.deleted:
         notes.append(f"{counts.deleted:,} were deleted from the archive before and stay so. Which: vaultembed undelete")
     notes += [note for view in imported.msgvault for note in lacking(view)]

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.mail.problems import KindCount, ProblemRow, count_by_kind, count_by_weight, list_problems
 from vaultembed.archive.mail.reading import (
     AttachmentRow,
     Line,
     PlaceRow,
-    ProblemRow,
     RecipientRow,
-    count_problems,
-    list_problems,
     read_details,
     read_raw,
 )
@@ -21,6 +19,7 @@ from vaultembed.errors import VaultembedError
 from vaultembed.message import Person, Reaction
 from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result, iso
+from vaultembed.text.problems import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,9 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class ProblemsView:
-    counts: dict[str, int]
+    weights: dict[Weight, int]
+    """Messages, and places of which none could be made: each once, by the worst of what is wrong with it."""
+    kinds: tuple[KindCount, ...]
     problems: tuple[ProblemRow, ...]
 
 
@@ -114,20 +115,22 @@ def raw_message(archive_path: Path, message_id: int) -> bytes:
 
 
 def show_problems(archive_path: Path, *, kind: str | None = None, limit: int = 100) -> Result[ProblemsView]:
-    """What could not be read as it should."""
+    """What could not be read as it should. What was guessed is listed by its `kind` alone."""
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        counts = count_problems(archive)
+        weights, kinds = count_by_weight(archive), tuple(count_by_kind(archive))
         problems = tuple(list_problems(archive, kind, limit))
-    of_kind = sum(counts.values()) if kind is None else counts.get(kind, 0)
     notes = []
-    if of_kind > len(problems):
-        notes.append(f"The first {len(problems):,} of {of_kind:,}. All: -n {of_kind}")
-    if kind is not None and kind not in counts:
-        known = ", ".join(counts) or "none"
+    if len(problems) == limit:
+        notes.append(f"The first {limit:,}. More: -n {10 * limit}")
+    if kind is None and weights["guessed"]:
+        guessed = next(each.kind for each in kinds if each.weight == "guessed")
+        notes.append(f"What was guessed is not listed. Which: vaultembed problems --kind {guessed}")
+    known = ", ".join(each.kind for each in kinds) or "none"
+    if kind is not None and not problems:
         notes.append(f"No problem of kind {kind}. Kinds there are: {known}")
-    elif not counts:
+    elif not kinds:
         notes.append("No problems.")
-    return Result("problems", ProblemsView(counts, problems), tuple(notes))
+    return Result("problems", ProblemsView(weights, kinds, problems), tuple(notes))
 
 
 def _entry(line: Line) -> ConversationEntry:

@@ -212,6 +212,9 @@ class TotalsView:
     people: int
     attachments: int
     problems: int
+    """Messages of which something is missing, and what could not be read."""
+    guessed: int
+    """Messages that were read by a guess, and have no other problem."""
     first_date: str | None
     last_date: str | None
     file_bytes: int | None
@@ -308,6 +311,7 @@ def _totals(counts: Counts) -> TotalsView:
         people=counts.people,
         attachments=counts.attachments,
         problems=counts.problems,
+        guessed=counts.guessed,
         first_date=iso(counts.first_sent_at),
         last_date=iso(counts.last_sent_at),
         file_bytes=counts.file_bytes,

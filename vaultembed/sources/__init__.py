@@ -7,7 +7,7 @@ from vaultembed.sources.base import MboxEntry, NotMail, SourceFile, Unreadable
 from vaultembed.sources.detect import discover
 from vaultembed.sources.eml import read_eml_file
 from vaultembed.sources.maildir import read_maildir_file
-from vaultembed.sources.mbox import continues, file_state, read_mbox
+from vaultembed.sources.mbox import file_state, growth, read_mbox
 
 __all__ = [
     "FileState",
@@ -15,9 +15,9 @@ __all__ = [
     "NotMail",
     "SourceFile",
     "Unreadable",
-    "continues",
     "discover",
     "file_state",
+    "growth",
     "read_mbox",
     "read_one",
 ]

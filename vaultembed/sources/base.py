@@ -33,8 +33,8 @@ class Unreadable:
 
     locator: str
     detail: str
-    ends_file: bool = False
-    """Reading stopped here: what comes after it in the file is unknown, not absent."""
+    hides_more: bool = False
+    """Looking stopped here: what else is in the file or folder is unknown, not absent."""
 
 
 @dataclass(frozen=True, slots=True)

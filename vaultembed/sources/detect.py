@@ -18,8 +18,9 @@ from vaultembed.sources.base import (
     describe_os_error,
     printable,
 )
+from vaultembed.sources.closed import closed_format
 from vaultembed.sources.maildir import MESSAGE_DIRS, decode_folder_name, has_flags
-from vaultembed.sources.sniff import HEAD_SIZE, looks_like_mbox, looks_like_message
+from vaultembed.sources.sniff import HEAD_SIZE, looks_like_mbox, looks_like_message, without_utf_16
 
 Found = SourceFile | Unreadable | NotMail
 
@@ -35,19 +36,11 @@ _OTHER_SUFFIX: Final = re.compile(
     r"(?i)\.(bmp|c|cfg|conf|css|csv|dat|db|gif|go|h|heic|html?|ics|ini|java|jpe?g|js|json|lock|log|md|mov|mp[34]|msf"
     r"|pdf|png|po|py|rs|sh|sqlite3?|svg|tiff?|toml|ts|vcf|wav|webp|xml|ya?ml)\Z"
 )
+_LOCK: Final = re.compile(r"[\w.-]*:\+?\d+")
+"""Where Mozilla's locks lead, "host:+pid". Another link that leads nowhere may be mail on a disk that is not there."""
 _DEEPEST: Final = 200
 
-_CLOSED_FORMATS: Final = (
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", (".msg",), "an Outlook .msg; save it as .eml"),
-    (b"!BDN", (".pst", ".ost"), "an Outlook data file; export it to mbox, for example with readpst"),
-    (b"\xcf\xad\x12\xfe", (".dbx",), "an Outlook Express folder; export it to mbox, for example with readpst"),
-    (b"*mbx*\r\n", ("",), "a UW-IMAP mbx; convert it to mbox, for example with mailutil"),
-    (b"\x1f\x8b", (".mbox.gz", ".eml.gz", ".txt.gz", ".mbx.gz"), "compressed; unpack it first"),
-    (b"BZh", (".mbox.bz2", ".eml.bz2", ".txt.bz2"), "compressed; unpack it first"),
-    (b"\xfd7zXZ", (".mbox.xz", ".eml.xz", ".txt.xz"), "compressed; unpack it first"),
-    (b"PK\x03\x04", (".mbox.zip", ".eml.zip"), "compressed; unpack it first"),
-)
-"""First bytes, ends of the name, and what to tell: mail, but in no form that can be read here."""
+_UTF_16: Final = "a mailbox in UTF-16; convert it first: iconv -f UTF-16 -t UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +128,8 @@ def _walk_child(directory: _Directory, name: str) -> Iterator[Found]:
     folder = printable(name)
     if name.startswith("."):
         if not _is_maildir(path):
+            if _is_maildir(directory.path) and isinstance(listing := _list(path), Unreadable):
+                yield listing
             return  # .git, .imap, .Trash-1000, …
         folder = printable(decode_folder_name(name))
     for suffix in _FOLDER_SUFFIXES:
@@ -142,12 +137,12 @@ def _walk_child(directory: _Directory, name: str) -> Iterator[Found]:
     try:
         identity = _identity(path)
     except OSError as error:
-        yield Unreadable(printable(path), describe_os_error(error))
+        yield _unreadable(path, error)
         return
     if identity in directory.above:
         return
     if directory.depth >= _DEEPEST:
-        yield Unreadable(printable(path), f"more than {_DEEPEST} directories deep")
+        yield Unreadable(printable(path), f"more than {_DEEPEST} directories deep; name it by itself", hides_more=True)
         return
     yield from _walk(
         _Directory(
@@ -196,17 +191,20 @@ def _classify(path: Path, relative: str, folder: str, mbox_folder: str) -> Found
         with path.open("rb", buffering=0) as stream:
             head = stream.read(HEAD_SIZE)
     except OSError as error:
-        if path.is_symlink() and not path.exists():
-            return NotMail(path)  # a lock, as often as not: Mozilla's point to "host:+pid"
-        return Unreadable(printable(path), describe_os_error(error))
-    for magic, suffixes, detail in _CLOSED_FORMATS:
-        if head.startswith(magic) and name.endswith(suffixes):
-            return Unreadable(printable(path), detail)
-    if name.endswith(".msg") and head and b"\0" not in head:
+        if not os.path.lexists(path) or (path.is_symlink() and _LOCK.fullmatch(os.readlink(path))):
+            return NotMail(path)  # it went since it was listed, or never was mail
+        return _unreadable(path, error)
+    told = closed_format(path, head)
+    text = without_utf_16(head)
+    if told is None and text is not head and looks_like_mbox(text):
+        told = _UTF_16
+    if told is not None:
+        return Unreadable(printable(path), told)
+    if name.endswith(".msg") and head and b"\0" not in text:
         return SourceFile(path, relative, "eml", folder)
-    if name.endswith(_MBOX_SUFFIXES) or looks_like_mbox(head):
+    if name.endswith(_MBOX_SUFFIXES) or looks_like_mbox(text):
         return SourceFile(path, relative, "mbox", mbox_folder)
-    return SourceFile(path, relative, "eml", folder) if looks_like_message(head) else NotMail(path)
+    return SourceFile(path, relative, "eml", folder) if looks_like_message(text) else NotMail(path)
 
 
 def _mbox_folder(directory: _Directory, name: str) -> str:
@@ -234,12 +232,21 @@ def _list(path: Path) -> _Listing | Unreadable:
                 elif entry.is_file():  # not a pipe: opening one would wait for ever
                     files.append(entry.name)
     except OSError as error:
-        return Unreadable(printable(path), describe_os_error(error))
+        return _unreadable(path, error)
     return _Listing(files, directories)
 
 
 def _is_maildir(path: Path) -> bool:
-    return (path / "cur").is_dir() or ((path / "new").is_dir() and (path / "tmp").is_dir())
+    # not Path.is_dir, which raises where a directory may not be searched
+    has = [name for name in (*MESSAGE_DIRS, "tmp") if os.path.isdir(path / name)]
+    return "cur" in has or has == ["new", "tmp"]
+
+
+def _unreadable(path: Path, error: OSError) -> Unreadable:
+    detail = describe_os_error(error)
+    if isinstance(error, PermissionError):
+        detail += f"; as somebody who may read it: vaultembed import {printable(path)}"
+    return Unreadable(printable(path), detail, hides_more=True)
 
 
 def _identity(path: Path) -> tuple[int, int]:

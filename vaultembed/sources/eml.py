@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vaultembed.message import MESSAGE_LIMIT, RawMessage
 from vaultembed.sources.base import SourceFile, Unreadable, describe_os_error, printable
+from vaultembed.sources.closed import closed_format, unpacked
 from vaultembed.sources.envelope import open_envelope
+from vaultembed.sources.sniff import HEAD_SIZE, without_utf_16
 from vaultembed.text.mime.identity import content_hash
 
 
@@ -32,7 +34,7 @@ def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
 
 
 def read_message_bytes(path: Path) -> bytes | Unreadable:
-    """The bytes of a one-message file, or why they cannot be read.
+    """The bytes of a one-message file, unpacked, or why they cannot be read.
 
     Raises:
         OSError: the file cannot be read.
@@ -40,5 +42,14 @@ def read_message_bytes(path: Path) -> bytes | Unreadable:
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > MESSAGE_LIMIT:
-            return Unreadable(printable(path), f"a message of {size / 1e6:.0f} MB is too large to read")
-        return stream.read(MESSAGE_LIMIT) or Unreadable(printable(path), "the file is empty")
+            return Unreadable(
+                printable(path),
+                f"a message of {size / 1e6:.0f} MB is too large to read; take attachments out of it first",
+            )
+        raw = stream.read(MESSAGE_LIMIT)
+    try:
+        raw = unpacked(raw)
+    except ValueError as error:
+        return Unreadable(printable(path), str(error))
+    told = closed_format(path, raw[:HEAD_SIZE], is_message=True) if raw else "the file is empty"
+    return Unreadable(printable(path), told) if told else without_utf_16(raw)

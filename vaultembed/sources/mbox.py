@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from vaultembed.failpoints import failpoint
 from vaultembed.message import MESSAGE_LIMIT, FileState, RawMessage
@@ -85,7 +85,7 @@ def read_mbox(
                 reached = entry.end_offset
                 yield entry
     except OSError as error:
-        yield MboxEntry(Unreadable(_locator(file, reached), describe_os_error(error), ends_file=True), reached)
+        yield MboxEntry(Unreadable(_locator(file, reached), describe_os_error(error), hides_more=True), reached)
 
 
 class _Window:
@@ -149,7 +149,11 @@ class _Reader:
             end = following.offset if following else self._window.end
             if end - section.content > self._limit:
                 size = f"{(end - section.content) / 1e6:.0f} MB"
-                yield self._report(section, end, f"a message of {size} is too large to read; the rest is read")
+                yield self._report(
+                    section,
+                    end,
+                    f"a message of {size} is too large to read, the rest is read; take attachments out of it first",
+                )
                 section = following
                 continue
             mime = self._window.slice(section.content, end)
@@ -279,19 +283,24 @@ def file_state(path: Path, offset: int) -> FileState:
         return FileState(facts.st_size, facts.st_mtime_ns, _prefix_hash(stream, offset), offset)
 
 
-def continues(path: Path, state: FileState) -> bool:
-    """Whether the file still begins with what was read, so that reading can go on at `state.offset`.
+Growth = Literal["at-end", "in-last-message", "rewritten"]
 
-    False too where the last message itself has grown since: it was read while being written.
+
+def growth(path: Path, state: FileState) -> Growth:
+    """What has become of a file since it was read up to `state.offset`, where it has changed.
+
+    at-end: it goes on there with another message, or nothing. in-last-message: it goes on with more of the last one,
+    which was read while it was being written. rewritten: it no longer begins with what was read.
 
     Raises:
         OSError: the file cannot be read.
     """
     with FileIO(path) as stream:
         if os.fstat(stream.fileno()).st_size < state.offset or _prefix_hash(stream, state.offset) != state.prefix_hash:
-            return False
+            return "rewritten"
         appended = os.pread(stream.fileno(), HEAD_SIZE, state.offset)
-    return state.offset == 0 or not appended.strip() or looks_like_mbox(appended)
+    is_apart = state.offset == 0 or not appended.strip() or looks_like_mbox(appended)
+    return "at-end" if is_apart else "in-last-message"
 
 
 def _prefix_hash(stream: FileIO, offset: int) -> bytes:

@@ -188,7 +188,8 @@ def decode(data: bytes, declared: str | None, log: ProblemLog, *, hint: str | No
     if name is None or name == "ascii":
         if name == "ascii" or declared is None or _tidy(declared) in _SAYS_NOTHING:
             text, used = guess(data, hint)
-            log.add("undeclared-8bit", f"{where}: read as {used}")
+            if used != "utf-8":  # which proves itself, and is what a header may be in (RFC 6532)
+                log.add("undeclared-8bit", f"{where}: read as {used}")
             return clean(text)
         text, used = guess(data, hint)
         return clean(text)

@@ -11,7 +11,7 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts, texts_to_index
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
-from vaultembed.message import ParsedMessage, Person, Problem, Reaction
+from vaultembed.message import ParsedMessage, Person, Reaction
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
 from vaultembed.text.mime.snippet import snippet
 
@@ -240,20 +240,4 @@ def _participant(archive: Archive, person: Person | None) -> int | None:
     domain = person.address.rpartition("@")[2] if "@" in person.address else ""
     return archive.insert(
         "INSERT INTO participants(address, name, domain) VALUES (?, ?, ?) RETURNING id", (*key, domain)
-    )
-
-
-def forget_problem(archive: Archive, locator: str, kind: str) -> None:
-    """What is at a place could be read now."""
-    archive.execute("DELETE FROM problems WHERE locator = ? AND kind = ? AND message_id IS NULL", (locator, kind))
-
-
-def record_problems(
-    archive: Archive, source_id: int | None, message_id: int | None, locator: str, problems: Iterable[Problem]
-) -> None:
-    """Keep what was wrong with a message, or with something that did not become one. Known ones are not repeated."""
-    archive.execute_many(
-        "INSERT INTO problems(source_id, message_id, locator, kind, detail, at) VALUES (?, ?, ?, ?, ?, unixepoch())"
-        " ON CONFLICT DO NOTHING",
-        [(source_id, message_id, locator, p.kind, p.detail) for p in problems],
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,6 +91,34 @@ def displace(archive: Archive, source_id: int, source_key: str) -> None:
     )
 
 
+def supersede(archive: Archive, source_id: int, source_key: str, message_id: int) -> None:
+    """What stood at this key was the beginning of a message, read before the rest of it was written, and the whole is
+    another message here: where the beginning stands nowhere else it is deleted, as with a source."""
+    displace(archive, source_id, source_key)
+    delete_beginning(archive, source_id, f"{source_key} (was message {message_id})", message_id)
+
+
+def delete_beginning(archive: Archive, source_id: int, source_key: str, message_id: int) -> None:
+    delete_with_source(archive, source_id, source_key, message_id, int(time.time()))
+
+
+def gone_beside_namesakes(archive: Archive, source_id: int, since: int) -> list[tuple[str, int, int]]:
+    """Places that are gone since then, with their message, which stands nowhere else, and other live ones of the same
+    Message-ID: the newest few, for some programs give one to all of their mail."""
+    return archive.rows(
+        "SELECT x.source_key, m.id, n.id FROM message_sources x JOIN messages m ON m.id = x.message_id"
+        " JOIN messages n ON n.id IN (SELECT id FROM messages WHERE rfc822_message_id = m.rfc822_message_id"
+        " ORDER BY id DESC LIMIT 4)"
+        " WHERE x.source_id = ? AND x.gone_at >= ? AND m.deleted_at IS NULL AND n.deleted_at IS NULL AND n.id <> m.id"
+        " AND NOT EXISTS (SELECT 1 FROM message_sources WHERE message_id = m.id AND gone_at IS NULL)",
+        (source_id, since),
+    )
+
+
+def forget_place(archive: Archive, source_id: int, source_key: str) -> None:
+    archive.execute("DELETE FROM message_sources WHERE source_id = ? AND source_key = ?", (source_id, source_key))
+
+
 def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
     """Let a message stand at a place; the place is there (again)."""
     archive.execute(
@@ -121,6 +150,19 @@ def count_in_file(archive: Archive, source_id: int, path: str) -> int:
     )
 
 
+def last_in_file(archive: Archive, source_id: int, path: str) -> tuple[str, int] | None:
+    """Key and offset of the last message that stands in one mbox file."""
+    found = (
+        (key, int(locator.rpartition("@")[2]))
+        for key, locator in archive.rows(
+            "SELECT source_key, locator FROM message_sources WHERE source_id = ? AND source_key >= ?"
+            " AND source_key < ? AND gone_at IS NULL",
+            (source_id, path + ":", path + ";"),
+        )
+    )
+    return max(found, key=lambda at: at[1], default=None)
+
+
 class Sighting:
     """Notes what an import sees, to find at its end what is gone. In temporary tables: it may be millions."""
 
@@ -133,7 +175,7 @@ class Sighting:
             " JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
             (identifier,),
         )
-        for table in ("seen_files", "seen_keys"):
+        for table in ("seen_files", "seen_keys", "seen_unread"):
             archive.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {table}(source_id INTEGER, name TEXT, PRIMARY KEY(source_id, name))"
                 " WITHOUT ROWID"
@@ -149,6 +191,31 @@ class Sighting:
             "INSERT INTO seen_keys VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, source_key)
         )
         return changed > 0
+
+    def saw_unread(self, locator: str) -> None:
+        self._archive.execute("INSERT INTO seen_unread VALUES (0, ?) ON CONFLICT DO NOTHING", (locator,))
+
+    def forget_unread_in_mbox(self, source_id: int, locator: str) -> None:
+        """After an mbox was read whole: what could not be read of it before, and was not met again."""
+        self._archive.execute(
+            "DELETE FROM problems WHERE source_id = ?1 AND message_id IS NULL AND locator >= ?2 || '@'"
+            " AND locator < ?2 || 'A' AND locator NOT IN (SELECT name FROM seen_unread)",
+            (source_id, locator),
+        )
+
+    def forget_unread(self, root: str, kind: str, is_there: Callable[[str], bool]) -> None:
+        """After a path was walked whole: what could not be read there before, and was not met again. An mbox that did
+        not change was not looked into."""
+        for each, locator, is_in_mbox in self._archive.rows(
+            "SELECT p.id, p.locator, coalesce(s.kind = 'mbox' AND p.locator GLOB '*@[0-9]*', 0)"
+            " FROM problems p LEFT JOIN sources s ON s.id = p.source_id"
+            " WHERE p.message_id IS NULL AND p.kind = ?2 AND (p.locator = ?1"
+            " OR substr(p.locator, 1, length(?1) + 1) IN (?1 || '/', ?1 || '@'))"
+            " AND p.locator NOT IN (SELECT name FROM seen_unread)",
+            (root, kind),
+        ):
+            if not is_in_mbox or not is_there(locator.rpartition("@")[0]):
+                self._archive.execute("DELETE FROM problems WHERE id = ?", (each,))
 
     def mark_gone_keys(self, source_id: int, path: str) -> int:
         """After an mbox was read whole: what stood in it and was not seen is gone."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
+from vaultembed.archive.mail.problems import ProblemRow, problems_of
 from vaultembed.errors import DamageError
 from vaultembed.message import Person, Reaction
 from vaultembed.text.mime.packed import unpack
@@ -64,14 +65,6 @@ class PlaceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemRow:
-    message_id: int | None
-    locator: str
-    kind: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Details:
     """A message whole."""
 
@@ -101,7 +94,6 @@ LEFT JOIN conversations c ON c.id = m.conversation_id AND c.is_chat
 """
 _NEWEST_OF_CHAT: Final = 1_000
 """Messages of a conversation whose recipients are looked at: each message of a group has all its members."""
-_PROBLEM = ", ".join(text_of(column) for column in ("locator", "kind", "detail"))
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
@@ -134,12 +126,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         body_text=read_body(archive, message_id),
         attachments=tuple(read_attachments(archive, message_id)),
         places=tuple(read_places(archive, message_id)),
-        problems=tuple(
-            ProblemRow(*row)
-            for row in archive.rows(
-                f"SELECT message_id, {_PROBLEM} FROM problems WHERE message_id = ? ORDER BY id", key
-            )
-        ),
+        problems=tuple(problems_of(archive, message_id)),
         reactions=tuple(read_reactions(archive, message_id)),
         reply_to=read_line(archive, answered) if answered is not None else None,
         people=tuple(read_people(archive, conversation_id)),
@@ -273,19 +260,3 @@ def read_raw(archive: Archive, message_id: int) -> bytes | None:
     except ValueError as error:
         what = f"the stored original of message {message_id} cannot be read: {error}"
         raise DamageError(what, "Whether others are damaged, too: vaultembed doctor") from error
-
-
-def list_problems(archive: Archive, kind: str | None, limit: int) -> list[ProblemRow]:
-    return [
-        ProblemRow(*row)
-        for row in archive.rows(
-            f"SELECT {number_of('message_id')}, {_PROBLEM} FROM problems WHERE ?1 IS NULL OR kind = ?1"
-            " ORDER BY id LIMIT ?2",
-            (kind, limit),
-        )
-    ]
-
-
-def count_problems(archive: Archive) -> dict[str, int]:
-    """How many of each kind, most first."""
-    return dict(archive.rows(f"SELECT {text_of('kind')}, count(*) FROM problems GROUP BY 1 ORDER BY 2 DESC, 1"))

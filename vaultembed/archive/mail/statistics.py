@@ -11,6 +11,7 @@ from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
+from vaultembed.archive.mail.problems import count_by_weight
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND
 
 EMAIL: Final = "email"
@@ -44,6 +45,9 @@ class Counts:
     people: int
     attachments: int
     problems: int
+    """Messages of which something is missing, and what could not be read."""
+    guessed: int
+    """Messages that were read by a guess, and have no other problem."""
     first_sent_at: int | None
     last_sent_at: int | None
     file_bytes: int | None
@@ -61,6 +65,7 @@ _NAMED: Final = (
 
 def count_archive(archive: Archive) -> Counts:
     deleted = _count_deleted(archive)
+    problems = count_by_weight(archive)
     # one that no calendar has would hide the others
     dated = f"messages WHERE sent_at BETWEEN {FIRST_SECOND} AND {LAST_SECOND}"
     first, last = archive.rows(f"SELECT (SELECT min(sent_at) FROM {dated}), (SELECT max(sent_at) FROM {dated})")[0]
@@ -70,7 +75,8 @@ def count_archive(archive: Archive) -> Counts:
         conversations=_count_conversations(archive),
         people=archive.scalar("SELECT count(DISTINCT address) FROM participants" + _NAMED * archive.is_limited),
         attachments=archive.scalar("SELECT count(*) FROM attachments WHERE inline IS NOT 1"),
-        problems=archive.scalar("SELECT count(*) FROM problems"),
+        problems=problems["unread"] + problems["incomplete"],
+        guessed=problems["guessed"],
         first_sent_at=first,
         last_sent_at=last,
         file_bytes=None
