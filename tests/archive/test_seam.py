@@ -23,6 +23,7 @@ OF_MSGVAULT = {"msgvault/files.py", "msgvault/their_messages.py", "msgvault/thei
 OF_SQLITE = {
     "archive/doctor/fixes.py",
     "archive/doctor/inspect.py",
+    "archive/doctor/schema_fixes.py",
     "archive/horizon.py",
     "archive/doctor/stored.py",
     "archive/upkeep/copying.py",

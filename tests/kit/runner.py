@@ -38,8 +38,8 @@ from vaultembed.embeddings.worker import Limits
 from vaultembed.errors import VaultembedError
 from vaultembed.models.protocol import Embedded, Role
 from vaultembed.msgvault import batches
-from vaultembed.service.generations import activate_generation, discard_generation, roll_back
 from vaultembed.service.importing import import_mail
+from vaultembed.service.transitions import activate_generation, discard_generation, roll_back
 
 ROOT = Path(__file__).parents[2]
 

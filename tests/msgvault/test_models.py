@@ -21,9 +21,10 @@ from vaultembed.errors import ModelError, NotReadyError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.registry import model_called
 from vaultembed.service.embedding import BuildRequest, build_embeddings
-from vaultembed.service.generations import embeddings_status, verify_embeddings
+from vaultembed.service.generations import embeddings_status
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
+from vaultembed.service.verifying import verify_embeddings
 
 Cast = Callable[..., Pair]
 

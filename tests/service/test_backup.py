@@ -295,7 +295,7 @@ def test_an_older_archive_can_be_backed_up_and_restored_before_it_is_migrated(
     vaultembed_json("backup", tmp_path / "b.db", archive=archive)
     done = vaultembed("restore", tmp_path / "b.db", archive=tmp_path / "new.db")
     assert done.returncode == 0
-    assert "vaultembed migrate" in done.stderr
+    assert f"vaultembed migrate --archive {tmp_path / 'new.db'}" in done.stderr
     refused = vaultembed("stats", archive=tmp_path / "new.db")
     assert refused.returncode == 1
     assert "vaultembed migrate" in refused.stderr

@@ -75,7 +75,7 @@ def test_deleting_shows_first_asks_and_can_be_taken_back(archive: Path) -> None:
     assert (data["selected"], data["deleted"]) == (2, 0)
     assert found(archive, "thing2") == [3, 8]
     done = vaultembed("delete", "thing2", "--yes", archive=archive)
-    assert "2 messages deleted." in done.stdout
+    assert done.stdout == '2 messages deleted.\nRead as: "thing2"\n'
     assert "vaultembed undelete 3 8" in done.stderr
     assert found(archive, "thing2") == []
     assert vaultembed("show", "3", archive=archive).returncode == 1

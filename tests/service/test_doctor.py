@@ -14,6 +14,7 @@ import pytest
 
 from tests.kit.archives import check_invariants
 from tests.kit.corrupt import PAGE, flip, random_offsets, trier
+from tests.kit.later import upgrade
 from tests.kit.mail import mail, many, mbox
 from tests.kit.processes import start, vaultembed, vaultembed_json
 from tests.kit.scale import scaled
@@ -129,6 +130,22 @@ def test_an_archive_in_a_folder_that_cannot_be_written_can_be_examined(archive: 
         assert vaultembed_json("doctor", archive=archive)["healthy"]
     finally:
         archive.parent.chmod(0o700)
+
+
+def test_an_older_archive_is_repaired_and_brought_up_to_date(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(archive, "CREATE TRIGGER evil AFTER UPDATE ON messages BEGIN DELETE FROM message_raw; END")
+    later = upgrade(tmp_path, monkeypatch)
+    looked = vaultembed("doctor", archive=archive)
+    assert (looked.returncode, "evil" in looked.stdout) == (5, True)
+    data = vaultembed_json("doctor", "--fix", archive=archive)
+    assert data["healthy"]
+    assert data["repaired"][0] == "Took out the trigger evil"
+    assert data["repaired"][1].startswith(
+        f"The archive was brought from schema version {later - 1} to {later}. Before:"
+    )
+    assert vaultembed("stats", archive=archive).returncode == 0
 
 
 def test_there_must_be_an_archive(tmp_path: Path) -> None:

@@ -17,15 +17,11 @@ from vaultembed.cli.generations import render_status
 from vaultembed.errors import DamageError, ModelError, NotReadyError, UsageError, VaultembedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
-from vaultembed.service.generations import (
-    activate_generation,
-    embeddings_status,
-    list_recorded_runs,
-    roll_back,
-    verify_embeddings,
-)
+from vaultembed.service.generations import embeddings_status, list_recorded_runs
 from vaultembed.service.importing import import_mail
 from vaultembed.service.searching import search_archive
+from vaultembed.service.transitions import activate_generation, roll_back
+from vaultembed.service.verifying import verify_embeddings
 
 
 @pytest.fixture

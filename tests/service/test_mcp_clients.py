@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.kit.processes import COMMAND, environment
+from vaultembed.errors import UsageError
+from vaultembed.service.mcp_clients import configure_client
 
 CLIENTS = {
     "claude-desktop": (".config/Claude/claude_desktop_config.json", "mcpServers"),
@@ -122,6 +124,27 @@ def test_what_else_the_client_is_told_stays_and_a_copy_is_kept(tmp_path: Path) -
     again = install(tmp_path, "cursor", "--write")
     assert "says so already" in again.stdout
     assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("given", [["--only=from:ada 'x'"], ["--only", "from:ada 'x'"]])
+def test_a_limit_is_not_lifted_by_leaving_it_out(tmp_path: Path, given: list[str]) -> None:
+    path, key = CLIENTS["cursor"]
+    (tmp_path / path).parent.mkdir(parents=True)
+    before = json.dumps({key: {"vaultembed": {"command": "python", "args": ["-m", "vaultembed", "mcp", *given]}}})
+    (tmp_path / path).write_text(before)
+    with pytest.raises(UsageError, match="without --only it would see all") as refused:
+        configured(tmp_path, None)
+    assert refused.value.hint == """Give it again: --only 'from:ada '"'"'x'"'"''. To open all: --only in:anywhere"""
+    assert (tmp_path / path).read_text() == before
+    for only in ("from:ada 'x'", "from:ben", "in:anywhere"):
+        configured(tmp_path, only)
+        assert written(tmp_path, "cursor")["args"][-1] == f"--only={only}"
+
+
+def configured(home: Path, only: str | None) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        configure_client("cursor", home / "mail.db", only, write=True)
 
 
 def test_an_archive_that_is_not_there_yet_is_told_at_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.kit.archives import add_parsed, new_archive, new_message
 from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
+from vaultembed.processes import this_process
 from vaultembed.service.listing import list_messages
 from vaultembed.service.result import iso
 from vaultembed.serving.mcp.tools import Tools, make_tools
@@ -37,6 +38,8 @@ TABLES = (
     "labels",
     "attachments",
     "problems",
+    "embed_runs",
+    "embed_leases",
 )
 # one for each row of the column
 ODD = (
@@ -63,6 +66,7 @@ READING = (
     ["undelete"],
     ["embeddings"],
     ["embeddings", "failures"],
+    ["embeddings", "runs"],
     ["repair-encoding", "--dry-run"],
 )
 MAY_SAY = {"message_not_found", "message_not_embedded"}
@@ -73,6 +77,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """So many messages as there are odd values, each with a row of its own in every table."""
     path = embedded_archive(tmp_path_factory.mktemp("odd") / "a.db", len(ODD), generations=1)
     db = apsw.Connection(str(path))
+    here = this_process().host, this_process().boot_id
     for n in IDS:
         db.execute("INSERT INTO sources VALUES (?1, 'mbox', '/mail/box' || ?1, 0, 0)", (n,))
         db.execute(
@@ -86,6 +91,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         db.execute("INSERT INTO message_raw VALUES (?1, 'zlib', x'789c030000000001')", (n,))
         db.execute("INSERT INTO message_sources VALUES (?1, 'k', ?1, '/mail/box', 'Inbox', 'seen', NULL)", (n,))
         db.execute("INSERT INTO problems VALUES (?1, ?1, ?1, '/mail/box' || ?1, 'bad-date', 'x', 0, NULL)", (n,))
+        db.execute(
+            "INSERT INTO embed_runs(id, generation_id, host, pid, started_at) VALUES (?1, 1, 'here', 1, 5)", (n,)
+        )
+        db.execute(
+            "INSERT INTO embed_leases VALUES (?1, 1, ?1, ?1, 'w' || ?1, ?1, ?2, ?3, 1, '1', 0, 5, 6)", (n, *here)
+        )
     db.execute("UPDATE messages SET deleted_at = 5 WHERE id = 6")
     db.close()
     return path
@@ -136,7 +147,7 @@ def _make_odd(db: apsw.Connection, table: str, column: str) -> int:
 
 def wrong_with_commands(path: Path) -> Iterator[str]:
     for arguments in (*READING, *(["show", str(n)] for n in IDS)):
-        for form in ((), ("--json",)) if arguments[0] in ("stats", "search") else ((),):
+        for form in ((), ("--json",)) if arguments[0] in ("stats", "search", "embeddings") else ((),):
             done = vaultembed(*arguments, *form, archive=path)
             said = done.stdout + done.stderr
             code = None

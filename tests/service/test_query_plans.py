@@ -134,10 +134,12 @@ ALLOWED: Final[dict[str, dict[str, str]]] = {
     "problems": {
         "problems": "all are counted by what weighs most",
     },
+    "selecting": {"sqlite_sequence": "a row a table"},
     "repairs": {"r": "a row a run of `repair-encoding`"},
     "statistics": {
         "attachments": _COUNTED,
         "m USING INDEX messages_deleted": _DELETED,
+        "message_labels USING COVERING INDEX message_labels_by_label": _COUNTED,
         "message_raw": _COUNTED,
         "message_sources": _COUNTED,
         "message_sources USING COVERING INDEX message_sources_by_message": _COUNTED,

@@ -18,10 +18,13 @@ from vaultembed.archive.doctor.counting import Counted, count_coverage
 from vaultembed.archive.engine.opening import PAGE_SIZE
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.generations.transitions import activate
+from vaultembed.cli.statistics import render
 from vaultembed.deadline import Deadline, within
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.worker import Limits
+from vaultembed.service.importing import import_mail
 from vaultembed.service.result import plain
+from vaultembed.service.showing import show_message
 from vaultembed.service.statistics import VectorSearchView, archive_statistics
 
 NEW = Wanted(model_named=True)
@@ -175,6 +178,7 @@ def test_parts_for_which_there_is_no_time_left_are_told(tmp_path: Path) -> None:
         "text_search",
         "sources",
         "types",
+        "labels",
         "totals",
     ]  # the quickest first: they may still be known
     assert [(part.part, part.code) for part in found.unavailable] == [(part, "timed_out") for part in parts]
@@ -231,3 +235,26 @@ def test_a_first_generation_with_nothing_in_it_yet_does_not_answer(tmp_path: Pat
             archive.db.execute("DELETE FROM embed_outcomes")
     error = json.loads(vaultembed("search", "x", "--mode", "vector", "--json", archive=path).stdout)["error"]
     assert error["code"] == "index_building"
+
+
+def test_folders_and_labels_are_listed_by_the_names_that_people_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail = "From: a@example.org\nMessage-ID: <{0}@example.org>\nX-Gmail-Labels: Wichtig\n\nhello {0}\n"
+    for number, folder in enumerate(("INBOX.Entw&APw-rfe", "INBOX.Entw&APw-rfe", "Messages envoy&AOk-s", "R&D")):
+        file = tmp_path / "mail" / folder / "cur" / f"{number}.host:2,S"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(mail.format(number))
+    archive = tmp_path / "a.db"
+    import_mail(archive, [tmp_path / "mail"])
+    found = archive_statistics(archive)
+    assert [(label.kind, label.name, label.messages) for label in found.data.labels or ()] == [
+        ("label", "Wichtig", 4),
+        ("folder", "INBOX/Entwürfe", 2),
+        ("folder", "Messages envoyés", 1),
+        ("folder", "R&D", 1),
+    ]
+    assert show_message(archive, 1).data.labels == ("INBOX/Entwürfe", "Wichtig")
+    render(found.data)
+    said = capsys.readouterr().out
+    assert "Folders:        INBOX/Entwürfe 2, Messages envoyés 1, R&D 1\nLabels:         Wichtig 4\n" in said

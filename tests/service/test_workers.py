@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,9 @@ from tests.kit.recount import check_coverage, check_equal, states
 from tests.kit.runner import Run, Runners, times_embedded
 from tests.kit.scale import scaled
 from vaultembed.archive.database import open_archive, open_archive_readonly
+from vaultembed.models.frames import pack_model
 from vaultembed.models.model_file import ModelFile
+from vaultembed.processes import python_command
 
 pytestmark = pytest.mark.slow
 
@@ -285,6 +288,23 @@ def check_paused(archive: Path, process: subprocess.Popen[str], exit_code: int, 
     assert scalar(archive, "SELECT count(*) FROM embed_leases") == 0
     check_invariants(archive)
     check_coverage(archive)
+
+
+def test_what_a_worker_says_at_its_end_is_nothing_that_a_terminal_obeys(tmp_path: Path, model: ModelFile) -> None:
+    folder = tmp_path / "\x1b[2J\nmail"
+    folder.mkdir()
+    order = {"archive": str(folder), "model": json.loads(pack_model(model)), "workers": 2}
+    done = subprocess.run(
+        python_command("vaultembed.embeddings.helpers"),
+        input=json.dumps(order) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("A worker stopped: ")
+    assert "\\u{1b}[2J mail is a folder" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_limit_a_rate_and_a_time_are_kept_and_are_pauses(tmp_path: Path, model: ModelFile) -> None:

@@ -76,6 +76,42 @@ def test_thunderbird_and_apple_folders_are_named_as_their_user_knows_them(tmp_pa
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "data", "folder"),
+    [
+        (".Lists.2012.R&AOk-sum&AOk-/cur/1", MAIL, "Lists/2012/Résumé"),
+        (".[Gmail].All Mail/cur/1", MAIL, "[Gmail]/All Mail"),
+        ("INBOX.Entw&APw-rfe/cur/1", MAIL, "INBOX/Entwürfe"),
+        ("[Gmail].Messages envoy&AOk-s/cur/1", MAIL, "[Gmail]/Messages envoyés"),
+        ("Mail/&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-/cur/1", MAIL, "Mail/Отправленные"),
+        ("Reisen.sbd/&ANY-sterreich.sbd/Z&APw-rich", MBOX, "Reisen/Österreich/Zürich"),
+        ("Entw&APw-rfe.mbox", MBOX, "Entwürfe"),
+        ("inbox.Entw&APw-rfe.mbox", MBOX, "inbox/Entwürfe"),
+        ("Entw&APw-rfe.mbox/mbox", MBOX, "Entwürfe"),
+        ("&ZeVnLIqe-/17", MAIL, "日本語"),
+        ("&2D3cjA-/17", MAIL, "\U0001f48c"),
+        ("R&-D/17", MAIL, "R&D"),
+        ("Entwu\u0308rfe/17", MAIL, "Entwürfe"),
+        # none of IMAP's names
+        ("R&D/17", MAIL, "R&D"),
+        ("Q&A-2019/17", MAIL, "Q&A-2019"),
+        ("Barnes&Noble-Orders/17", MAIL, "Barnes&Noble-Orders"),
+        ("Tom & Jerry, Entw&APw-rfe/17", MAIL, "Tom & Jerry, Entw&APw-rfe"),
+        ("Entwürfe &AOk-/17", MAIL, "Entwürfe &AOk-"),
+        ("&AC8-etc/17", MAIL, "&AC8-etc"),
+        ("&ACAAIA-/17", MAIL, "&ACAAIA-"),
+        ("&2D0-/17", MAIL, "&2D0-"),
+        ("&AAo-/17", MAIL, "&AAo-"),
+        ("&AOl-/17", MAIL, "&AOl-"),
+        ("&IC4-/17", MAIL, "&IC4-"),
+        ("mr.smith/17", MAIL, "mr.smith"),
+    ],
+)
+def test_folders_have_the_names_that_people_know(tmp_path: Path, path: str, data: bytes, folder: str) -> None:
+    put(tmp_path / path, data)
+    assert [found for _, _, found in found_in(tmp_path)] == [folder]
+
+
 def test_single_files_are_told_by_name_or_content(tmp_path: Path) -> None:
     put(tmp_path / "a.eml", b"no header here")
     put(tmp_path / "b.msg", b"text only")

@@ -8,7 +8,7 @@ import pytest
 
 from vaultembed.message import Flag, RawMessage
 from vaultembed.sources import SourceFile, Unreadable, discover
-from vaultembed.sources.maildir import decode_folder_name, read_maildir_file
+from vaultembed.sources.maildir import read_maildir_file
 
 MAIL = b"From: joe@example.org\nSubject: hi\n\nhello\n"
 
@@ -84,21 +84,6 @@ def test_file_gone_for_good_is_reported(tmp_path: Path) -> None:
 
 def test_empty_file_is_reported(tmp_path: Path) -> None:
     assert isinstance(read(put(tmp_path / "cur/1.host", b""), "cur/1.host"), Unreadable)
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        (".Sent", "Sent"),
-        (".Lists.2012.R&AOk-sum&AOk-", "Lists/2012/Résumé"),
-        (".&ZeVnLIqe-", "日本語"),
-        (".R&-D", "R&D"),
-        (".R&D-x", "R&D-x"),
-        (".[Gmail].All Mail", "[Gmail]/All Mail"),
-    ],
-)
-def test_folder_names_of_maildir_plus_plus_are_decoded(name: str, folder: str) -> None:
-    assert decode_folder_name(name) == folder
 
 
 def test_undecodable_name_gives_a_key_and_locator_that_are_valid_text(tmp_path: Path) -> None:

@@ -17,14 +17,17 @@ from vaultembed.archive.filters import Filter
 
 HORIZON: Final = Filter("m.id IN (SELECT id FROM temp.horizon)")
 
-# "+": SQLite takes the list for short, and would begin with it. Labels, people, chunks and the like are reached by way
+# "+": SQLite takes the list for short, and would begin with it. People, chunks and the like are reached by way
 # of messages alone: to ask of a sender whether any of 200,000 messages lies within, for each message, took 15 s.
 _OF_MESSAGES: Final = "SELECT * FROM main.{} WHERE +{} IN (SELECT id FROM temp.horizon)"
 _VIEWS: Final = {
     "messages": _OF_MESSAGES.format("messages", "id"),
     **{
         name: _OF_MESSAGES.format(name, "message_id")
-        for name in ("message_sources", "message_raw", "message_bodies", "attachments", "reactions", "problems")
+        for name in (
+            *("message_sources", "message_raw", "message_bodies", "message_labels"),
+            *("attachments", "reactions", "problems"),
+        )
     },
     "live_count": "SELECT 1 AS id, count(*) AS live FROM temp.horizon",
     "embed_coverage": "SELECT generation_id, is_scoped, "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -25,6 +27,11 @@ CREATE TABLE IF NOT EXISTS schema_migrations(
 
 def user_version(db: apsw.Connection) -> int:
     return int(db.pragma("user_version"))
+
+
+def migrate_command(path: Path) -> str:
+    """What a person types to bring an archive up to date."""
+    return f"vaultembed migrate --archive {shlex.quote(str(path.absolute()))}"
 
 
 def check_identity(db: apsw.Connection, path: object) -> None:

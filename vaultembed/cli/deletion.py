@@ -72,7 +72,7 @@ def run_delete(archive: Path | None, request: DeleteRequest, *, as_json: bool) -
         finally:
             progress.close()
 
-    finish("delete", call, render_delete, as_json=as_json)
+    finish("delete", call, lambda data: render_delete(data, request), as_json=as_json)
 
 
 def _ask(selection: Selection, *, forever: bool, yes: bool) -> None:
@@ -101,12 +101,14 @@ def run_undelete(ids: list[int], archive: Path | None, number: int, *, everythin
     finish("undelete", lambda: deleted_messages(archive_path(archive), number), render_deleted, as_json=as_json)
 
 
-def render_delete(data: DeletionView) -> None:
+def render_delete(data: DeletionView, request: DeleteRequest) -> None:
     what = f"{count(data.selected, 'message')} would be" if data.dry_run else count(data.deleted, "message")
     say(f"{what} deleted{' for ever' if data.forever else ''}.")
-    if data.dry_run or not data.selected:  # where nothing matched, nobody was asked
-        for line in (*_reading(data.read_as), *_lines(data.first, data.selected)):
-            say(line)
+    was_asked = data.selected and not (data.dry_run or request.yes)  # and was told then
+    for line in [] if was_asked else _reading(data.read_as):
+        say(line)
+    for line in _lines(data.first, data.selected) if data.dry_run else []:
+        say(line)
 
 
 def render_deleted(data: DeletedView) -> None:

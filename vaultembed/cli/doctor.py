@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import safe, say
+from vaultembed.cli.wording import say
 from vaultembed.paths import archive_path
 from vaultembed.service.doctor import DoctorView, Finding, Severity, examine
 from vaultembed.service.result import Result
@@ -36,7 +36,7 @@ def run(archive: Path | None, *, fix: bool, as_json: bool) -> NoReturn:
 
 def render(data: DoctorView) -> None:
     for sentence in data.repaired:
-        say(safe(sentence))
+        say(sentence)
     for finding in data.findings:
         _render_finding(finding)
     if data.healthy:
@@ -46,9 +46,9 @@ def render(data: DoctorView) -> None:
 
 def _render_finding(finding: Finding) -> None:
     number = f" ({finding.count:,})" if finding.count > 1 else ""
-    say(f"{_WORDS[finding.severity]}: {safe(finding.what)}{number}")
+    say(f"{_WORDS[finding.severity]}: {finding.what}{number}")
     if finding.examples:
         more = ", …" if finding.count > len(finding.examples) else ""
-        say(f"  {safe(', '.join(finding.examples))}{more}")
+        say(f"  {', '.join(finding.examples)}{more}")
     if finding.fix:
-        say(f"  --fix would: {safe(finding.fix)}")
+        say(f"  --fix would: {finding.fix}")

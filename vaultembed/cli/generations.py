@@ -16,24 +16,24 @@ from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
     BACKSTOP_HOURS,
     AdoptedFrom,
-    ChangeView,
     EmbeddingsView,
     FailuresView,
     GenerationView,
-    OnVectors,
     RunsView,
-    VerifyView,
-    activate_generation,
-    building_generation,
-    discard_generation,
     embeddings_status,
     list_failed,
     list_recorded_runs,
-    retire_generation,
-    roll_back,
-    verify_embeddings,
 )
 from vaultembed.service.result import Result
+from vaultembed.service.transitions import (
+    ChangeView,
+    activate_generation,
+    building_generation,
+    discard_generation,
+    retire_generation,
+    roll_back,
+)
+from vaultembed.service.verifying import OnVectors, VerifyView, verify_embeddings
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, duration, safe, safe_line, say
+from vaultembed.cli.wording import count, duration, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.import_plan import ImportPlan, plan_import
 from vaultembed.service.importing import (
@@ -137,14 +137,14 @@ def msgvault_lines(view: MsgvaultView, compared: tuple[CompareView, ...], *, wou
                 if comparison.into is not None:
                     yield f"    generation {comparison.into}, in use here, has {comparison.taken_over:,} of them now"
     for reason in view.passed_over:
-        yield f"  not taken over: {safe(reason)}"
+        yield f"  not taken over: {reason}"
     for reason in view.left_out:
-        yield f"  left out: {safe(reason)}"
+        yield f"  left out: {reason}"
 
 
 def _generation_lines(view: AdoptedView, *, would: bool) -> Iterator[str]:
     here = f" is generation {view.generation} here" if view.generation is not None else ""
-    yield f"  generation {view.origin_generation} ({safe(view.model)}, {view.dimension} dimensions, {view.state}){here}"
+    yield f"  generation {view.origin_generation} ({view.model}, {view.dimension} dimensions, {view.state}){here}"
     verb = "would be taken over" if would else "taken over"
     if view.vectors or not view.here_already:
         yield f"    {count(view.vectors, 'vector')} of {count(view.embedded, 'message')} {verb}"

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from vaultembed.cli.output import finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import safe, say, size, style
+from vaultembed.cli.wording import say, size, style
 from vaultembed.service.models import ModelsView, ModelView, PullStep, add_model, list_models, model_info, pull
 from vaultembed.service.result import Result
 
@@ -67,7 +67,7 @@ def render_list(data: ModelsView) -> None:
     for model in data.models:
         if model.problem is not None:
             say(f"\n{style(model.name, bold=True)} (not usable)")
-            say(safe(f"  {model.problem}"))
+            say(f"  {model.problem}")
             continue
         where = "here" if model.here else f"not fetched, {size(model.size)}: vaultembed models pull {model.name}"
         default = ", default" if model.is_default else ""

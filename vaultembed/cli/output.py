@@ -13,9 +13,9 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 import typer
 
-from vaultembed.cli.wording import in_line, safe, safe_json, say
+from vaultembed.cli.wording import in_line, say
 from vaultembed.errors import StoppedError, StorageError, TerminatedError, UsageError, VaultembedError
-from vaultembed.service.display import shown
+from vaultembed.service.display import escaped_json, shown, visible
 from vaultembed.service.result import Result, envelope, error_envelope
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def finish(
     text: Callable[[str], str] = in_line,
 ) -> NoReturn:
     """Run a command to its exit: data on stdout, errors and notes on stderr, or all of it as one JSON document. What is
-    rendered has gone through `text`, whoever wrote it; `safe` where it is to have more lines than one."""
+    rendered has gone through `text`, whoever wrote it; `visible` where it is to have more lines than one."""
     with reported_errors(command, as_json=as_json):
         result = call()
     if as_json:
@@ -49,7 +49,7 @@ def finish(
             render(shown(result.data, text))
             sys.stdout.flush()
         for note in result.notes:
-            say(safe(" ".join(note.split("\n"))), err=True)
+            say(" ".join(note.split("\n")), err=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -97,15 +97,15 @@ def report(command: str, error: VaultembedError, *, as_json: bool) -> None:
             print_json(error_envelope(command, error))
             return
     kind = "" if isinstance(error, CancelledError | StoppedError) else "Error: "
-    say(f"{kind}{safe(error.message)}", err=True)
+    say(f"{kind}{error.message}", err=True)
     if error.hint:
-        say(safe(error.hint), err=True)
+        say(error.hint, err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
     # JSON is UTF-8, and another encoding lacks characters
     is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-    typer.echo(safe_json(json.dumps(document, ensure_ascii=not is_utf8, indent=2)))
+    typer.echo(escaped_json(json.dumps(document, ensure_ascii=not is_utf8, indent=2)))
 
 
 class Stop:
@@ -159,7 +159,7 @@ def confirmed(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"cannot ask for confirmation (no terminal): {question}", "To agree beforehand: --yes")
     try:
-        agrees = typer.confirm(safe(question), default=False, err=True)
+        agrees = typer.confirm(visible(question), default=False, err=True)
     except typer.Abort:  # Ctrl-C, or the end of input
         say("\nNothing was changed.", err=True)
         raise typer.Exit(130) from None

@@ -9,8 +9,9 @@ import typer
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, safe, say
+from vaultembed.cli.wording import count, say
 from vaultembed.paths import archive_path
+from vaultembed.service.display import visible
 from vaultembed.service.repair_runs import RunsView, UndoView, repair_runs, undo_repair
 from vaultembed.service.repairing import (
     FIELDS,
@@ -51,7 +52,7 @@ def run(archive: Path | None, request: RepairRequest, *, as_json: bool) -> NoRet
         finally:
             progress.close()
 
-    finish("repair-encoding", call, render, as_json=as_json, text=safe)
+    finish("repair-encoding", call, render, as_json=as_json, text=visible)
 
 
 def run_undo(archive: Path | None, run_id: int, *, as_json: bool) -> NoReturn:
@@ -89,8 +90,8 @@ def _render_change(change: ChangeLine) -> None:
     before, after = _around_difference(change.before, change.after)
     where = f"{change.field} {change.place}".strip()
     say(f"{change.message_id}  {where}  ({change.how}, {change.confidence:.0%})")
-    say(f"    - {safe(before)}")
-    say(f"    + {safe(after)}")
+    say(f"    - {before}")
+    say(f"    + {after}")
 
 
 def _around_difference(before: str, after: str) -> tuple[str, str]:

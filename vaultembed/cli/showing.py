@@ -9,8 +9,9 @@ from typing import Final, NoReturn
 import typer
 
 from vaultembed.cli.output import finish, reported_errors, written
-from vaultembed.cli.wording import count, safe, safe_line, say, size, style
+from vaultembed.cli.wording import count, safe_line, say, size, style
 from vaultembed.paths import archive_path
+from vaultembed.service.display import visible
 from vaultembed.service.showing import (
     ConversationEntry,
     MessageView,
@@ -26,7 +27,7 @@ _AROUND: Final = 50
 
 
 def run(message_id: int, archive: Path | None, *, as_json: bool) -> NoReturn:
-    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json, text=safe)
+    finish("show", lambda: show_message(archive_path(archive), message_id), render, as_json=as_json, text=visible)
 
 
 def run_raw(message_id: int, archive: Path | None) -> None:
@@ -35,7 +36,7 @@ def run_raw(message_id: int, archive: Path | None) -> None:
         with written():
             if sys.stdout.isatty():
                 for line in raw.splitlines():  # bytes that are no UTF-8 are written out as \xff
-                    typer.echo(safe(line.decode("utf-8", "surrogateescape")))
+                    typer.echo(visible(line.decode("utf-8", "surrogateescape")))
             else:
                 sys.stdout.buffer.write(raw)
                 sys.stdout.buffer.flush()
@@ -74,7 +75,7 @@ def render(data: MessageView) -> None:
     for problem in data.problems:
         line("Problem", f"{problem.kind}: {problem.detail}")
     say("")
-    typer.echo(safe(data.body_text) or "(no text)")
+    typer.echo(visible(data.body_text) or "(no text)")
     if data.reactions:
         say("")
     for reaction in data.reactions:

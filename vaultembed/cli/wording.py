@@ -8,12 +8,15 @@ import secrets
 import shutil
 import sys
 import textwrap
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from vaultembed.service.display import escaped_json, one_line, visible
-from vaultembed.service.result import CoverageView
+from vaultembed.service.display import one_line, visible
+from vaultembed.service.result import Coverage
+
+if TYPE_CHECKING:
+    from vaultembed.service.statistics import ActiveGenerationView, BuildingGenerationView
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
@@ -93,13 +96,8 @@ def style(text: str, **how: Any) -> str:
     return text if plain else typer.style(text, **how).replace("\x1b", _OUR_ESCAPE)
 
 
-def safe(text: str) -> str:
-    """Text of a mail for a terminal: what a terminal would obey, and what nobody would see, is written out."""
-    return visible(text)
-
-
 def in_line(text: str) -> str:
-    """The same where only a line is expected: another one, which looked like ours, is written out, too."""
+    """Text of a mail where only a line is expected: another one, which looked like ours, is written out, too."""
     return visible(text).replace("\n", "\\u{a}")
 
 
@@ -114,18 +112,13 @@ def heading(subject: str, chat: str | None) -> str:
     return ": ".join(safe_line(part) for part in (chat, subject) if part) or nameless
 
 
-def safe_json(document: str) -> str:
-    """The same for JSON, which says what it said."""
-    return escaped_json(document)
-
-
 def ended(outcome: str | None) -> str:
     """How a run of a build did."""
     words = {"limited": "paused at --limit", "stopped": "stopped by an error", None: "has not ended"}
     return words.get(outcome, outcome or "")
 
 
-def coverage(found: CoverageView) -> str:
+def coverage(found: Coverage | ActiveGenerationView | BuildingGenerationView) -> str:
     share = (found.live - found.missing) / found.live if found.live else 1
     outside = f" (outside the scope: {found.outside_scope:,})" if found.outside_scope else ""
     in_part = f" (of which {found.in_part:,} in part)" if found.in_part else ""

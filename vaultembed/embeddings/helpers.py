@@ -22,6 +22,7 @@ from vaultembed.models.frames import pack_model, unpack_model
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child
 from vaultembed.processes import python_command
+from vaultembed.text.visible import one_line
 
 if TYPE_CHECKING:
     from vaultembed.embeddings.recipe import Job
@@ -107,7 +108,7 @@ def main() -> None:
             job = Job(generation_with_id(archive, order["generation"]), Recipe.from_tag(order["recipe"]))
             Filler(archive, job, embedder, limits=Limits(**order["limits"]), should_stop=ended.is_set).run()
     except VaultembedError as error:
-        print(f"A worker stopped: {error.message}", file=sys.stderr)  # noqa: T201
+        print(f"A worker stopped: {one_line(error.message)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     finally:
         embedder.close()

@@ -11,6 +11,7 @@ from typing import Literal
 
 from vaultembed.archive.backup import COMPANIONS, Contents, Stopped, check_place
 from vaultembed.archive.database import Archive, open_older_readonly
+from vaultembed.archive.migrations import migrate_command
 from vaultembed.archive.schema_files import latest_version
 from vaultembed.archive.upkeep.copying import copy_archive
 from vaultembed.archive.upkeep.restore import check_copy, has_archive, restore_copy
@@ -117,7 +118,8 @@ def check_backup(path: Path, *, should_stop: Callable[[], bool] = lambda: False)
     except Stopped:
         note = "Interrupted: whether it is whole is not known."
         return Result("restore", CheckView(path, None, time.monotonic() - started), (note,), 130)
-    return Result("restore", CheckView(path, _view(contents), time.monotonic() - started), _notes(contents))
+    notes = _notes(contents, "Once restored, bring it up to date: vaultembed migrate --archive FILE")
+    return Result("restore", CheckView(path, _view(contents), time.monotonic() - started), notes)
 
 
 def would_replace(archive_path: Path) -> bool:
@@ -159,7 +161,7 @@ def restore(
         note = "Interrupted: nothing was changed."
         return Result("restore", RestoreView(archive_path, path, None, None, telling.seconds), (note,), 130)
     view = RestoreView(archive_path, path, _view(contents), replaced, telling.seconds)
-    return Result("restore", view, _notes(contents))
+    return Result("restore", view, _notes(contents, f"Bring it up to date: {migrate_command(archive_path)}"))
 
 
 def migration_notes(archive: Archive) -> tuple[str, ...]:
@@ -193,9 +195,9 @@ def _require_elsewhere(archive_path: Path, destination: Path) -> None:
         raise UsageError(f"{destination} is the archive itself", "Name another file for the backup.")
 
 
-def _notes(contents: Contents) -> tuple[str, ...]:
+def _notes(contents: Contents, what_then: str) -> tuple[str, ...]:
     if contents.schema_version < latest_version():
-        return ("It has the schema of an older vaultembed. Once restored, bring it up to date: vaultembed migrate",)
+        return (f"It has the schema of an older vaultembed. {what_then}",)
     return ()
 
 

@@ -19,6 +19,7 @@ from vaultembed.archive.mail.deletion import (
     hashes_and_names,
     ids_of_deleted,
     is_any_matching,
+    last_id,
     list_deleted,
     matching_ids,
     read_doomed,
@@ -123,8 +124,7 @@ def select_messages(
             )
         with open_archive_readonly(archive_path) as archive, archive.snapshot():
             ids = list(dict.fromkeys(int(argument) for argument in arguments))
-            _check_ids(archive, ids, among_deleted=among_deleted)
-            return _selection(archive, ids, shown)
+            return _selection(archive, _present(archive, ids, among_deleted=among_deleted), shown)
     with open_archive_readonly(archive_path) as archive:
         stale = count_stale(archive)
     if stale:
@@ -140,21 +140,24 @@ def select_messages(
         return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
 
 
-def _check_ids(archive: Archive, ids: list[int], *, among_deleted: bool) -> None:
+def _present(archive: Archive, ids: list[int], *, among_deleted: bool) -> list[int]:
+    """Those that are not deleted for ever already: what was interrupted goes on by the same command."""
     found = {row.id: row for i in ids if i < 2**63 for row in read_doomed(archive, [i])}
-    unknown = [i for i in ids if i not in found]
+    last = last_id(archive)
+    unknown = [i for i in ids if i not in found and not 0 < i <= last]
     if unknown:
         raise UsageError(
             f"there is no message {', '.join(map(str, unknown[:5]))}; nothing was deleted",
             "Ids are shown by: vaultembed search QUERY",
         )
     if among_deleted:
-        live = [i for i in ids if found[i].deleted_at is None]
+        live = [i for i, row in found.items() if row.deleted_at is None]
         if live:
             raise UsageError(
                 f"message {', '.join(map(str, live[:5]))} is not deleted yet; nothing was deleted",
                 "Leave out --deleted to delete it all the same.",
             )
+    return list(found)
 
 
 def _parsed(text: str) -> Query:
@@ -208,7 +211,7 @@ def delete_messages(
     if forever and selection.ids:
         with open_archive_readonly(archive_path) as archive:
             copies = copies_holding(archive_path, hashes_and_names(archive, selection.ids))
-    if not dry_run and selection.ids:
+    if not dry_run and (selection.ids or forever):
         with open_archive(archive_path) as archive:
             if forever:
                 archive.load_vec()
@@ -235,7 +238,7 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
     if view.interrupted:
         notes.append("Interrupted; what is deleted stays so. The same command goes on from here.")
     if not selection.ids:
-        notes.append("Nothing matches; nothing was deleted.")
+        notes.append("Nothing matches; nothing was deleted." if view.read_as else "They are gone already.")
     elif view.dry_run:
         notes.append("Nothing was deleted. Leave out --dry-run to do it.")
     elif view.forever and view.deleted:

@@ -10,6 +10,7 @@ from typing import Final
 from vaultembed.archive.backup import Stopped
 from vaultembed.archive.database import (
     Archive,
+    open_archive,
     open_archive_readonly,
     open_for_repair,
     open_unchecked_readonly,
@@ -21,11 +22,12 @@ from vaultembed.archive.doctor.findings import Finding as Finding
 from vaultembed.archive.doctor.findings import Severity as Severity
 from vaultembed.archive.doctor.fixes import fix_findings
 from vaultembed.archive.doctor.inspect import inspect_archive
-from vaultembed.archive.generations.records import list_generations
-from vaultembed.errors import DamageError, ModelError
+from vaultembed.archive.generations.records import Coverage, list_generations
+from vaultembed.errors import ArchiveOutdatedError, DamageError, ModelError
 from vaultembed.models.model_file import verify
 from vaultembed.search.model_of import resolve_model_of
-from vaultembed.service.result import CoverageView, Result, coverage_view
+from vaultembed.service.backup import migration_notes
+from vaultembed.service.result import Result
 
 _MOST_ROUNDS: Final = 3
 """A repair may bring to light what it repaired leaves behind: rows of the coarse index of chunks that were deleted."""
@@ -35,7 +37,7 @@ _MOST_ROUNDS: Final = 3
 class CountedGenerationView:
     id: int
     state: str
-    coverage: CoverageView
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +74,31 @@ def examine(
 
     Raises:
         DamageError: it is so damaged that it cannot be opened.
-        VaultembedError: no archive, or one of another schema.
+        VaultembedError: no archive, or one of a newer schema; of an older one, too, without `fix`.
         BusyError, StorageError: only with `fix`.
     """
     require_archive(archive_path)
     repaired: list[str] = []
     findings: list[Finding] = []
+
+    def inspect() -> list[Finding]:
+        try:
+            return _inspect(archive_path, on_step, should_stop)
+        except ArchiveOutdatedError:
+            if not fix:
+                raise
+        with open_archive(archive_path) as archive:  # which brings it up to date, as all that writes does
+            repaired.extend(migration_notes(archive))
+        return _inspect(archive_path, on_step, should_stop)
+
     try:
-        findings = _inspect(archive_path, on_step, should_stop)
+        findings = inspect()
         for _ in range(_MOST_ROUNDS if fix else 0):
             if not any(finding.fix for finding in findings):
                 break
             before = findings
             repaired += _repair(archive_path, findings, on_step, should_stop)
-            findings = _inspect(archive_path, on_step, should_stop)
+            findings = inspect()
             if findings == before:
                 break
     except Stopped:
@@ -112,7 +125,7 @@ def _inspect(path: Path, on_step: OnStep, should_stop: Callable[[], bool]) -> li
 def _counted(path: Path) -> CountedView:
     with open_archive_readonly(path) as archive, archive.snapshot():
         found = count_coverage(archive)
-    generations = tuple(CountedGenerationView(g.id, g.state, coverage_view(g.coverage)) for g in found.generations)
+    generations = tuple(CountedGenerationView(g.id, g.state, g.coverage) for g in found.generations)
     return CountedView(found.live, generations, found.missing_embeddings_total)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -179,8 +181,14 @@ def _merge(path: Path, key: str, server: dict[str, Any], entry: str) -> tuple[bo
         raise StorageError(f"{path} cannot be read: {error.strerror}", by_hand) from error
     if not isinstance(config, dict) or not isinstance(config.get(key, {}), dict):
         raise UsageError(f"{path} has another form than is known", by_hand)
-    if config.get(key, {}).get(NAME) == server:
+    there = config.get(key, {}).get(NAME)
+    if there == server:
         return False, None
+    if (before := _only_of(there)) is not None and _only_of(server) is None:
+        raise UsageError(
+            f"{path} lets the assistant see only {before}; without --only it would see all",
+            f"Give it again: --only {shlex.quote(before)}. To open all: --only in:anywhere",
+        )
     config.setdefault(key, {})[NAME] = server
     try:
         backup = _copy(target) if target.exists() else None
@@ -188,6 +196,16 @@ def _merge(path: Path, key: str, server: dict[str, Any], entry: str) -> tuple[bo
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}", by_hand) from error
     return True, backup
+
+
+def _only_of(server: object) -> str | None:
+    """The query that limits what a server shows; None where nothing does."""
+    arguments = server.get("args") if isinstance(server, dict) else None
+    given = [str(argument) for argument in arguments] if isinstance(arguments, list) else []
+    for argument, after in pairwise([*given, ""]):
+        if argument == "--only" or argument.startswith("--only="):
+            return argument.partition("=")[2] if "=" in argument else after
+    return None
 
 
 def _copy(path: Path) -> Path:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from vaultembed.archive.generations.records import Coverage
+from vaultembed.archive.generations.records import Coverage as Coverage
 from vaultembed.errors import DiskFullError, VaultembedError
 from vaultembed.service.display import valid
 from vaultembed.text.mime.dates import MINUTES_A_DAY
@@ -80,33 +80,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return valid(str(value))
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class CoverageView:
-    """`live = embedded + blank + failed + missing`."""
-
-    live: int
-    embedded: int
-    blank: int
-    failed: int
-    missing: int
-    in_part: int
-    """Of the embedded ones, those of which only the beginning is: the rest of so long a text is found by words."""
-    outside_scope: int
-    """Live messages that the generation is not to cover; in none of the other numbers."""
-
-
-def coverage_view(coverage: Coverage) -> CoverageView:
-    return CoverageView(
-        coverage.live,
-        coverage.embedded,
-        coverage.blank,
-        coverage.failed,
-        coverage.missing,
-        coverage.in_part,
-        coverage.outside_scope,
-    )
 
 
 def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from vaultembed.archive.conditions import All
 from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
-from vaultembed.archive.generations.records import Generation, coverage_of
+from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
@@ -23,7 +23,7 @@ from vaultembed.search.query import Query, parse_query
 from vaultembed.search.ranking import DEPTH, Hit, by_answerers, by_distinctive_words, by_words, fuse
 from vaultembed.search.ranking import Mode as Mode
 from vaultembed.search.ranking import Signal as Signal
-from vaultembed.service.result import CoverageView, Result, coverage_view, iso
+from vaultembed.service.result import Result, iso
 
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
@@ -64,7 +64,7 @@ class BuildingView:
     """A generation that is being built beside the active one."""
 
     generation: int
-    coverage: CoverageView
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class SearchView:
     mode: str
     generation: int | None
     """The active one, or the only one; None in text mode. Which one found a result, its `vector` says."""
-    coverage: CoverageView
+    coverage: Coverage
     """Of that generation; in text mode of the text index."""
     building: BuildingView | None
     """Answers beside it, for what it covers."""
@@ -139,8 +139,8 @@ def search_archive(
             query=text,
             mode=mode,
             generation=main_id,
-            coverage=coverage_view(coverage_of(archive, main_id)),
-            building=BuildingView(building.id, coverage_view(coverage_of(archive, building.id))) if building else None,
+            coverage=coverage_of(archive, main_id),
+            building=BuildingView(building.id, coverage_of(archive, building.id)) if building else None,
             not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
             results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from vaultembed.archive.database import Archive, Within, explained_errors, open_archive_readonly
 from vaultembed.archive.generations.backstop import last_backstop_at
@@ -13,12 +13,22 @@ from vaultembed.archive.generations.coverage import count_missing
 from vaultembed.archive.generations.records import Generation, coverage_of, generation_in_state
 from vaultembed.archive.generations.runs import list_runs
 from vaultembed.archive.mail.fulltext import count_stale
-from vaultembed.archive.mail.statistics import Counts, TypeCount, count_archive, count_sources, count_types
+from vaultembed.archive.mail.statistics import (
+    Counts,
+    LabelCount,
+    TypeCount,
+    count_archive,
+    count_labels,
+    count_sources,
+    count_types,
+)
 from vaultembed.errors import ModelError, VaultembedError
 from vaultembed.search.answering import Serving, find_serving, why_unavailable
 from vaultembed.search.model_of import resolve_model_of
 from vaultembed.service.generations import RunView, WorkerView, run_view, workers_of
 from vaultembed.service.result import Result, iso
+
+MOST_LABELS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +268,8 @@ class StatsView:
     totals: TotalsView | None
     sources: tuple[SourceView, ...] | None
     types: tuple[TypeCount, ...] | None
+    labels: tuple[LabelCount, ...] | None
+    """And folders: those with the most messages, at most `MOST_LABELS`."""
     text_search: TextSearchView | None
     vector_search: VectorSearchView | None
     unavailable: tuple[UnavailableView, ...]
@@ -298,8 +310,9 @@ def archive_statistics(where: Path | Within) -> Result[StatsView]:
             ),
         )
         types = part("types", lambda: tuple(count_types(archive)))
+        labels = part("labels", lambda: tuple(count_labels(archive, MOST_LABELS)))
         totals = part("totals", lambda: _totals(count_archive(archive)))
-        view = StatsView(archive_path, totals, sources, types, text_search, vector_search, tuple(unavailable))
+        view = StatsView(archive_path, totals, sources, types, labels, text_search, vector_search, tuple(unavailable))
     return Result("stats", view, tuple(_notes(view)), exit_codes[0] if exit_codes else 0)
 
 

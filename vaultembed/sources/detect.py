@@ -19,7 +19,8 @@ from vaultembed.sources.base import (
     printable,
 )
 from vaultembed.sources.closed import closed_format
-from vaultembed.sources.maildir import MESSAGE_DIRS, decode_folder_name, has_flags
+from vaultembed.sources.folder_names import folder_name
+from vaultembed.sources.maildir import MESSAGE_DIRS, has_flags
 from vaultembed.sources.sniff import HEAD_SIZE, looks_like_mbox, looks_like_message, without_utf_16
 
 Found = SourceFile | Unreadable | NotMail
@@ -125,15 +126,13 @@ def _walk(directory: _Directory) -> Iterator[Found]:
 
 def _walk_child(directory: _Directory, name: str) -> Iterator[Found]:
     path = directory.path / name
-    folder = printable(name)
-    if name.startswith("."):
-        if not _is_maildir(path):
-            if _is_maildir(directory.path) and isinstance(listing := _list(path), Unreadable):
-                yield listing
-            return  # .git, .imap, .Trash-1000, …
-        folder = printable(decode_folder_name(name))
+    if name.startswith(".") and not _is_maildir(path):
+        if _is_maildir(directory.path) and isinstance(listing := _list(path), Unreadable):
+            yield listing
+        return  # .git, .imap, .Trash-1000, …
+    stem = name
     for suffix in _FOLDER_SUFFIXES:
-        folder = folder.removesuffix(suffix)
+        stem = stem.removesuffix(suffix)
     try:
         identity = _identity(path)
     except OSError as error:
@@ -148,7 +147,7 @@ def _walk_child(directory: _Directory, name: str) -> Iterator[Found]:
         _Directory(
             path,
             f"{directory.relative}{printable(name)}/",
-            _join(directory.folder, folder),
+            _join(directory.folder, folder_name(stem)),
             directory.above | {identity},
             directory.depth + 1,
         )
@@ -215,7 +214,7 @@ def _mbox_folder(directory: _Directory, name: str) -> str:
     if name[0].isdigit() or (name == "mbox" and directory.path.name.endswith(".mbox")):
         return directory.folder
     stem, suffix = os.path.splitext(name)
-    return _join(directory.folder, printable(stem if suffix.lower() in _MBOX_SUFFIXES else name))
+    return _join(directory.folder, folder_name(stem if suffix.lower() in _MBOX_SUFFIXES else name))
 
 
 def _list(path: Path) -> _Listing | Unreadable:

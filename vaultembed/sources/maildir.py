@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64decode
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +29,6 @@ _FLAGS: Final[dict[str, Flag]] = {
     "P": "passed",
 }
 _DELIVERY_TIME = re.compile(r"(\d{9,10})[._]")
-_SHIFTED = re.compile("&([A-Za-z0-9+,]*)-")
 
 
 def has_flags(name: str) -> bool:
@@ -67,26 +65,6 @@ def read_maildir_file(file: SourceFile) -> RawMessage | Unreadable:
         flags=maildir_flags(path.name),
         delivered_at=_delivery_time(path.name) or delivered_at,
     )
-
-
-def decode_folder_name(name: str) -> str:
-    """The folder that a Maildir++ directory stands for: ".Lists.R&AOk-sum&AOk-" is "Lists/Résumé".
-
-    Dots separate levels (https://www.courier-mta.org/imap/README.maildirquota.html); the rest is the
-    modified UTF-7 of RFC 3501 5.1.3. A name that is not valid in it is taken as it is.
-    """
-    path = name.removeprefix(".").replace(".", "/")
-    try:
-        return _SHIFTED.sub(_unshift, path)
-    except ValueError:
-        return path
-
-
-def _unshift(match: re.Match[str]) -> str:
-    if not match[1]:
-        return "&"
-    encoded = match[1].replace(",", "/")
-    return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("utf-16-be")
 
 
 def _base(name: str) -> str:

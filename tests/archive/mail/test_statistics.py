@@ -10,7 +10,8 @@ import pytest
 from tests.kit.archives import add, new_archive
 from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
-from vaultembed.archive.mail.statistics import count_archive, count_sources, count_types
+from vaultembed.archive.mail.messages import add_labels
+from vaultembed.archive.mail.statistics import count_archive, count_labels, count_sources, count_types
 
 SOURCES = 3
 
@@ -31,6 +32,8 @@ def fill(archive: Archive, chance: random.Random) -> None:
                     "INSERT INTO message_sources VALUES (?, ?, ?, 'here', '', '', ?)",
                     (chance.randint(1, SOURCES), f"{n}.{place}", message, chance.choice([None, 1])),
                 )
+            for kind in ("label", "folder"):
+                add_labels(archive, message, kind, chance.sample(["one", "two", "three"], chance.randint(0, 2)))
             archive.db.execute(
                 "UPDATE messages SET message_type = ?, deleted_at = ?, conversation_id = nullif(conversation_id, ?)"
                 " WHERE id = ?",
@@ -62,6 +65,10 @@ def test_counts_are_those_of_looking_at_every_message(tmp_path: Path, seed: int)
         assert [(t.type, t.messages) for t in count_types(archive)] == archive.rows(
             "SELECT message_type, count(*) FROM messages WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 2 DESC, 1"
         )
+        assert [(found.kind, found.name, found.messages) for found in count_labels(archive, 4)] == archive.rows(
+            "SELECT kind, name, count(*) FROM messages m JOIN message_labels ON message_id = m.id"
+            " JOIN labels l ON l.id = label_id WHERE deleted_at IS NULL GROUP BY l.id ORDER BY 3 DESC, 1, 2 LIMIT 4"
+        )
 
 
 def test_an_empty_archive_has_no_types_and_no_sources(tmp_path: Path) -> None:
@@ -76,6 +83,7 @@ def test_the_messages_themselves_are_read_for_their_types_alone(tmp_path: Path) 
             count_archive(archive)
             count_sources(archive)
             count_types(archive)
+            count_labels(archive, 9)
         walked = [
             statement.sql
             for statement in seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -67,6 +68,14 @@ def test_what_passes_makes_few_elements(bomb: str, size: int) -> None:
 def test_what_is_merely_long_passes(html: str) -> None:
     check_bounds(html)
     assert "w" in html_to_text(html)
+
+
+@pytest.mark.parametrize("tag", ["figure", "label", "button style='color:red'"])
+def test_what_is_opened_up_may_not_nest_without_end(tag: str) -> None:
+    assert html_to_text(f"<{tag}><div>" * 40 + "w") == "w"
+    begin = time.process_time()
+    html_to_text(f"<{tag}><table><td>" * 8_000 + "w")
+    assert time.process_time() - begin < 3
 
 
 def test_a_message_keeps_the_rest_and_says_what_is_left_out() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from vaultembed.archive.doctor.findings import EXAMPLES, UNREADABLE, Check, Finding, OnStep, Severity, from_rows
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.tokenizer import tokenizer_of
+from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.generations.leases import dead_leases
 from vaultembed.archive.mail.fulltext import texts_to_index
 from vaultembed.archive.mail.lexical import WORDS_OF_INDEX
@@ -63,7 +64,7 @@ def check_strays(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         severity: Severity = "leftover" if table == "vec_orphans" else "wrong"
         yield from from_rows(
             archive.stream(
-                f"SELECT t.{column} FROM {table} t"
+                f"SELECT {text_of(f't.{column}')} FROM {table} t"
                 f" WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = t.{column})"
             ),
             Finding(

@@ -26,14 +26,19 @@ from vaultembed.archive.doctor.derived import (
     whole_generations,
 )
 from vaultembed.archive.doctor.findings import Finding, OnStep
-from vaultembed.archive.doctor.stored import KINDS, added_columns, mail_columns, mended_references
+from vaultembed.archive.doctor.schema_fixes import (
+    make_indexes,
+    make_missing,
+    make_text_index,
+    take_out,
+    take_out_strange,
+    write_record,
+)
+from vaultembed.archive.doctor.stored import mail_columns, mended_references
 from vaultembed.archive.doctor.vectors import bad_vectors
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import dead_leases
 from vaultembed.archive.mail.fulltext import refresh_stale
-from vaultembed.archive.migrations import record, user_version
-from vaultembed.archive.schema_files import read_migrations, up_to
-from vaultembed.archive.trust import Difference, differences, empty_like
 from vaultembed.archive.upkeep.pruning import collect_garbage, prune_generation, remove_orphans
 from vaultembed.archive.vectors.coarse_table import rebuild
 
@@ -59,9 +64,9 @@ def fix_findings(
             kinds.setdefault(finding.kind, []).append(finding)
     done: list[str] = []
     for wanted, repair in _REPAIRS:
-        archive.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, repair is not _strange)
-        archive.db.pragma("foreign_keys", repair is not _strange)
-        archive.db.pragma("writable_schema", repair is _strange)
+        archive.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, repair is not take_out_strange)
+        archive.db.pragma("foreign_keys", repair is not take_out_strange)
+        archive.db.pragma("writable_schema", repair is take_out_strange)
         found = [finding for kind in wanted for finding in kinds.get(kind, [])]
         if not found:
             continue
@@ -72,7 +77,7 @@ def fix_findings(
             done += repair(archive, found)
         except (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, ValueError) as error:
             done.append(f"Not repaired: {found[0].what} ({error})")
-            if repair is _strange:
+            if repair is take_out_strange:
                 break  # no trigger of somebody else's may fire
     return done
 
@@ -99,72 +104,6 @@ def _states(archive: Archive, _found: list[Finding]) -> list[str]:
     return done
 
 
-def _strange(archive: Archive, found: list[Finding]) -> list[str]:
-    done = []
-    found_odd = {finding.what for finding in found}
-    odd = [difference for difference in differences(archive.db, read_migrations()) if str(difference) in found_odd]
-    for difference in sorted(odd, key=lambda item: item.kind == "table"):  # an index would go with its table
-        kind, name = difference.kind, difference.name
-        with archive.transaction():
-            if difference.state == "extra":
-                _take_out(archive, kind, name)
-                done.append(f"Took out the {kind} {name}")
-            elif difference.state == "altered" and kind == "table":
-                _restore_definition(archive, difference)
-                done.append(f"Restored the definition of the table {name}")
-            elif difference.state == "altered":
-                _take_out(archive, kind, name)  # to be made again
-    return done
-
-
-def _schema(archive: Archive, _found: list[Finding]) -> list[str]:
-    done = []
-    # tables are another matter; of the rest those first that others may stand on
-    order = ("view", "index", "trigger")
-    missing = [item for item in differences(archive.db, read_migrations()) if item.state == "missing"]
-    for difference in sorted((item for item in missing if item.kind in order), key=lambda item: order.index(item.kind)):
-        with archive.transaction():
-            archive.execute(difference.sql)
-        done.append(f"Made the {difference.kind} {difference.name} again")
-    return done
-
-
-def _migrations(archive: Archive, _found: list[Finding]) -> list[str]:
-    with archive.transaction():
-        archive.execute("DELETE FROM schema_migrations")
-        for migration in up_to(user_version(archive.db), read_migrations()):
-            record(archive.db, migration)
-    return ["Wrote the record of migrations again"]
-
-
-def _restore_definition(archive: Archive, altered: Difference) -> None:
-    for column in added_columns(archive, altered) or ():
-        archive.execute(f"ALTER TABLE {altered.name} DROP COLUMN {_quoted(column)}")
-    _write_schema(archive, "UPDATE sqlite_schema SET sql = ? WHERE name = ?", (altered.sql, altered.name))
-    archive.execute(f"REINDEX {altered.name}")  # it may have had another order
-
-
-def _take_out(archive: Archive, kind: str, name: str) -> None:
-    """If it is there; nothing of it runs, nor what a virtual table would do at being dropped."""
-    has_pages = archive.scalar("SELECT rootpage FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
-    if has_pages and kind in KINDS:
-        archive.execute(f"DROP {kind} {_quoted(name)}")
-    else:
-        _write_schema(archive, "DELETE FROM sqlite_schema WHERE type = ? AND name = ?", (kind, name))
-
-
-def _write_schema(archive: Archive, change: str, bindings: tuple[str, ...]) -> None:
-    archive.db.pragma("writable_schema", True)
-    archive.execute(change, bindings)
-    archive.db.pragma("schema_version", archive.db.pragma("schema_version") + 1)  # or others would not notice
-    archive.db.pragma("writable_schema", "RESET")
-    archive.db.pragma("writable_schema", True)  # or what else there is might not be read
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _ids(archive: Archive, found: list[Finding]) -> list[str]:
     with archive.transaction():
         for finding in found:
@@ -173,16 +112,6 @@ def _ids(archive: Archive, found: list[Finding]) -> list[str]:
                 f"UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {table}) WHERE name = ?", (table,)
             )
     return [f"Set the number from which rows of {finding.examples[0]} are counted" for finding in found]
-
-
-def _indexes(archive: Archive, found: list[Finding]) -> list[str]:
-    done = []
-    for finding in found:
-        name = (finding.fix or "").removeprefix("REINDEX ")
-        with archive.transaction():
-            archive.execute(f"REINDEX {_quoted(name)}")
-        done.append(f"Made the index {name} again from its table")
-    return done
 
 
 def _odd_values(archive: Archive, _found: list[Finding]) -> list[str]:
@@ -341,7 +270,7 @@ def _coarse(archive: Archive, found: list[Finding]) -> list[str]:
 def _drop_coarse_index(archive: Archive, generation_id: int) -> None:
     """All there is of it, without sqlite-vec: that drops a table with all of its parts or not at all."""
     for name in (f"vec_{generation_id}", *(f"vec_{generation_id}_{part}" for part in _PARTS)):
-        _take_out(archive, "table", name)
+        take_out(archive, "table", name)
 
 
 def _orphans_alive(archive: Archive, _found: list[Finding]) -> list[str]:
@@ -403,18 +332,6 @@ def _leases(archive: Archive, _found: list[Finding]) -> list[str]:
     return [f"Freed {len(dead):,} leases of workers that were gone"]
 
 
-def _new_text_index(archive: Archive, _found: list[Finding]) -> list[str]:
-    with empty_like(archive.db, read_migrations()) as right:
-        sql = right.execute("SELECT sql FROM sqlite_schema WHERE name = 'messages_fts'").fetchall()[0][0]
-    parts = "SELECT type, name FROM sqlite_schema WHERE name GLOB 'messages_fts*' AND sql IS NOT NULL"
-    with archive.transaction():
-        for kind, name in archive.rows(parts):
-            _take_out(archive, kind, name)
-        archive.execute(str(sql))
-        archive.execute("INSERT INTO fulltext_stale SELECT id FROM messages WHERE true ON CONFLICT DO NOTHING")
-    return [f"Indexed {refresh_stale(archive):,} messages again for search by words"]
-
-
 def _text(archive: Archive, _found: list[Finding]) -> list[str]:
     with archive.transaction():
         gone = archive.rows(TEXT_GONE)
@@ -438,11 +355,11 @@ Repair = Callable[[Archive, list[Finding]], list[str]]
 # In this order: what is not ours before anything else; an index, for the others go by it; triggers before the rows that
 # they keep; vectors before the coarse index that is made from them; counters after what they count.
 _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
-    (("schema",), _strange),
-    (("index",), _indexes),
+    (("schema",), take_out_strange),
+    (("index",), make_indexes),
     (("states",), _states),
-    (("schema",), _schema),
-    (("migrations",), _migrations),
+    (("schema",), make_missing),
+    (("migrations",), write_record),
     (("ids",), _ids),
     (("stray_rows",), _strays),
     (("odd_values",), _odd_values),
@@ -458,7 +375,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("coarse_index",), _coarse),
     (("pruning",), _pruning),
     (("leases",), _leases),
-    (("text_index",), _new_text_index),
+    (("text_index",), make_text_index),
     (("text_stale", "text_missing", "text_gone"), _text),
     (("deleted",), _deleted),
     (("orphans",), _orphans),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import apsw
 from vaultembed.archive.backup import COMPANIONS, free_bytes, migrate_with_backup
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.errors import explained_errors, is_full
-from vaultembed.archive.migrations import check_identity, user_version
+from vaultembed.archive.migrations import check_identity, migrate_command, user_version
 from vaultembed.archive.schema_files import latest_version, read_migrations
 from vaultembed.archive.trust import check_archive, connect, connect_for_repair, first_difference
 from vaultembed.deadline import at_most, interruptible
@@ -96,8 +95,7 @@ def _require_latest(archive: Archive) -> None:
     if user_version(archive.db) < latest_version():
         raise ArchiveOutdatedError(
             f"{archive.path} was last written by an older vaultembed, or its creation was interrupted",
-            "Bring it up to date (a backup is made first): vaultembed migrate --archive"
-            f" {shlex.quote(str(archive.path.absolute()))}",
+            f"Bring it up to date (a backup is made first): {migrate_command(archive.path)}",
         )
 
 

@@ -22,3 +22,13 @@ def text_of(column: str) -> str:
 def number_of(column: str) -> str:
     """SQL for its whole number; NULL for what is none: to look at a text that is no UTF-8 would be an error."""
     return f"CASE typeof({column}) WHEN 'integer' THEN {column} WHEN 'real' THEN CAST({column} AS INTEGER) END"
+
+
+def count_of(column: str) -> str:
+    """SQL for its whole number; 0 for what is none."""
+    return f"coalesce({number_of(column)}, 0)"
+
+
+def word_of(column: str) -> str:
+    """SQL for its text; "" for what is none."""
+    return f"coalesce({text_of(column)}, '')"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import count_of, number_of, text_of, word_of
 from vaultembed.archive.generations.work import work_ids
 from vaultembed.processes import Process, is_gone
 
@@ -202,12 +203,14 @@ def list_workers(archive: Archive, generation_id: int) -> list[WorkerStatus]:
             last_id=row[6],
             heartbeat_at=row[7],
             started_at=row[8],
-            done=row[9] or 0,
+            done=row[9],
             is_gone=watch.is_dead(row[0], Process(*row[1:5]), row[7]),
         )
         for row in archive.rows(
-            "SELECT l.owner, l.host, l.boot_id, l.pid, l.pid_started_at, min(l.first_id), max(l.last_id),"
-            " max(l.heartbeat_at), r.started_at, r.embedded + r.blank + r.failed"
+            f"SELECT {text_of('l.owner')}, {word_of('l.host')}, {word_of('l.boot_id')}, {count_of('l.pid')},"
+            f" {word_of('l.pid_started_at')}, min({count_of('l.first_id')}), max({count_of('l.last_id')}),"
+            f" max({count_of('l.heartbeat_at')}), {number_of('r.started_at')},"
+            f" {count_of('r.embedded')} + {count_of('r.blank')} + {count_of('r.failed')}"
             " FROM embed_leases l LEFT JOIN embed_runs r ON r.id = l.run_id"
             " WHERE l.generation_id = ? AND l.owner IS NOT NULL GROUP BY l.owner ORDER BY 6",
             (generation_id,),
@@ -220,8 +223,9 @@ def _rows(archive: Archive, generation_id: int | None = None) -> list[_Row]:
     return [
         _Row(row[0], row[1], row[2], row[3], Process(*row[4:8]), *row[8:])
         for row in archive.rows(
-            "SELECT id, first_id, last_id, owner, host, boot_id, pid, pid_started_at, attempts,"
-            " max(heartbeat_at) OVER (PARTITION BY owner) FROM embed_leases"
+            f"SELECT id, {count_of('first_id')}, {count_of('last_id')}, {text_of('owner')}, {word_of('host')},"
+            f" {word_of('boot_id')}, {count_of('pid')}, {word_of('pid_started_at')}, {count_of('attempts')},"
+            f" max({count_of('heartbeat_at')}) OVER (PARTITION BY owner) FROM embed_leases"
             " WHERE generation_id = coalesce(?, generation_id) ORDER BY first_id",
             (generation_id,),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import text_of
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope, write_scope
 from vaultembed.archive.schema_files import vec_table_sql
 from vaultembed.errors import DamageError, UsageError
@@ -93,13 +94,13 @@ class Coverage:
     blank: int
     failed: int
     in_part: int = 0
-    """Of the embedded ones, those that are longer than what a recipe embeds of one message."""
+    """Of the embedded ones, those of which only the beginning is: the rest of so long a text is found by words."""
     outside_scope: int = 0
     """Live messages that it is not to cover; in none of the other numbers."""
+    missing: int = field(init=False)
 
-    @property
-    def missing(self) -> int:
-        return self.live - self.embedded - self.blank - self.failed
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "missing", self.live - self.embedded - self.blank - self.failed)
 
 
 _SELECT = """
@@ -271,16 +272,16 @@ def recipe_mix(archive: Archive, generation_id: int) -> dict[str, int]:
     Two seeks tell whether there is a mix at all: counting takes long at 10^6 messages.
     """
     lowest, highest, own = archive.rows(
-        "SELECT (SELECT min(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
-        " (SELECT max(recipe) FROM embed_outcomes WHERE generation_id = ?1),"
-        " (SELECT recipe FROM generations WHERE id = ?1)",
+        f"SELECT {text_of('(SELECT min(recipe) FROM embed_outcomes WHERE generation_id = ?1)')},"
+        f" {text_of('(SELECT max(recipe) FROM embed_outcomes WHERE generation_id = ?1)')},"
+        f" {text_of('(SELECT recipe FROM generations WHERE id = ?1)')}",
         (generation_id,),
     )[0]
     if lowest == highest and lowest in (None, own):
         return {}
     return dict(
         archive.rows(
-            "SELECT recipe, count(*) FROM embed_outcomes WHERE generation_id = ? GROUP BY recipe ORDER BY recipe",
+            f"SELECT {text_of('recipe')}, count(*) FROM embed_outcomes WHERE generation_id = ? GROUP BY 1 ORDER BY 1",
             (generation_id,),
         )
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.engine.values import count_of, number_of, text_of
 
 RunOutcome = Literal["complete", "limited", "interrupted", "stopped"]
 """`limited`: it came to the end of the messages that it was given, with more to do."""
@@ -28,12 +29,6 @@ class RunCounts:
     @property
     def messages(self) -> int:
         return self.embedded + self.blank + self.failed
-
-
-_COUNTS: Final = ", ".join(
-    f"CAST({field.name} AS {'REAL' if field.name == 'seconds' else 'INTEGER'})" for field in fields(RunCounts)
-)
-"""Whatever stands there: a foreign file may hold a text."""
 
 
 def start_run(archive: Archive, generation_id: int) -> int:
@@ -66,9 +61,15 @@ class RunRecord:
     started_at: int
     ended_at: int | None
     """None: it is running, or was killed."""
-    outcome: RunOutcome | None
-    """None while it has not ended."""
+    outcome: str | None
+    """A `RunOutcome`; None while it has not ended."""
     counts: RunCounts
+
+
+_SECONDS: Final = "CASE WHEN typeof(seconds) IN ('integer', 'real') AND abs(seconds) < 1e12 THEN seconds ELSE 0 END"
+_COUNTS: Final = ", ".join(
+    [*map(count_of, ("embedded", "blank", "failed", "chunks", "tokens")), _SECONDS, count_of("recovered")]
+)
 
 
 def list_runs(archive: Archive, generation_id: int | None, limit: int) -> list[RunRecord]:
@@ -77,8 +78,8 @@ def list_runs(archive: Archive, generation_id: int | None, limit: int) -> list[R
     return [
         RunRecord(run_id, generation, started_at, ended_at, outcome, RunCounts(*counts))
         for run_id, generation, started_at, ended_at, outcome, *counts in archive.rows(
-            f"SELECT id, generation_id, started_at, ended_at, outcome, {_COUNTS} FROM embed_runs{condition}"
-            " ORDER BY id DESC LIMIT ?",
+            f"SELECT id, {count_of('generation_id')}, {count_of('started_at')}, {number_of('ended_at')},"
+            f" {text_of('outcome')}, {_COUNTS} FROM embed_runs{condition} ORDER BY id DESC LIMIT ?",
             (*bindings, limit),
         )
     ]

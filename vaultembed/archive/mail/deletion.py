@@ -61,6 +61,11 @@ def count_deleted(archive: Archive) -> int:
     return int(archive.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NOT NULL"))
 
 
+def last_id(archive: Archive) -> int:
+    """The last that a message ever had: none up to it comes again, so what is not there was deleted for ever."""
+    return int(archive.scalar(f"SELECT {number_of('seq')} FROM sqlite_sequence WHERE name = 'messages'") or 0)
+
+
 def ids_of_deleted(archive: Archive) -> list[int]:
     return [row[0] for row in archive.rows("SELECT id FROM messages WHERE deleted_at IS NOT NULL ORDER BY id")]
 

@@ -206,11 +206,12 @@ def read_recipients(archive: Archive, message_id: int, limit: int = -1) -> list[
 
 
 def read_labels(archive: Archive, message_id: int, limit: int = -1) -> list[str]:
+    """And folders, which `label:` finds as well."""
     return [
         row[0]
         for row in archive.rows(
-            f"SELECT {text_of('l.name')} FROM message_labels x JOIN labels l ON l.id = x.label_id"
-            " WHERE x.message_id = ? AND l.kind = 'label' ORDER BY 1 LIMIT ?",
+            f"SELECT DISTINCT {text_of('l.name')} FROM message_labels x JOIN labels l ON l.id = x.label_id"
+            " WHERE x.message_id = ? ORDER BY 1 LIMIT ?",
             (message_id, limit),
         )
     ]

@@ -37,6 +37,15 @@ class TypeCount:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelCount:
+    kind: str
+    """ "label" or "folder"."""
+    name: str
+    messages: int
+    """Live ones."""
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     messages: int
     """Live ones."""
@@ -179,3 +188,17 @@ def count_types(archive: Archive) -> list[TypeCount]:
     mail = _count_stored(archive) - _count_deleted(archive) - sum(count for _, count in others)
     found = [TypeCount(*row) for row in [*others, *([(EMAIL, mail)] if mail else [])]]
     return sorted(found, key=lambda counted: (-counted.messages, counted.type))
+
+
+def count_labels(archive: Archive, limit: int) -> list[LabelCount]:
+    """Those with the most live messages, most first."""
+    return [
+        LabelCount(*row)
+        for row in archive.rows(
+            f"SELECT {text_of('l.kind')}, {text_of('l.name')}, x.messages FROM"
+            " (SELECT label_id, count(*) AS messages FROM message_labels WHERE message_id NOT IN"
+            " (SELECT id FROM messages INDEXED BY messages_deleted WHERE deleted_at IS NOT NULL) GROUP BY 1) x"
+            " JOIN labels l ON l.id = x.label_id ORDER BY 3 DESC, 1, 2 LIMIT ?",
+            (limit,),
+        )
+    ]

@@ -41,11 +41,11 @@ def delete_forever(
                 failpoint("delete.step")
             failpoint("delete.step")
             on_messages(removed)
-        if removed:
-            erase_traces(archive, should_stop)
-            # else the log beside the archive would go on holding what was removed
-            if not empty_log(archive):
-                on_log_held()
+        # also where nothing is left to remove: an earlier deletion may have ended before this
+        erase_traces(archive, should_stop)
+        # else the log beside the archive would go on holding what was removed
+        if not empty_log(archive):
+            on_log_held()
     finally:
         archive.db.pragma("secure_delete", False)
     return removed

@@ -15,7 +15,7 @@ from typing import Final
 from resiliparse.parse.html import ElementNode, Node, NodeType
 
 from vaultembed.text.html.style import Seen
-from vaultembed.text.html.stylesheets import WIDTH, TooMuchError
+from vaultembed.text.html.stylesheets import WIDTH, TooMuchError, words
 
 _NARROWEST: Final = 0.25
 """Of the size of the font: the mean width of letters is 0.45 to 0.5 in those of mail."""
@@ -25,31 +25,12 @@ _LOWEST: Final = 0.8
 """Height of a line, likewise."""
 _SPACE: Final = " \t\n\r\f"  # and not that which is to stand there
 _NO_WIDTH: Final = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\u034f]+")
-_NOT_SHOWN: Final = frozenset({"style", "script", "title", "template", "select", "datalist", "head"})
+_NOT_SHOWN: Final = words("style script title template select datalist head")
 _MOST_LOOKED_AT: Final = 200_000
-_BLOCKS: Final = frozenset(
-    {
-        *("address", "article", "aside", "blockquote", "center", "dd", "div", "dl", "dt", "fieldset", "footer", "form"),
-        *(
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-            "h5",
-            "h6",
-            "header",
-            "hr",
-            "li",
-            "main",
-            "nav",
-            "ol",
-            "p",
-            "pre",
-            "section",
-            "table",
-        ),
-        *("tbody", "tfoot", "thead", "tr", "ul"),
-    }
+_CELLS: Final = ("td", "th")
+_BLOCKS: Final = words(
+    "address article aside blockquote center dd div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 header hr li main nav"
+    " ol p pre section table tbody tfoot thead tr ul"
 )
 
 
@@ -67,6 +48,27 @@ class _Pen:
     def end_line(self) -> None:
         self.y += self.line
         self.x = self.line = 0.0
+
+    def enter(self, tag: str | None, above_px: float, font_px: float) -> None:
+        if tag == "br":
+            self.line = max(self.line, _LOWEST * font_px)
+            self.end_line()
+        elif tag in _BLOCKS:
+            self.end_line()
+            self.y += above_px
+        if tag == "tr":
+            self.rows.append([self.y, self.y])
+        elif tag in _CELLS and self.rows:
+            self.x = self.line = 0.0
+            self.y = self.rows[-1][0] + above_px
+
+    def leave(self, tag: str | None) -> None:
+        if tag in _BLOCKS or tag in _CELLS:
+            self.end_line()
+        if tag in _CELLS and self.rows:
+            self.rows[-1][1] = max(self.rows[-1][1], self.y)
+        elif tag == "tr" and self.rows:
+            self.y = self.rows.pop()[1]
 
 
 class Budget:
@@ -95,20 +97,18 @@ def drop_below_edge(
                 _write(pen, node, seen, wide, height)
             continue
         if leaves:
-            _leave(pen, node.tag)
+            pen.leave(node.tag)
             continue
         if node.tag in _NOT_SHOWN or node.hasattr("hidden"):
             continue
         own = style_of(node) if node is not box else None
         if own is not None:
-            if own.gone:
-                continue
             if own.alone:
                 return
             seen = own
         if node.tag in ("table", "img") and node.hasattr("align"):  # may float
             return
-        _enter(pen, node.tag, own.above_px if own is not None else 0.0, seen.font_px)
+        pen.enter(node.tag, own.above_px if own is not None else 0.0, seen.font_px)
         stack.append((node, seen, True))
         child = node.last_child
         while child is not None:
@@ -133,27 +133,3 @@ def _write(pen: _Pen, node: Node, seen: Seen, wide: float, height: float) -> Non
     pen.x += shown * letter
     pen.y += (pen.x // wide) * line
     pen.x %= wide
-
-
-def _enter(pen: _Pen, tag: str | None, above_px: float, font_px: float) -> None:
-    if tag == "br":
-        pen.line = max(pen.line, _LOWEST * font_px)
-        pen.end_line()
-    elif tag in _BLOCKS:
-        pen.end_line()
-        pen.y += above_px
-    if tag == "tr":
-        pen.rows.append([pen.y, pen.y])
-    elif tag in ("td", "th") and pen.rows:
-        pen.x = pen.line = 0.0
-        pen.y = pen.rows[-1][0] + above_px
-
-
-def _leave(pen: _Pen, tag: str | None) -> None:
-    if tag in _BLOCKS:
-        pen.end_line()
-    if tag in ("td", "th") and pen.rows:
-        pen.end_line()
-        pen.rows[-1][1] = max(pen.rows[-1][1], pen.y)
-    elif tag == "tr" and pen.rows:
-        pen.y = pen.rows.pop()[1]

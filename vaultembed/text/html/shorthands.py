@@ -12,71 +12,113 @@ from typing import Final
 
 from vaultembed.text.html.boxes import OF_BOXES
 from vaultembed.text.html.colours import css_colour
-from vaultembed.text.html.lengths import is_length, length
+from vaultembed.text.html.lengths import is_calculation, length
+from vaultembed.text.html.stylesheets import words
 
-_EVERYWHERE: Final = frozenset({"inherit", "initial", "unset", "revert", "revert-layer"})
+HIDES: Final = "\ufffd"
+"""The value of a property that hides its element, or may: what it does is not computed."""
+
+EVERYWHERE: Final = frozenset({"inherit", "initial", "unset", "revert", "revert-layer"})
 _COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
 _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
-    "display": frozenset(
-        {
-            *("none", "block", "inline", "inline-block", "list-item", "contents", "flow-root", "run-in", "-webkit-box"),
-            *("flex", "inline-flex", "grid", "inline-grid", "table", "inline-table", "table-row", "table-cell"),
-            *("table-row-group", "table-header-group", "table-footer-group", "table-column", "table-column-group"),
-            *("table-caption", "ruby", "ruby-text", "-webkit-flex", "-webkit-inline-box", "-webkit-inline-flex"),
-        }
-    ),
-    "visibility": frozenset({"visible", "hidden", "collapse"}),
-    "position": frozenset({"static", "relative", "absolute", "fixed", "sticky"}),
-    "overflow-x": frozenset({"visible", "hidden", "clip", "scroll", "auto", "overlay"}),
-    "overflow-y": frozenset({"visible", "hidden", "clip", "scroll", "auto", "overlay"}),
-    "float": frozenset({"none", "left", "right", "inline-start", "inline-end"}),
+    name: words(text)
+    for name, text in {
+        "display": "none block inline inline-block list-item contents flow-root run-in flex inline-flex grid"
+        " inline-grid table inline-table table-row table-cell table-row-group table-header-group table-footer-group"
+        " table-column table-column-group table-caption ruby ruby-text"
+        " -webkit-box -webkit-flex -webkit-inline-box -webkit-inline-flex",
+        "visibility": "visible hidden collapse",
+        "position": "static relative absolute fixed sticky",
+        "overflow-x": "visible hidden clip scroll auto overlay",
+        "overflow-y": "visible hidden clip scroll auto overlay",
+        "float": "none left right inline-start inline-end",
+    }.items()
 }
-_LENGTHS: Final = frozenset(
-    {
-        *("left", "right", "top", "bottom", "margin-left", "margin-top", "padding-left", "padding-top", "text-indent"),
-        *("letter-spacing", "font-size", "width", "height", "min-width", "min-height", "max-width", "max-height"),
-    }
+_SIZES: Final = "auto min-content max-content fit-content -webkit-fill-available stretch"
+_FONT_SIZES: Final = words("xx-small x-small small medium large x-large xx-large xxx-large smaller larger")
+_LENGTHS: Final[Mapping[str, frozenset[str]]] = {
+    name: words(text)
+    for names, text in {
+        "width height min-width min-height": _SIZES,
+        "max-width max-height": _SIZES.replace("auto", "none"),
+        "left right top bottom margin-left margin-right margin-top margin-bottom z-index": "auto",
+        "padding-left padding-right padding-top padding-bottom text-indent opacity": "",
+        "line-height": "normal",
+        "line-clamp": "none",
+    }.items()
+    for name in words(names)
+} | {"font-size": _FONT_SIZES}
+"""And what else their values may be."""
+_NEGATIVE: Final = words(
+    "left right top bottom margin-left margin-right margin-top margin-bottom z-index text-indent opacity"
 )
-_NUMBERS: Final = frozenset({"opacity", "z-index", "line-height", "zoom"})
-_NO_LENGTHS: Final = frozenset(
-    {
-        *("auto", "none", "normal", "min-content", "max-content", "fit-content", "-webkit-fill-available", "stretch"),
-        *("xx-small", "x-small", "small", "medium", "large", "x-large", "xx-large", "xxx-large", "smaller", "larger"),
-    }
-)
-_OTHER_NAMES: Final = {
-    **{f"-webkit-{name}": name for name in ("transform", "filter", "opacity", "clip-path", "background-clip")},
-    **{f"-ms-{name}": name for name in ("transform", "opacity")},
-    "block-size": "height",
-    "inline-size": "width",
-    "min-block-size": "min-height",
-    "min-inline-size": "min-width",
-    "max-block-size": "max-height",
-    "max-inline-size": "max-width",
-    "margin-inline-start": "margin-left",
-    "margin-block-start": "margin-top",
-    "padding-inline-start": "padding-left",
-    "padding-block-start": "padding-top",
-    "inset-inline-start": "left",
-    "inset-block-start": "top",
+_UNITLESS: Final = words("z-index opacity line-height line-clamp")
+_ZEROS: Final = r"(?:[-+]?0[0.]*+[a-z%]*+[\s,]*+)*+"
+_ONES: Final = r"(?:1(?:\.0*+)?[\s,]*+)*+"
+_NOTHING: Final = {
+    name: re.compile(rf"none|normal|auto|{pattern}")
+    for names, pattern in {
+        "clip": r"rect\((?:auto[\s,]*+)*+\)",
+        "clip-path mask mask-image mask-border mask-border-source -webkit-mask-box-image animation animation-name": "",
+        "-webkit-mask-box-image-source -webkit-text-security offset offset-path mix-blend-mode": "",
+        "transform": rf"(?:(?:(?:translate|rotate|skew)(?:3d|[xyz])?\({_ZEROS}|scale(?:3d|[xyz])?\({_ONES}"
+        r"|matrix\(1,\s*0,\s*0,\s*1,\s*0,\s*0)\)\s*+)++",
+        "translate rotate": _ZEROS,
+        "scale": _ONES,
+        "filter": r"alpha\(\s*opacity\s*=\s*100\s*\)|progid:(?!.*(?:alpha\(|opacity|basicimage)).*"  # not of a browser
+        r"|(?:opacity|brightness|contrast|saturate)\((?:1|100%)\)|(?:blur|grayscale|sepia|invert)\(0[a-z%]*\)",
+        "zoom": r"0%?|[1-9]\d*(?:\.\d*)?|[1-9]\d\d+(?:\.\d*)?%",
+        "content": r"[^()]*|(?:attr|counters?)\([^()]*\)",
+        "content-visibility": "visible",
+        "font-size-adjust": r"from-font|[\d.]*[1-9]\d*",
+        "letter-spacing word-spacing": r"\+?[\d.]+[a-z]*|-(?:[0-4](?:\.\d*)?|\.\d*)(?:px|pt)?|-0?\.[0-4]\d*em",
+        "contain": "size|layout|style|inline-size",
+        "-webkit-text-stroke -webkit-text-stroke-width": r"(?:0|0?\.\d+|1)(?:px)?(?:\s.*)?",
+    }.items()
+    for name in words(names)
 }
-_DIRECT: Final = frozenset(
+"""Properties that can hide and are not computed, since a stranger picks what is ignored: each hides its element with
+everything in it unless it has one of these values, which do nothing."""
+_OTHER_NAMES: Final = (
     {
-        *("visibility", "opacity", "filter", "font", "font-size", "color", "background", "background-color"),
-        *("background-image", "background-clip", "background-size", "-webkit-text-fill-color", "text-shadow"),
-        *("text-indent", "letter-spacing", "line-height", "all"),
+        f"-webkit-{name}": name
+        for name in words(
+            "transform filter opacity clip-path background-clip background-size mask mask-image animation"
+            " animation-name flex columns column-count line-clamp"
+        )
     }
+    | {f"{least}block-size": f"{least}height" for least in ("", "min-", "max-")}
+    | {f"{least}inline-size": f"{least}width" for least in ("", "min-", "max-")}
+    | {
+        f"{kind}{logical}": f"{kind if kind != 'inset-' else ''}{side}"
+        for kind in ("margin-", "padding-", "inset-")
+        for logical, side in zip(
+            ("inline-start", "inline-end", "block-start", "block-end"), ("left", "right", "top", "bottom"), strict=True
+        )
+    }
+    | {"overflow-inline": "overflow-x", "overflow-block": "overflow-y"}
+    | {"-webkit-margin-start": "margin-left", "-webkit-padding-start": "padding-left"}
 )
-_WANTED: Final = _DIRECT | OF_BOXES | _OTHER_NAMES.keys()
+_DIRECT: Final = words(
+    "visibility opacity font font-size color background background-color background-image background-clip"
+    " background-size -webkit-text-fill-color text-shadow text-indent line-height all"
+)
+_LOGICAL: Final = words("margin-inline margin-block padding-inline padding-block inset-inline inset-block")
+_WANTED: Final = _DIRECT | OF_BOXES | _NOTHING.keys() | _OTHER_NAMES.keys() | _LOGICAL
 _SYSTEM_FONTS: Final = frozenset({"caption", "icon", "menu", "message-box", "small-caption", "status-bar"})
-_OF_BACKGROUNDS: Final = frozenset(
-    {
-        *("none", "left", "right", "top", "bottom", "center", "repeat", "repeat-x", "repeat-y", "no-repeat", "space"),
-        *("round", "scroll", "fixed", "local", "border-box", "padding-box", "content-box", "text", "cover", "contain"),
-        *("auto", ""),
-    }
-)
+_OF_BACKGROUNDS: Final = words(
+    "none left right top bottom center repeat repeat-x repeat-y no-repeat space round scroll fixed local border-box"
+    " padding-box content-box text cover contain auto"
+) | {""}
+_PICTURES: Final = ("url(", "image-set(", "-webkit-image-set(", "cross-fade(")
+_GRADIENT: Final = re.compile(r"(?:-webkit-)?(?:repeating-)?(?:linear|radial|conic)-gradient\(")
 _PART: Final = re.compile(r"[^\s(),]+(?:\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))?")
+_UNCOMPUTED: Final = re.compile(
+    r"(?:^|[^\w-])(?:attr|if|env|inherit|anchor|anchor-size|calc-size|round|mod|rem|a?sin|a?cos|a?tan|atan2|pow|sqrt"
+    r"|hypot|log|exp|abs|sign|progress|random|sibling-index|sibling-count|color-mix|contrast-color|light-dark|alpha"
+    r"|--[\w-]+)\(|\(\s*from\s"
+)
+"""Functions that browsers know."""
 
 
 def is_wanted(name: str) -> bool:
@@ -89,8 +131,13 @@ def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
     """What a declaration sets; nothing where a browser would not take it. `value`: in small letters, with one space
     between its parts."""
     name = _OTHER_NAMES.get(name, name)
-    if value in _EVERYWHERE:
+    if value in EVERYWHERE:
         return _everywhere(name, value)
+    if name in _NOTHING:
+        return {name: "" if _NOTHING[name].fullmatch(value) else HIDES}
+    if _UNCOMPUTED.search(value) or (is_calculation(value) and length(value) is None):
+        return {name: HIDES}
+    found: Mapping[str, str]
     match name:
         case "background":
             return _background(value, quirks=quirks)
@@ -99,10 +146,15 @@ def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
         case "overflow":
             parts = value.split()
             found = {"overflow-x": parts[0], "overflow-y": parts[-1]} if 0 < len(parts) <= 2 else {}
-            return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
         case "margin" | "padding" | "inset":
-            return _sides(name, value, quirks=quirks)
-    return {name: value} if _is_valid(name, value, quirks=quirks) else {}
+            found = _sides(name, value)
+        case _ if name in _LOGICAL:
+            start, _, end = value.partition(" ")
+            end = end or start
+            found = {_OTHER_NAMES[f"{name}-start"]: start, _OTHER_NAMES[f"{name}-end"]: end}
+        case _:
+            found = {name: value}
+    return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
 
 
 def _everywhere(name: str, value: str) -> Mapping[str, str]:
@@ -115,69 +167,60 @@ def _everywhere(name: str, value: str) -> Mapping[str, str]:
             return {"overflow-x": "visible", "overflow-y": "visible"}
         case "all":
             return dict.fromkeys(("color", "font-size", "line-height", "visibility", "text-indent"), value)
-    return {name: value}
+    return {name: "" if name in _NOTHING else value}
 
 
 def _is_valid(name: str, value: str, *, quirks: bool) -> bool:
-    if value in _EVERYWHERE:
+    if value in EVERYWHERE:
         return True
     if name in _COLOURS:
         known = value in ("transparent", "currentcolor") or css_colour(value) is not None
         return known and (quirks or value.startswith("#") or re.fullmatch(r"[0-9a-f]{3}|[0-9a-f]{6}", value) is None)
     if name in _KEYWORDS:
         return value in _KEYWORDS[name]
-    if name in _LENGTHS:
-        if value in _NO_LENGTHS:
-            return True
-        bare = re.fullmatch(r"[+-]?[\d.]+", value) is not None and float(value.strip("+-.") or 0) != 0
-        return is_length(value) and (quirks or not bare)
-    return name not in _NUMBERS or value in ("auto", "normal") or is_length(value)
+    if name not in _LENGTHS or value in _LENGTHS[name]:
+        return True
+    if (found := length(value)) is None or (value.startswith("-") and name not in _NEGATIVE):
+        return False
+    return quirks or name in _UNITLESS or found.pixels == 0 or re.fullmatch(r"[+-]?[\d.]+", value) is None
 
 
 def _font(value: str) -> Mapping[str, str]:
     if value in _SYSTEM_FONTS:
         return {"font-size": "small", "line-height": "normal"}
     parts = value.replace(" /", "/").replace("/ ", "/").split()
-    for number, part in enumerate(parts[:-1]):  # a family has to follow
+    for part in parts[:-1]:  # a family has to follow
         size, _, line = part.partition("/")
         # a bare number is the weight
-        if size in _NO_LENGTHS - {"normal", "none"} or (length(size) and (not size.isdigit() or size == "0")):
-            return {"font-size": size, "line-height": line or "normal"} if number + 1 < len(parts) else {}
+        if size in _FONT_SIZES or (length(size) and (not size.isdigit() or size == "0")):
+            return {"font-size": size, "line-height": line or "normal"}
     return {}
 
 
-def _sides(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
+def _sides(name: str, value: str) -> Mapping[str, str]:
     parts = value.split()
     if not 0 < len(parts) <= 4:
         return {}
-    top = parts[0]
-    right = parts[1] if len(parts) > 1 else top
-    bottom = parts[2] if len(parts) > 2 else top
-    left = parts[3] if len(parts) > 3 else right
+    top, right = parts[0], parts[min(1, len(parts) - 1)]
+    bottom, left = parts[2] if len(parts) > 2 else top, parts[3] if len(parts) > 3 else right
     if name == "inset":
-        found = {"top": top, "right": right, "bottom": bottom, "left": left}
-    else:
-        found = {f"{name}-top": top, f"{name}-left": left}
-    return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}
+        return {"top": top, "right": right, "bottom": bottom, "left": left}
+    return {f"{name}-top": top, f"{name}-right": right, f"{name}-left": left}
 
 
 def _background(value: str, *, quirks: bool) -> Mapping[str, str]:
     """The shorthand sets colour and picture, also to nothing."""
     image, colour = "none", "transparent"
     for whole in _PART.findall(value):
-        if whole.startswith(("url(", "image-set(", "-webkit-image-set(", "cross-fade(")) or _is_gradient(whole):
+        if whole.startswith(_PICTURES) or _GRADIENT.match(whole):
             image = whole if image == "none" else image
             continue
         for part in [whole] if "(" in whole else whole.split("/"):
             if _is_valid("background-color", part, quirks=quirks):
                 colour = part
-            elif part not in _OF_BACKGROUNDS and not is_length(part):
+            elif part not in _OF_BACKGROUNDS and length(part) is None:
                 return {}
     if re.search(r"/ ?0(?:px|%)?(?![\d.])", value):
         image = "none"  # of no size
     clip = {"background-clip": "text"} if re.search(r"\btext\b", value) else {}
     return {"background-image": image, "background-color": colour, **clip}
-
-
-def _is_gradient(text: str) -> bool:
-    return re.match(r"(?:-webkit-)?(?:repeating-)?(?:linear|radial|conic)-gradient\(", text) is not None

@@ -5,12 +5,13 @@ Rules in `@media` for other screens are left out, as sheets that would have to b
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import tinycss2
 from cssselect2 import parser
@@ -43,7 +44,14 @@ _ALIKE: Final = (
     (re.compile(r":(?:-webkit-any|-moz-any|matches)\("), ":is("),
 )
 """What neither library knows, as something near that they do."""
+_UNSURE: Final = ("layer", "scope", "container", "starting-style")
+"""Rules in which may be weaker, narrower or other than they look: of them only what hides counts."""
 _NAMES: Final = re.compile(r"([.#])(-?[a-zA-Z_][\w-]*)")
+
+
+def words(text: str) -> frozenset[str]:
+    """A long table of names, on few lines."""
+    return frozenset(text.split())
 
 
 class TooMuchError(Exception):
@@ -67,6 +75,8 @@ class Rule:
     weight: tuple[int, int, int, int]
     """Specificity, then order: of two that match, the greater wins."""
     declarations: tuple[Declaration, ...]
+    is_sure: bool = True
+    """Whether it applies, or that cannot be told."""
 
 
 def parse_style(style: str) -> tuple[Declaration, ...]:
@@ -108,12 +118,14 @@ def parse_sheet(sheet: str, wanted: Callable[[str], bool], *, quirks: bool = Fal
     order = count()
     found: list[Rule] = []
     length = 0
-    for prelude, content in _applied(tinycss2.parse_stylesheet(sheet, skip_whitespace=True), 0):
-        for selector, declarations in _nested(_serialized(prelude), content, wanted, 0):
+    for prelude, content, place in _applied(tinycss2.parse_stylesheet(sheet, skip_whitespace=True), _Place()):
+        for selector, declarations, within in _nested(_serialized(prelude), content, wanted, place._replace(depth=0)):
             length += len(selector)
             if length > _MOST_CSS or len(found) > _MOST_SELECTORS:
                 raise TooMuchError
-            found += _rules(selector, declarations, order, quirks=quirks)
+            for one, specificity in _selectors(selector if declarations else "", quirks=quirks):
+                weight = (*specificity, next(order))
+                found.append(Rule(one, _needed_names(one), weight, declarations, within.is_sure))
     return tuple(found)
 
 
@@ -162,33 +174,59 @@ def _token_text(token: Token, depth: int) -> str:
     return str(token.serialize())
 
 
-def _applied(nodes: Iterable[Token], depth: int) -> Iterable[tuple[list[Token], list[Token]]]:
+class _Place(NamedTuple):
+    """Where in a sheet a rule stands."""
+
+    depth: int = 0
+    is_sure: bool = True
+
+    def within(self, rule: Token) -> _Place | None:
+        """None in an at-rule that does not hold.
+
+        Raises:
+            TooMuchError: it stands too deep.
+        """
+        keyword = rule.lower_at_keyword
+        holds = keyword in _UNSURE or (
+            _media_holds(rule.prelude)
+            if keyword == "media"
+            else keyword == "supports" and _is_supported(_text(rule.prelude).lower().strip())
+        )
+        if rule.content is None or not holds:
+            return None
+        if self.depth >= _DEEPEST:
+            raise TooMuchError
+        return _Place(self.depth + 1, self.is_sure and keyword not in _UNSURE)
+
+
+def _applied(nodes: Iterable[Token], place: _Place) -> Iterable[tuple[list[Token], list[Token], _Place]]:
     """Prelude and content of each rule of a sheet, those of `@media` and the like that hold included."""
     for node in nodes:
         if node.type == "qualified-rule":
-            yield node.prelude, node.content
-        elif node.type == "at-rule" and node.content is not None and _holds(node):
-            if depth >= _DEEPEST:
-                raise TooMuchError
-            inner = tinycss2.parse_rule_list(node.content, skip_whitespace=True)
-            yield from _applied(inner, depth + 1)
+            yield node.prelude, node.content, place
+        elif node.type == "at-rule" and node.lower_at_keyword == "property" and node.content is not None:
+            content = tinycss2.serialize(node.content).lower().replace("initial-value", _text(node.prelude).strip())
+            yield tinycss2.parse_component_value_list("html"), tinycss2.parse_component_value_list(content), place
+        elif node.type == "at-rule" and (inner := place.within(node)) is not None:
+            yield from _applied(tinycss2.parse_rule_list(node.content, skip_whitespace=True), inner)
 
 
 def _nested(
-    selector: str, content: list[Token], wanted: Callable[[str], bool], depth: int
-) -> Iterable[tuple[str, tuple[Declaration, ...]]]:
+    selector: str, content: list[Token], wanted: Callable[[str], bool], place: _Place
+) -> Iterable[tuple[str, tuple[Declaration, ...], _Place]]:
     """The declarations of a rule, and those of the rules in it (CSS Nesting)."""
     nodes = tinycss2.parse_blocks_contents(content, skip_whitespace=True)
     # a declaration said again is the same: a thousand of them cost as many for each element
     last = {(one.name, one.value, one.important): one for one in reversed(_declarations(nodes)) if wanted(one.name)}
-    yield selector, tuple(reversed(last.values()))
+    yield selector, tuple(reversed(last.values())), place
     for node in nodes:
-        if depth >= _DEEPEST and node.type in ("qualified-rule", "at-rule"):
-            raise TooMuchError
         if node.type == "qualified-rule":
-            yield from _nested(_within(selector, _serialized(node.prelude)), node.content, wanted, depth + 1)
-        elif node.type == "at-rule" and node.content is not None and _holds(node):
-            yield from _nested(selector, node.content, wanted, depth + 1)
+            if place.depth >= _DEEPEST:
+                raise TooMuchError
+            inner = place._replace(depth=place.depth + 1)
+            yield from _nested(_within(selector, _serialized(node.prelude)), node.content, wanted, inner)
+        elif node.type == "at-rule" and (held := place.within(node)) is not None:
+            yield from _nested(selector, node.content, wanted, held)
 
 
 def _serialized(prelude: list[Token]) -> str:
@@ -217,14 +255,12 @@ def _within(outer: str, inner: str) -> str:
     return inner.replace("&", parent) if "&" in inner else f"{parent} {inner}"
 
 
-def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int], *, quirks: bool) -> Iterable[Rule]:
-    """None of a list of selectors of which one is none: so says Selectors Level 4."""
-    if not declarations:
-        return []
+def _selectors(text: str, *, quirks: bool) -> list[tuple[str, tuple[int, int, int]]]:
+    """With their specificity; none of a list of which one is none: so says Selectors Level 4."""
     for pattern, other in _ALIKE:
         text = pattern.sub(other, text)
-    rules = []
-    for tokens in _split(tinycss2.parse_component_value_list(text)):
+    found = []
+    for tokens in _split(tinycss2.parse_component_value_list(text)) if text else []:
         if any(one == ":" and after == ":" for one, after in pairwise(tokens)):
             continue  # of a pseudo-element, whatever it is called
         if sum(token.type == "whitespace" or token in (">", "+", "~") for token in tokens) > _MOST_STEPS:
@@ -237,9 +273,8 @@ def _rules(text: str, declarations: tuple[Declaration, ...], order: Iterator[int
         except (parser.SelectorError, ValueError):
             return []
         if is_known and selector.pseudo_element is None:
-            one = one.lower() if quirks else one
-            rules.append(Rule(one, _needed_names(one), (*selector.specificity, next(order)), declarations))
-    return rules
+            found.append((one.lower() if quirks else one, selector.specificity))
+    return found
 
 
 def _is_known(selector: str) -> bool:
@@ -276,20 +311,9 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
     return parts
 
 
-def _holds(rule: Token) -> bool:
-    match rule.lower_at_keyword:
-        case "media":
-            return _media_holds(rule.prelude)
-        case "supports":
-            return _is_supported(_text(rule.prelude).lower().strip())
-        case "layer" | "scope" | "container":
-            return True
-    return False
-
-
 def _media_holds(queries: list[Token]) -> bool:
-    texts = (_text(part).lower() for part in _split(queries))
-    return any(_query_holds(one.split()) for text in texts for one in text.split(" or "))
+    texts = (" ".join(_text(part).lower().split()) for part in _split(queries))
+    return any(_query_holds(one.strip()) for text in texts for one in text.split(" or "))
 
 
 _SUPPORTED: Final = re.compile(
@@ -305,47 +329,38 @@ def _is_supported(condition: str) -> bool:
     return holds != condition.startswith("not")
 
 
-_FEATURE: Final = re.compile(r"\(\s*([a-z-]+)\s*(?::\s*([^)]*?)\s*)?\)")
-_COMPARED: Final = re.compile(r"\(\s*(width|height)\s*([<>]=?)\s*([^)<>]+?)\s*\)")
-_BETWEEN: Final = re.compile(r"\(\s*([\d.a-z]+)\s*<=?\s*(width|height)\s*<=?\s*([\d.a-z]+)\s*\)")
-_LENGTH: Final = re.compile(r"([\d.]+)(px|em|rem|cm|mm|in|pt|dppx|dpi|x)?")
+_NUMBER: Final = r"\s*([\d.]+)([a-z]*)\s*"
+_FEATURE: Final = re.compile(
+    rf"\((?:{_NUMBER}(<=?|>=?|=))?\s*(-webkit-)?(min-|max-)?([a-z-]+)\s*(?:(<=?|>=?|=|:){_NUMBER}|:\s*([a-z-]+)\s*)?\)"
+)
 _IN_PIXELS: Final = {"em": 16.0, "rem": 16.0, "dpi": 1 / 96, "cm": 37.8, "mm": 3.78, "in": 96.0, "pt": 4 / 3}
-_SCREEN: Final[dict[str, float]] = {
-    "width": WIDTH,
-    "height": HEIGHT,
-    "device-width": WIDTH,
-    "device-height": HEIGHT,
-    "resolution": 1,
-    "-webkit-device-pixel-ratio": 1,
-    "color": 8,
-    "monochrome": 0,
+_SCREEN: Final = dict.fromkeys(("width", "device-width"), float(WIDTH)) | {
+    **dict.fromkeys(("height", "device-height"), float(HEIGHT)),
+    **dict.fromkeys(("resolution", "device-pixel-ratio"), 1.0),
+    **dict.fromkeys(("color",), 8.0),
+    **dict.fromkeys(("monochrome", "color-index", "grid"), 0.0),
 }
-_KEYWORDS: Final = {
-    "prefers-color-scheme": "light",
-    "orientation": "landscape",
-    "hover": "hover",
-    "any-hover": "hover",
-    "pointer": "fine",
-    "any-pointer": "fine",
-    "scripting": "none",
-    "prefers-reduced-motion": "no-preference",
-    "prefers-contrast": "no-preference",
-    "display-mode": "browser",
-}
+_KEYWORDS: Final = dict(
+    pair.split("=")
+    for pair in words(
+        "prefers-color-scheme=light orientation=landscape hover=hover any-hover=hover pointer=fine any-pointer=fine"
+        " scripting=none prefers-reduced-motion=no-preference prefers-contrast=no-preference display-mode=browser"
+        " update=fast color-gamut=srgb dynamic-range=standard overflow-block=scroll overflow-inline=scroll"
+        " scan=progressive inverted-colors=none forced-colors=none prefers-reduced-transparency=no-preference"
+    )
+)
+_OFF: Final = ("none", "no-preference")
+_COMPARE: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-def _query_holds(words: list[str]) -> bool:
+def _query_holds(text: str) -> bool:
     """One query of a media query list (Media Queries Level 4, the common forms). What is not known does not hold."""
-    text = " ".join(words)
     negated = text.startswith("not ")
     text = text.removeprefix("not ").removeprefix("only ")
     holds = True
     for part in re.split(r"\band\b", text) if text else []:
         part = part.strip()
-        if not part.startswith("("):
-            holds &= part in ("all", "screen")
-            continue
-        known = _feature_holds(part)
+        known = _feature_holds(part) if part.startswith("(") else part in ("all", "screen")
         if known is None:
             return False
         holds &= known
@@ -353,43 +368,36 @@ def _query_holds(words: list[str]) -> bool:
 
 
 def _feature_holds(text: str) -> bool | None:
+    """None of one that is not known."""
     if text.startswith("(not ") and text.endswith(")"):
         inner = _feature_holds(text[5:-1].strip())
         return None if inner is None else not inner
-    between = _BETWEEN.fullmatch(text)
-    if between is not None:
-        low, high = _number(between[1]), _number(between[3])
-        return None if low is None or high is None else low <= _SCREEN[between[2]] <= high
-    compared = _COMPARED.fullmatch(text)
-    if compared is not None:
-        limit = _number(compared[3])
-        if limit is None:
-            return None
-        mine = _SCREEN[compared[1]]
-        return {"<": mine < limit, "<=": mine <= limit, ">": mine > limit, ">=": mine >= limit}[compared[2]]
     found = _FEATURE.fullmatch(text)
     if found is None:
         return None
-    name, value = found[1], found[2]
+    low, low_unit, before, _, bound, name, after, number, unit, word = found.groups()
     if name in _KEYWORDS:
-        return value is None or value == _KEYWORDS[name]
-    webkit = "-webkit-" if name.startswith("-webkit-") else ""
-    bare = name.removeprefix("-webkit-")
-    bound = bare[:4] if bare.startswith(("min-", "max-")) else ""
-    mine_or_none = _SCREEN.get(webkit + bare.removeprefix(bound))
-    if mine_or_none is None:
+        given = _KEYWORDS[name]
+        return given == word if word else None if number or low else given not in _OFF
+    mine = _SCREEN.get(name)
+    if mine is None or word or (bound and after != ":"):
         return None
-    limit = _number(value) if value is not None else None
-    if limit is None:
-        return None if bound else bool(mine_or_none)
-    if bound == "min-":
-        return mine_or_none >= limit
-    return mine_or_none <= limit if bound == "max-" else mine_or_none == limit
+    if number is None and low is None:
+        return bool(mine)
+    comparison = {"min-": ">=", "max-": "<="}.get(bound or "", after)
+    least, most = _number(low, low_unit), _number(number, unit)
+    holds = (low is None or (least is not None and _compare(least, before, mine))) and (
+        number is None or (most is not None and _compare(mine, comparison, most))
+    )
+    return None if (low and least is None) or (number and most is None) else holds
 
 
-def _number(text: str) -> float | None:
-    found = _LENGTH.fullmatch(text)
+def _compare(one: float, sign: str, other: float) -> bool:
+    return bool(_COMPARE.get(sign, operator.eq)(one, other))
+
+
+def _number(text: str | None, unit: str | None) -> float | None:
     try:
-        return float(found[1]) * _IN_PIXELS.get(found[2] or "", 1.0) if found else None
+        return float(text) * _IN_PIXELS.get(unit or "", 1.0) if text else None
     except ValueError:
         return None

@@ -30,6 +30,8 @@ _SKIPPED: Final = [
 _KEPT_BACK: Final = {"label": "span", "button": "span", "figure": "div", "figcaption": "div"}
 """Elements whose text the extraction would not give, and what they are instead."""
 _MOST_OPENED: Final = 20_000
+_MOST_MOVED: Final = 1_000_000
+"""Elements in those: each costs what is in it, so nesting takes quadratic time."""
 
 _QUOTING_CLASS: Final = re.compile(r"(?i)quote|cite|reply")
 _BORDER: Final = re.compile(r"(?i)border(?:-left)?(?:-width)?\s*:\s*(?!none|0(?:px|pt)?\s*(?:;|$))[^;:]{0,80}\d")
@@ -56,18 +58,24 @@ def html_to_text(html: str, log: ProblemLog | None = None) -> str:
         if body is None:
             return ""
         drop_hidden(tree, body, html)
+        _open_up(tree, body)
     except TooMuchError:
         if log is not None:
             log.add("html-left-out", "its styles or its elements are too many to tell what of it a reader sees")
         return ""
-    _open_up(tree, body)
     _mark_quotes(tree, body)
     text = extract_plain_text(tree, alt_texts=False, skip_elements=_SKIPPED)
     return clean(_tidy(text))
 
 
 def _open_up(tree: HTMLTree, body: ElementNode) -> None:
-    for element in body.query_selector_all(", ".join(_KEPT_BACK))[:_MOST_OPENED]:
+    found, left = body.query_selector_all(", ".join(_KEPT_BACK)), _MOST_MOVED
+    if len(found) > _MOST_OPENED:
+        raise TooMuchError
+    for element in found[:]:
+        left -= len(element.query_selector_all("*"))
+        if left < 0:
+            raise TooMuchError
         plain = tree.create_element(_KEPT_BACK[element.tag or "label"])
         above = element.parent
         if plain is None or above is None or element.hasattr("hidden"):
@@ -131,7 +139,9 @@ def _tidy(text: str) -> str:
 
 
 def _line(line: str, depth: int) -> str:
-    line = _CELLS.sub("\t", line.rstrip())
+    line = line.rstrip()
+    if "\t" in line:
+        line = _CELLS.sub("\t", line)
     if not depth:
         return line
     return f"{'> ' * min(depth, _DEEPEST)}{line}" if line.strip() else (">" + " >" * (min(depth, _DEEPEST) - 1))

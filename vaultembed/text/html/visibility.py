@@ -8,35 +8,50 @@ The page is not drawn: what only its layout hides stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from resiliparse.parse.html import DocumentNode, ElementNode, HTMLTree, Node, NodeType
 
-from vaultembed.text.html.colours import LINK, Colour, attribute_colour
+from vaultembed.text.html.colours import LINK, attribute_colour
+from vaultembed.text.html.harmless import Paint, faint_of, paint_of
 from vaultembed.text.html.overflow import Budget, drop_below_edge
 from vaultembed.text.html.shorthands import is_wanted
 from vaultembed.text.html.style import Element, Seen, compute
 from vaultembed.text.html.stylesheets import Declaration, Rule, TooMuchError, parse_sheet, parse_style, sheet_applies
 
-_STYLED: Final = re.compile(r"(?i)style|color\s*=|\btext\s*=|\bhidden\b")
+_STYLED: Final = re.compile(r"(?i)style|color\s*=|\b(?:text|link)\s*=|\bhidden\b")
 _DOCTYPE: Final = re.compile(r"(?i)<!doctype\s+html(?:\s*>|\s+(?:system|public)[^>]{0,400}http)")
 _BEFORE_DOCTYPE: Final = re.compile(r"(?s)[\s\ufeff]+|<!--.*?-->|<\?[^>]*>")
 _FONT_SIZES: Final = ("10px", "13px", "16px", "18px", "24px", "32px", "48px")
 _MOST_SHEETS: Final = 200
 _MOST_MATCHED: Final = 200_000
 """Declarations times elements."""
-_MOST_STEPS: Final = 200_000_000
-"""Of all rules, from element to element, as many as 2 s allow: `p ~ q` takes the square of the siblings."""
+_MOST_STEPS: Final = 100_000_000
+"""Of all rules, from element to element, as many as a second or two allow: `p ~ q` takes the square of the siblings."""
 
 _ALONG: Final = re.compile(r"[~+]|:has\(|:nth|-of-type|-child")
 _UP_OR_DOWN: Final = re.compile(r"[\s>]|:has\(")
 
+_WITH_STYLE: Final = (
+    "[style], font[color], font[size], body[text], body[bgcolor], button, mark,"
+    " table[bgcolor], tbody[bgcolor], tr[bgcolor], td[bgcolor], th[bgcolor]"
+)
+_OF_TAGS: Final = {
+    tag: parse_style(style)
+    for tag, style in {
+        "button": "color:#000000;background-color:#efefef;font-size:13px",
+        "mark": "color:#000000;background-color:#ffff00",
+    }.items()
+}
+_PAINTED: Final = frozenset(("body", "table", "tbody", "tr", "td", "th"))
+"""By `bgcolor`."""
 _Weight = tuple[int, int, int, int]
 _ATTRIBUTES: Final[_Weight] = (-1, 0, 0, 0)
 _INLINE: Final[_Weight] = (1 << 30, 0, 0, 0)
-_Styles = dict[ElementNode, list[tuple[bool, _Weight, Declaration]]]
+_Said = list[tuple[bool, _Weight, Declaration]]
 
 
 def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
@@ -45,21 +60,26 @@ def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
     Raises:
         TooMuchError: its styles are more than anybody writes, and what is seen cannot be told in bearable time.
     """
-    if not _STYLED.search(html):
+    root = tree.document
+    if root is None or not _STYLED.search(html):
         return
-    styles = _Stylist(tree, body, quirks=_has_quirks(html))
+    page = _Page(root, body, quirks=_has_quirks(html))
+    faint = page.faint()
+    if faint is not None and not faint.texts:
+        return
+    styles = _Stylist(page)
     if styles.of(body).gone:
         while (child := body.first_child) is not None:
             body.remove_child(child)
         return
     budget = Budget()
     # The lowest element that changes anything decides for all text below it up to the next that does.
-    for element in styles.styled():
-        style = styles.of(element)
-        if style.is_hidden:
+    for element in styles.suspects(faint):
+        seen = styles.of(element)
+        if seen.is_hidden:
             styles.drop_text(element)
-        elif style.cut_px is not None and styles.own(element) is not None:
-            drop_below_edge(element, style, styles.own, budget)
+        elif seen.cut_px is not None:
+            drop_below_edge(element, seen, styles.own, budget)
 
 
 def _has_quirks(html: str) -> bool:
@@ -70,30 +90,118 @@ def _has_quirks(html: str) -> bool:
     return _DOCTYPE.match(html, at) is None
 
 
+class _Page:
+    """What is said of style, and where."""
+
+    def __init__(self, root: DocumentNode, body: ElementNode, *, quirks: bool) -> None:
+        self.root = root
+        self.body = body
+        self.quirks = quirks
+        self.link = attribute_colour(body.getattr("link") or "") or LINK
+        # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements)
+        elements = root.query_selector_all(_WITH_STYLE)[:]
+        self.own = [(element, _of_attributes(element), _of_style(element)) for element in elements]
+        sheets = [
+            text
+            for sheet in root.query_selector_all("style")[:]
+            if (text := sheet.text or "").strip()
+            and sheet_applies(sheet.getattr("media") or "", sheet.getattr("type") or "")
+        ]
+        if len(sheets) > _MOST_SHEETS:
+            raise TooMuchError
+        if sheets and quirks:
+            for element in root.query_selector_all("[class], [id]")[:]:
+                for name in ("class", "id"):
+                    if element.hasattr(name):
+                        element.setattr(name, (element.getattr(name) or "").lower())
+        names = _names(root) if sheets else set()
+        self.rules = [
+            (number, rule)
+            for number, sheet in enumerate(sheets)
+            for rule in parse_sheet(sheet, is_wanted, quirks=quirks)
+            if rule.names <= names
+        ]
+
+    def faint(self) -> Paint | None:
+        """As `faint_of`."""
+        if any(isinstance(one, ElementNode) and one.hasattr("hidden") for one in (self.body, self.body.parent)):
+            return None
+        said = {id(one): one for _, *both in self.own for one in both}
+        said |= {id(rule.declarations): rule.declarations for _, rule in self.rules}
+        return self.faint_of(said.values())
+
+    def faint_of(self, said: Iterable[tuple[Declaration, ...]]) -> Paint | None:
+        return faint_of((paint_of(one, quirks=self.quirks) for one in said), self.link)
+
+
+def _of_style(element: ElementNode) -> tuple[Declaration, ...]:
+    style = element.getattr("style")
+    return parse_style(style) if style else ()
+
+
+def _of_attributes(element: ElementNode) -> tuple[Declaration, ...]:
+    get, tag = element.getattr, element.tag or ""
+    colour = get("color") if tag == "font" else get("text") if tag == "body" else ""
+    return _said_by(tag, colour or "", get("bgcolor") or "", (get("size") or "") if tag == "font" else "")
+
+
+@lru_cache(maxsize=4096)
+def _said_by(tag: str, colour: str, behind: str, size: str) -> tuple[Declaration, ...]:
+    found = list(_OF_TAGS.get(tag, ()))
+    for name, text in (("color", colour), ("background-color", behind if tag in _PAINTED else "")):
+        value = attribute_colour(text)
+        if value is not None:
+            red, green, blue = (round(255 * part) for part in value[:3])
+            found.append(Declaration(name, f"#{red:02x}{green:02x}{blue:02x}", important=False))
+    if (size := size.strip()).isdigit() and len(size) < 3:
+        found.append(Declaration("font-size", _FONT_SIZES[min(max(int(size), 1), 7) - 1], important=False))
+    return tuple(found)
+
+
 class _Stylist:
     """Computes styles, each element's once."""
 
-    def __init__(self, tree: HTMLTree, body: ElementNode, *, quirks: bool) -> None:
-        self._body = body
-        self._quirks = quirks
-        self._link = attribute_colour(body.getattr("link") or "") or LINK
-        self._inline: _Styles = {}
-        self._rules: _Styles = {}
+    def __init__(self, page: _Page) -> None:
+        self._page = page
+        self._said: dict[ElementNode, _Said] = {}
+        """By element, of those with a style of their own."""
         self._computed: dict[ElementNode, Seen] = {}
         self._alike: dict[tuple[int, Element, tuple[int, ...]], Seen] = {}
         """By parent's style, element and declarations: rows of a table are all the same."""
         self._visited: set[ElementNode] = set()
-        root = tree.document
-        if root is not None:
-            self._read(root)
+        for element, attributes, style in page.own:
+            self._say(element, _ATTRIBUTES, attributes)
+            self._say(element, _INLINE, [one for one in style if is_wanted(one.name)])
+        self._read_sheets()
 
-    def styled(self) -> Iterator[ElementNode]:
-        """The body, and whatever has a style of its own."""
-        yield self._body
-        yield from self._inline
-        yield from (element for element in self._rules if element not in self._inline)
-        if self._quirks:
-            yield from self._body.query_selector_all("table")[:]
+    def _say(self, element: ElementNode, weight: _Weight, declarations: Sequence[Declaration]) -> None:
+        if declarations:
+            self._said.setdefault(element, []).extend((one.important, weight, one) for one in declarations)
+
+    def suspects(self, faint: Paint | None) -> Iterator[ElementNode]:
+        """The elements whose own style may hide text. `faint`: the colours of which one has to be in it, if any."""
+        page, body, left = self._page, self._page.body, _MOST_MATCHED
+        yield body
+        for element, said in self._said.items():
+            if faint is None:
+                yield element
+            elif self._meets(said, faint):
+                yield element
+                seen = self.of(element)
+                if seen.behind != seen.block_behind:  # a block in it stands on something else
+                    within = element.query_selector_all("*")[:left]
+                    left -= len(within)
+                    if left <= 0:
+                        raise TooMuchError
+                    yield from within
+        if page.quirks and (faint is None or self.of(body).colour in faint.texts):
+            yield from body.query_selector_all("table")[:]
+        if faint is None or page.link in faint.texts:
+            yield from body.query_selector_all("a[href]")[:]
+
+    def _meets(self, said: _Said, faint: Paint) -> bool:
+        paint = paint_of(tuple(one for _, _, one in said), quirks=self._page.quirks)
+        return paint is None or paint.meets(faint)
 
     def of(self, element: ElementNode) -> Seen:
         """Not recursive: HTML may nest 100,000 deep."""
@@ -109,25 +217,29 @@ class _Stylist:
 
     def own(self, element: ElementNode) -> Seen | None:
         """None where it has no style of its own."""
-        return self.of(element) if element in self._inline or element in self._rules else None
+        return self.of(element) if element in self._said else None
 
     def _of_child(self, element: ElementNode, parent: Seen) -> Seen:
-        tag = element.tag or ""
-        own: Colour | None = None
+        tag, own = element.tag or "", None
         if tag == "a" and element.hasattr("href"):
-            own = self._link
-        elif tag == "table" and self._quirks:
+            own = self._page.link
+        elif tag == "table" and self._page.quirks:
             # Quirks Mode Standard 3.5 and HTML 15.3.10: begins anew, as in the body
-            body = self.of(self._body)
+            body = self.of(self._page.body)
             own, parent = body.colour, self._around_table(parent, body)
         elif tag in ("body", "html") and element.hasattr("hidden"):
             return replace(parent, gone=True)
-        found = [*self._rules.get(element, ()), *self._inline.get(element, ())]
+        found = self._said.get(element, [])
         if not found and own is None:
             return parent
         if len(found) > 1:
             found.sort(key=lambda one: (one[0], one[1]))
-        return self._compute(parent, [declaration for _, _, declaration in found], Element(tag, own, self._quirks))
+        kind = Element(tag, own, self._page.quirks)
+        key = (id(parent), kind, tuple(id(one) for _, _, one in found))  # of objects that live as long as this one
+        seen = self._alike.get(key)
+        if seen is None:
+            seen = self._alike[key] = compute(parent, [one for _, _, one in found], kind)
+        return seen
 
     def _around_table(self, parent: Seen, body: Seen) -> Seen:
         key = (id(parent), Element(""), (id(body),))
@@ -137,121 +249,80 @@ class _Stylist:
             )
         return self._alike[key]
 
-    def _compute(self, parent: Seen, declarations: list[Declaration], element: Element) -> Seen:
-        key = (id(parent), element, tuple(map(id, declarations)))  # of objects that live as long as this one
-        seen = self._alike.get(key)
-        if seen is None:
-            seen = self._alike[key] = compute(parent, declarations, element)
-        return seen
-
     def drop_text(self, top: ElementNode) -> None:
         """All that is not seen below `top`."""
-        stack: list[Node] = [top]
+        stack = [(top, self.of(top))]
         while stack:
-            node = stack.pop()
-            if isinstance(node, ElementNode):
-                if node in self._visited:
-                    continue
-                self._visited.add(node)
-                seen = self.of(node)
-                if seen.gone:
-                    node.setattr("hidden", "")
-                    continue
-                hides = seen.is_hidden
-                child = node.first_child
-                texts: list[Node] = []
-                while child is not None:
-                    if isinstance(child, ElementNode):
-                        stack.append(child)
-                    elif hides and child.type == NodeType.TEXT:
-                        texts.append(child)
-                    child = child.next
-                for text in texts:
-                    _blank(text)
+            element, seen = stack.pop()
+            if element in self._visited:
+                continue
+            self._visited.add(element)
+            if seen.gone:
+                element.setattr("hidden", "")
+                continue
+            child = element.first_child
+            while child is not None:
+                if isinstance(child, ElementNode):
+                    found = self._computed.get(child)
+                    if found is None:
+                        found = self._computed[child] = self._of_child(child, seen)
+                    stack.append((child, found))
+                elif seen.is_hidden and child.type == NodeType.TEXT:
+                    _blank(child)
+                child = child.next
 
-    def _read(self, root: DocumentNode) -> None:
-        # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements)
-        for element in root.query_selector_all("[style]")[:]:
-            declarations = [one for one in parse_style(element.getattr("style") or "") if is_wanted(one.name)]
-            if declarations:
-                self._inline[element] = [(one.important, _INLINE, one) for one in declarations]
-        for selector in ("body[bgcolor]", *(f"{part}[bgcolor]" for part in ("table", "tbody", "tr", "td", "th"))):
-            self._read_colours(root, selector, "bgcolor", "background-color")
-        self._read_colours(root, "font[color]", "color", "color")
-        self._read_colours(root, "body[text]", "text", "color")
-        for element in root.query_selector_all("font[size]")[:]:
-            size = (element.getattr("size") or "").strip()
-            if size.isdigit() and len(size) < 3:
-                self._add(element, "font-size", _FONT_SIZES[min(max(int(size), 1), 7) - 1])
-        for tag, colour, background in (("button", "#000000", "#efefef"), ("mark", "#000000", "#ffff00")):
-            for element in root.query_selector_all(tag)[:]:
-                self._add(element, "color", colour)
-                self._add(element, "background-color", background)
-        for element in root.query_selector_all("button")[:]:
-            self._add(element, "font-size", "13px")
-        self._read_sheets(root)
-
-    def _read_colours(self, root: DocumentNode, selector: str, attribute: str, name: str) -> None:
-        for element in root.query_selector_all(selector)[:]:
-            colour = attribute_colour(element.getattr(attribute) or "")
-            if colour is not None:
-                red, green, blue = (round(255 * part) for part in colour[:3])
-                self._add(element, name, f"#{red:02x}{green:02x}{blue:02x}")
-
-    def _add(self, element: ElementNode, name: str, value: str) -> None:
-        """Of an attribute: weaker than any style."""
-        declaration = Declaration(name, value, important=False)
-        self._rules.setdefault(element, []).append((False, _ATTRIBUTES, declaration))
-
-    def _read_sheets(self, root: DocumentNode) -> None:
-        sheets = [
-            text
-            for sheet in root.query_selector_all("style")[:]
-            if (text := sheet.text or "").strip()
-            and sheet_applies(sheet.getattr("media") or "", sheet.getattr("type") or "")
-        ]
-        if not sheets:
-            return
-        if len(sheets) > _MOST_SHEETS:
-            raise TooMuchError
-        if self._quirks:
-            for element in root.query_selector_all("[class], [id]")[:]:
-                for name in ("class", "id"):
-                    if element.hasattr(name):
-                        element.setattr(name, (element.getattr(name) or "").lower())
-        names = _names(root)
-        cost = _Cost(root)
+    def _read_sheets(self) -> None:
+        page = self._page
+        cost = _Cost(page.root)
         left = _MOST_MATCHED
-        for number, sheet in enumerate(sheets):
-            for rule in parse_sheet(sheet, is_wanted, quirks=self._quirks):
-                if not rule.names <= names:
-                    continue
-                cost.charge(rule.selector)
-                matched = _matched(root, rule)
-                left -= len(matched) * len(rule.declarations)
-                if left < 0:
-                    raise TooMuchError
-                weight = (*rule.weight[:3], (number << 20) + rule.weight[3])
-                for element in matched:
-                    self._rules.setdefault(element, []).extend(
-                        (one.important, weight, one) for one in rule.declarations
-                    )
+        for number, rule in page.rules:
+            said = rule.declarations
+            if not rule.is_sure:
+                said = tuple(one for one in said if page.faint_of([(one,)]) != Paint())
+            if not said:
+                continue
+            cost.charge(rule.selector)
+            matched = _matched(page.root, rule)
+            left -= len(matched) * len(said)
+            if left < 0:
+                raise TooMuchError
+            for element in matched:
+                self._say(element, (*rule.weight[:3], (number << 20) + rule.weight[3]), said)
 
 
 class _Cost:
     """How many steps from element to element it takes to find what selectors match."""
 
     def __init__(self, root: DocumentNode) -> None:
+        self._root = root
         self._left = _MOST_STEPS
-        self._size = 0
-        self._up = 0
-        """Steps from every element to the root: as many as from all down to everything in them."""
-        self._along = 0
-        """From every element to each of its siblings."""
-        level: list[ElementNode] = list(root.query_selector_all("html")[:])
+        self._size = len(root.query_selector_all("*"))
+        # steps from every element to the root, as many as down to everything in it; and to each of its siblings
+        self._up = self._along = self._size**2
+        self._is_exact = False
+
+    def charge(self, selector: str) -> None:
+        """
+        Raises:
+            TooMuchError: it would take too long.
+        """
+        self._left -= self._steps(selector)
+        if self._left < 0 and not self._is_exact:
+            self._measure()
+            self._left = _MOST_STEPS // 2 - self._steps(selector)
+        if self._left < 0:
+            raise TooMuchError
+
+    def _steps(self, selector: str) -> int:
+        along = self._along if _ALONG.search(selector) else 0
+        return self._size + along + (self._up if _UP_OR_DOWN.search(selector) else 0)
+
+    def _measure(self) -> None:
+        self._is_exact = True
+        self._up = self._along = 0
+        level: list[ElementNode] = list(self._root.query_selector_all("html")[:])
         depth = 1
         while level:
-            self._size += len(level)
             self._up += depth * len(level)
             depth += 1
             below: list[ElementNode] = []
@@ -263,20 +334,6 @@ class _Cost:
                     child = child.next_element_sibling
                 self._along += (len(below) - before) ** 2
             level = below
-
-    def charge(self, selector: str) -> None:
-        """
-        Raises:
-            TooMuchError: it would take too long.
-        """
-        steps = self._size
-        if _ALONG.search(selector):
-            steps += self._along
-        if _UP_OR_DOWN.search(selector):
-            steps += self._up
-        self._left -= steps
-        if self._left < 0:
-            raise TooMuchError
 
 
 def _blank(text: Node) -> None:
