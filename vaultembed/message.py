@@ -126,3 +126,9 @@ class ParsedMessage:
     problems: tuple[Problem, ...]
     message_type: str = "email"
     """`email`, or what a source says: `sms`, `whatsapp`, `teams`, `meeting_transcript`, …"""
+    content_hash: bytes = b""
+    """Of its source; no message is written without."""
+    packed: bytes | None = None
+    """As it was sent, compressed; None where that is not to be kept, or not known."""
+    thread: Thread | None = None
+    """None where Message-IDs are all there is."""

@@ -58,7 +58,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.db.execute("INSERT INTO sources VALUES (1, 'mbox', '/one', 0, NULL), (2, 'msgvault', '/two', 0, NULL)")
         fill(archive, 6)
         bob = (Recipient("to", Person("bob@example.org", "Bob")),)
-        add(archive, "re: subject 1", "answer", message_id="a", references=("0", "1"), is_reply=True, recipients=bob)
+        add(archive, "re: subject 1", "answer", message_id="a", references=("0", "1"), recipients=bob)
         add(archive, "", "", message_id="blank", sender=Person("eve@example.org", "Eve"))
         run(archive, WordHashEmbedder("first"))
         archive.db.execute(OF_ITS_OWN)

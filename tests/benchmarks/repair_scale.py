@@ -19,10 +19,9 @@ from pathlib import Path
 from ftfy import fix_encoding, fix_text
 
 from tests.fixtures.encoding.make_first_half import SPOKEN
-from tests.kit.archives import new_message
+from tests.kit.archives import add_parsed, new_message
 from tests.kit.garble import misread
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.service.repair_runs import undo_repair
 from vaultembed.service.repairing import RepairRequest, repair_encoding
 
@@ -47,7 +46,7 @@ def fill(path: Path, messages: int, bad: int) -> None:
             with archive.transaction():
                 for number in range(start, min(start + 5_000, messages)):
                     subject, body = text_of(number)
-                    message_id = add_message(archive, new_message(subject, body, message_id=str(number)))
+                    message_id = add_parsed(archive, new_message(subject, body, message_id=str(number)))
                     mime = f"Subject: {subject}\nContent-Type: text/plain; charset=utf-8\n\n{body}"
                     archive.db.execute(
                         "INSERT INTO message_raw VALUES (?, 'zlib', ?)", (message_id, zlib.compress(mime.encode(), 3))

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.kit.archives import check_invariants, new_message
+from tests.kit.archives import add_parsed, check_invariants, new_message
 from tests.kit.builds import run, verify
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import misread
@@ -32,7 +32,6 @@ from vaultembed.archive.generations import transitions
 from vaultembed.archive.generations.records import coverage_of, list_generations
 from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.archive.upkeep import pruning
 from vaultembed.embeddings import ahead, worker
 from vaultembed.embeddings.build import Wanted
@@ -235,7 +234,7 @@ class Lifecycle(RuleBasedStateMachine):
                 subject, body = self._text(kind), self._text(kind)
                 sent_at = RECENT if recent else OLD
                 new = new_message(subject, body, message_id=str(self._next()), sent_at=sent_at)
-                self.mails[add_message(self.archive, new)] = Mail(subject, body, sent_at)
+                self.mails[add_parsed(self.archive, new)] = Mail(subject, body, sent_at)
         self.check()
 
     @precondition(lambda self: self.mails)

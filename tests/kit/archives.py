@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.mail.messages import NewMessage, add_message
+from vaultembed.archive.mail.messages import add_message, index_parsed
 from vaultembed.message import ParsedMessage, Person, Recipient
 
 ADA = Person("ada@example.org", "Ada")
@@ -47,12 +47,11 @@ def new_message(
     *,
     message_id: str | None = None,
     references: tuple[str, ...] = (),
-    is_reply: bool = False,
     sent_at: int | None = 1_000_000_000,
     sender: Person = ADA,
     recipients: tuple[Recipient, ...] = (),
-) -> NewMessage:
-    parsed = ParsedMessage(
+) -> ParsedMessage:
+    return ParsedMessage(
         rfc822_message_id=message_id,
         in_reply_to=references[-1] if references else None,
         references=references,
@@ -67,15 +66,21 @@ def new_message(
         attachments=(),
         size_bytes=len(body),
         problems=(),
+        content_hash=hashlib.blake2b(repr((subject, body, message_id)).encode(), digest_size=16).digest(),
     )
-    content_hash = hashlib.blake2b(repr((subject, body, message_id)).encode(), digest_size=16).digest()
-    return NewMessage(parsed, content_hash, None, body[:80], subject.lower(), is_reply)
+
+
+def add_parsed(archive: Archive, new: ParsedMessage) -> int:
+    """Add a message as an import does, in the caller's transaction."""
+    message_id = add_message(archive, new)
+    index_parsed(archive, {message_id: new})
+    return message_id
 
 
 def add(archive: Archive, subject: str, body: str = "", **more: object) -> int:
     """Add a message in a transaction of its own; returns its id."""
     with archive.transaction():
-        return add_message(archive, new_message(subject, body, **more))  # type: ignore[arg-type]
+        return add_parsed(archive, new_message(subject, body, **more))  # type: ignore[arg-type]
 
 
 def check_invariants(path: Path) -> None:

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kit.archives import add, new_archive, new_message
+from tests.kit.archives import add, add_parsed, new_archive, new_message
 from tests.kit.query_oracle import Mail, Tree, holds, read_mails, written
 from vaultembed.archive.conditions import compile_condition
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
 from vaultembed.archive.mail.deletion import delete_softly, matching_ids
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.errors import QueryError, UsageError
 from vaultembed.message import Attachment, Person, Recipient
 from vaultembed.search.query import describe, parse_query
@@ -72,15 +71,15 @@ def _add(archive: Archive, n: int, luck: random.Random) -> None:
         recipients=tuple(people),
     )
     parsed = replace(
-        message.parsed,
-        sender=None if n % 9 == 0 else message.parsed.sender,
+        message,
+        sender=None if n % 9 == 0 else message.sender,
         zone_minutes=luck.choice((None, 0, 120, -480, 840)),
         list_id="garden.lists.example" if n % 5 == 0 else None,
         size_bytes=luck.choice((0, 500, 5_000_000)),
         attachments=(Attachment("Übersicht.pdf", "application/pdf", 10, b""),) if n % 4 == 0 else (),
         message_type="sms" if n % 13 == 0 else "email",
     )
-    message_id = add_message(archive, replace(message, parsed=parsed))
+    message_id = add_parsed(archive, parsed)
     if n % 3:
         archive.execute(
             "INSERT INTO message_sources VALUES (?, ?, ?, '', '', ?, NULL)",

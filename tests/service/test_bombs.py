@@ -11,11 +11,11 @@ import pytest
 
 from tests.kit.mail import many, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.mail import messages
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.message import MESSAGE_LIMIT
 from vaultembed.service.importing import import_mail
 from vaultembed.service.repairing import RepairRequest, repair_encoding
+from vaultembed.text.mime import packed
+from vaultembed.text.mime.packed import unpack
 
 
 def make_bomb(megabytes: int) -> bytes:
@@ -44,7 +44,7 @@ def test_what_is_cut_off_is_told(cut: int) -> None:
 
 
 def test_one_such_message_is_named_and_the_others_go_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "MESSAGE_LIMIT", 10_000_000)  # of a second to unpack, what comes to that
+    monkeypatch.setattr(packed, "MESSAGE_LIMIT", 10_000_000)  # of a second to unpack, what comes to that
     path = tmp_path / "a.db"
     wrong = "Gr\u00c3\u00bc\u00c3\u009fe aus M\u00c3\u00bcnchen"
     import_mail(path, [mbox(tmp_path / "box", [m.replace(b"subject", f"{wrong} subject".encode()) for m in many(3)])])

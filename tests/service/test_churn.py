@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import check_invariants, new_message
+from tests.kit.archives import add_parsed, check_invariants, new_message
 from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.scale import scaled
 from vaultembed.archive.database import Archive, open_archive
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.service.pruning import plan_prune, prune_embeddings
@@ -32,7 +31,7 @@ def body(number: int) -> str:
 def write(archive: Archive, numbers: list[int]) -> None:
     with archive.transaction():
         for number in numbers:
-            add_message(archive, new_message(f"subject {number}", body(number), message_id=str(number)))
+            add_parsed(archive, new_message(f"subject {number}", body(number), message_id=str(number)))
 
 
 def build(archive: Archive, model: str, **options: object) -> None:

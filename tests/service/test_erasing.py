@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.archives import ADA, add, check_invariants, new_archive, new_message
+from tests.kit.archives import ADA, add, add_parsed, check_invariants, new_archive, new_message
 from tests.kit.builds import fill, run
 from tests.kit.mail import mail, maildir
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly
-from vaultembed.archive.mail.messages import NewMessage, add_message, replace_message
+from vaultembed.archive.mail.messages import index_parsed, replace_message
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.vector_format import to_bits
-from vaultembed.importing.writing import new_message as with_title
 from vaultembed.message import ParsedMessage, Thread
 from vaultembed.service.deletion import delete_messages, select_messages
 from vaultembed.service.importing import import_mail
@@ -288,7 +287,9 @@ def test_a_copy_is_named_whose_log_or_older_edition_holds_it(tmp_path: Path) -> 
         archive.db.pragma("wal_checkpoint", "TRUNCATE")
         shutil.copy(path, tmp_path / "edition")
         with archive.transaction():
-            replace_message(archive, first, new_message("first", "rewritten", message_id="draft@x"))
+            edited = new_message("first", "rewritten", message_id="draft@x")
+            replace_message(archive, first, edited)
+            index_parsed(archive, {first: edited})
         second = add(archive, "second", "two")
         for end in ("", "-wal"):  # as they lie there while it is open
             shutil.copy(tmp_path / f"a.db{end}", tmp_path / f"open{end}")
@@ -299,8 +300,8 @@ def test_a_copy_is_named_whose_log_or_older_edition_holds_it(tmp_path: Path) -> 
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file != path} == before
 
 
-def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -> NewMessage:
-    parsed = ParsedMessage(
+def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -> ParsedMessage:
+    return ParsedMessage(
         rfc822_message_id=None,
         in_reply_to=None,
         references=(),
@@ -316,17 +317,18 @@ def chat(text: str, number: int, *, subject: str = "", kind: str = "whatsapp") -
         size_bytes=1,
         problems=(),
         message_type=kind,
+        content_hash=bytes([number] * 16),
+        thread=Thread("whatsapp:me/9", "The family", kind == "whatsapp"),
     )
-    return with_title(parsed, bytes([number] * 16), None, Thread("whatsapp:me/9", "The family", kind == "whatsapp"))
 
 
 def test_a_chat_keeps_its_name_and_its_messages_together(archive: Archive) -> None:
     with archive.transaction():
-        first, second = (add_message(archive, chat(text, n)) for n, text in enumerate(("one", "two")))
+        first, second = (add_parsed(archive, chat(text, n)) for n, text in enumerate(("one", "two")))
     delete_forever(archive, [first])
     assert archive.rows("SELECT subject FROM conversations") == [("The family",)]
     with archive.transaction():
-        third = add_message(archive, chat("three", 3))
+        third = add_parsed(archive, chat("three", 3))
     same = "SELECT count(DISTINCT conversation_id) FROM messages WHERE id IN (?, ?)"
     assert archive.scalar(same, (second, third)) == 1
     delete_forever(archive, [second, third])
@@ -343,12 +345,11 @@ def test_a_conversation_without_a_subject_does_not_keep_one(archive: Archive) ->
 
 
 def test_an_edition_takes_the_words_of_the_one_before_with_it(archive: Archive) -> None:
-    def draft(subject: str, named: str) -> NewMessage:
-        parsed = replace(chat("text", 1).parsed, subject=subject, in_reply_to=named, message_type="email")
-        return with_title(parsed, b"h" * 16, None)
+    def draft(subject: str, named: str) -> ParsedMessage:
+        return replace(chat("text", 1, kind="email"), subject=subject, in_reply_to=named, thread=None)
 
     with archive.transaction():
-        message = add_message(archive, draft("secret", "old@x"))
+        message = add_parsed(archive, draft("secret", "old@x"))
         replace_message(archive, message, draft("harmless", "new@x"))
     assert archive.rows("SELECT subject, thread_key FROM conversations") == [("harmless", "harmless")]
     assert archive.rows("SELECT rfc822_message_id FROM thread_ids") == [("new@x",)]

@@ -174,13 +174,13 @@ def test_the_raw_message_comes_back_as_it_was_sent_unless_it_was_left_out(tmp_pa
 
 def test_an_interrupted_import_goes_on_and_ends_as_one_that_was_not(tmp_path: Path, archive: Path) -> None:
     box = mbox(tmp_path / "box", many(1000))
-    looked: list[bool] = []
-
-    def stop() -> bool:
-        looked.append(True)
-        return True
-
-    paused = import_mail(archive, [box], should_stop=stop)
+    written: list[int] = []
+    paused = import_mail(
+        archive,
+        [box],
+        on_progress=lambda at: written.append(at.messages),
+        should_stop=lambda: bool(written),
+    )
     assert paused.data.interrupted
     assert paused.exit_code == 130
     assert 0 < paused.data.counts.added < 1000

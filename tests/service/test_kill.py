@@ -6,8 +6,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,78 @@ def test_a_killed_import_ends_like_one_that_was_not(box: Path, whole: Path, tmp_
     assert vaultembed("import", box, archive=archive).returncode == 0
     assert content(archive, MESSAGES, BODIES, PLACES) == content(whole, MESSAGES, BODIES, PLACES)
     check_invariants(archive)
+
+
+def test_parsers_that_are_killed_again_and_again_cost_nothing_but_time(box: Path, whole: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.db"
+    assert vaultembed_process("import", box, archive=archive, failpoint="parser.message:9").returncode == 0
+    assert content(archive, MESSAGES, BODIES, PLACES) == content(whole, MESSAGES, BODIES, PLACES)
+    assert content(archive, "SELECT count(*) FROM problems") == [[(0,)]]
+    check_invariants(archive)
+
+
+def test_parsers_killed_at_any_moment_lose_nothing_and_add_nothing_twice(
+    box: Path, whole: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(16)
+    for number in range(scaled(3)):
+        archive = tmp_path / f"{number}.db"
+        process = start("import", box, archive=archive)
+        for _ in range(4):  # three kills over one message are held against it
+            time.sleep(chance.uniform(0, 0.5))
+            for child in children_of(process.pid)[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+        assert process.communicate()[1].startswith("Text search works now")
+        assert content(archive, MESSAGES, BODIES, PLACES) == content(whole, MESSAGES, BODIES, PLACES)
+        check_invariants(archive)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_import_ends_soon_when_it_is_told_to_and_leaves_no_parser(tmp_path: Path, number: signal.Signals) -> None:
+    box = mbox(tmp_path / "box", many(4000))
+    chance = random.Random(number)
+    for turn in range(scaled(2)):
+        archive = tmp_path / f"{turn}.db"
+        process, children = start_parsing(box, archive)
+        time.sleep(chance.uniform(0, 0.8))
+        told = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert time.monotonic() - told < 2
+        assert process.returncode in (0, 128 + number)
+        assert process.returncode == 0 or not any(map(is_running, children))
+        check_invariants(archive)
+
+
+def test_parsers_outlive_no_import_that_is_killed(tmp_path: Path) -> None:
+    process, children = start_parsing(mbox(tmp_path / "box", many(4000)), tmp_path / "a.db")
+    process.kill()
+    process.communicate()
+    until = time.monotonic() + 20
+    while any(map(is_running, children)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def start_parsing(box: Path, archive: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """An import that has a parser, and its parsers."""
+    process = start("import", box, archive=archive)
+    while not (children := children_of(process.pid)) and process.poll() is None:
+        time.sleep(0.01)
+    return process, children
+
+
+def children_of(process: int) -> list[int]:
+    found = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, text=True, check=True).stdout
+    return [int(pid) for parent, pid in map(str.split, found.splitlines()) if int(parent) == process]
+
+
+def is_running(process: int) -> bool:
+    found = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False
+    ).stdout
+    return bool(found.strip()) and "Z" not in found
 
 
 def test_a_build_killed_at_each_of_its_points_ends_like_one_that_was_not(

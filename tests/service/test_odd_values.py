@@ -14,11 +14,10 @@ import anyio
 import apsw
 import pytest
 
-from tests.kit.archives import new_archive, new_message
+from tests.kit.archives import add_parsed, new_archive, new_message
 from tests.kit.embedded import embedded_archive
 from tests.kit.mail import mail, mbox
 from tests.kit.processes import vaultembed, vaultembed_json
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.processes import this_process
 from vaultembed.service.listing import list_messages
 from vaultembed.service.result import iso
@@ -308,7 +307,7 @@ def test_what_no_calendar_has_is_not_imported(tmp_path: Path) -> None:
     vaultembed_json("import", box, archive=tmp_path / "a.db")
     assert vaultembed_json("show", "1", archive=tmp_path / "a.db")["date"] == "2014-07-04T10:00:00+00:00"
     with new_archive(tmp_path / "b.db") as archive, archive.transaction():
-        add_message(archive, new_message("late", sent_at=1404468000000))
+        add_parsed(archive, new_message("late", sent_at=1404468000000))
         assert archive.rows("SELECT sent_at FROM messages") == [(None,)]
 
 

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import NewMessage
+from vaultembed.archive.mail.messages import index_parsed
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
 from vaultembed.archive.mail.problems import forget_problem, record_unread
 from vaultembed.archive.mail.reading import read_raw
+from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.size import TotalSize
 from vaultembed.importing.writing import (
     Entry,
+    Parsed,
     Raw,
     Written,
-    decode_unless_known,
     entry_of_mime,
     flags_text,
+    parse_unknown,
     write_entry,
 )
-from vaultembed.message import FileState, Problem, RawMessage
+from vaultembed.message import FileState, ParsedMessage, Problem
 from vaultembed.sources import (
     NotMail,
     SourceFile,
@@ -41,7 +45,9 @@ from vaultembed.sources.base import printable
 from vaultembed.sources.maildir import maildir_flags, maildir_key
 
 BATCH_MESSAGES: Final = 400
-BATCH_BYTES: Final = 32 * 1024 * 1024
+BATCH_BYTES: Final = 16 * 1024 * 1024
+_BATCHES_AHEAD: Final = 2
+"""Are being parsed while another is written."""
 _UNREADABLE: Final = "unreadable-file"
 
 
@@ -89,30 +95,23 @@ class ImportProgress:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """Read but not written."""
-
-    entry: Entry
-    new: NewMessage | Problem | None
-    """By `decode_unless_known`."""
-    size: int
-    """Bytes."""
-    state: FileState | None
-    """To be recorded with it; an mbox's is recorded by offset, once a batch."""
-
-
-@dataclass(slots=True)
 class _Batch:
-    messages: list[_Pending] = field(default_factory=list)
-    size: int = 0
+    """Read, and not written."""
 
-    def add(self, pending: _Pending) -> None:
-        self.messages.append(pending)
-        self.size += pending.size
+    steps: list[Entry | Callable[[], None]] = field(default_factory=list)
+    """Messages, and what is to be done in their transaction when those before it are written."""
+    size: int = 0
+    """Bytes."""
+    parsed: Callable[[], Iterable[Parsed]] = list
+    """Waits for the messages."""
+
+    def add(self, entry: Entry, size: int) -> None:
+        self.steps.append(entry)
+        self.size += size
 
     @property
     def is_full(self) -> bool:
-        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES
+        return len(self.steps) >= BATCH_MESSAGES or self.size >= BATCH_BYTES
 
 
 class PathImport:
@@ -121,6 +120,7 @@ class PathImport:
     def __init__(
         self,
         archive: Archive,
+        parsers: Parsers,
         path: Path,
         raw: Raw,
         counts: ImportCounts,
@@ -128,6 +128,7 @@ class PathImport:
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
+        self._parsers = parsers
         self._path = Path(os.path.abspath(path))  # not relative to a folder that nobody remembers
         self._identifier = printable(path.resolve())
         self._raw = raw
@@ -139,6 +140,7 @@ class PathImport:
         self._sources: dict[str, int] = {}
         self._sighting = Sighting(archive, self._identifier)
         self._batch = _Batch()
+        self._ahead: deque[_Batch] = deque()
         self._total = TotalSize(path)
         self._bytes_done = 0
         self._all_readable = True
@@ -156,7 +158,7 @@ class PathImport:
                 self._import_one(found)
             if self._should_stop():
                 break
-        self._flush()
+        self._pass_on(ahead=0)
         if not self._should_stop():
             self._finish()
         self._total.stop()
@@ -212,7 +214,11 @@ class PathImport:
             self._report(source_id, read)
             return
         state = self._state(file, facts, facts.st_size, facts.st_size) if facts else None
-        self._add(self._pending(source_id, read, state, begun_at=begun_at))
+        entry = entry_of_mime(source_id, read, self._raw, state=state, begun_at=begun_at)
+        self._bytes_done += len(read.mime)
+        self._batch.add(entry, len(read.mime))
+        if self._batch.is_full:
+            self._pass_on()
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
         """A Maildir renames a message to change its flags; its content is not read again for that."""
@@ -263,36 +269,36 @@ class PathImport:
                 whole = whole and not entry.message.hides_more
             else:
                 is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
-                pending = self._pending(source_id, entry.message, None, is_repeated=is_repeated, begun_at=begun_at)
-                self._batch.add(pending)
+                raw = entry.message
+                new = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
+                self._batch.add(new, len(raw.mime))
             begun_at = None
-            if self._batch.is_full or self._should_stop():
-                self._flush()
+            if self._batch.is_full:
                 if not is_rewritten:
-                    self._record(source_id, file, facts, offset, NOT_TO_ITS_END)
-                if self._should_stop():
-                    whole = False
-                    break
-        self._flush()
+                    self._then_record(source_id, file, facts, offset, NOT_TO_ITS_END)
+                self._pass_on()
+            if self._should_stop():
+                return
+        if whole and is_rewritten:
+            self._batch.steps.append(lambda: self._count(gone=self._sighting.mark_gone_keys(source_id, path)))
+        if whole and start == 0:
+            locator = printable(file.path)
+            self._batch.steps.append(lambda: self._sighting.forget_unread_in_mbox(source_id, locator))
         if whole:
-            with self._archive.transaction():
-                if is_rewritten:
-                    self._count(gone=self._sighting.mark_gone_keys(source_id, path))
-                if start == 0:
-                    self._sighting.forget_unread_in_mbox(source_id, printable(file.path))
             # size and time from before reading: what was appended meanwhile makes it a changed file the next time
-            self._record(source_id, file, facts, offset, facts.st_size)
+            self._then_record(source_id, file, facts, offset, facts.st_size)
         elif not is_rewritten:
-            self._record(source_id, file, facts, offset, NOT_TO_ITS_END)
+            self._then_record(source_id, file, facts, offset, NOT_TO_ITS_END)
 
-    def _record(self, source_id: int, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> None:
-        """Note that an mbox was read up to `offset`, after the transaction that wrote its messages.
+    def _then_record(self, source_id: int, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> None:
+        """Note that an mbox was read up to `offset`, when what stands before that is written."""
 
-        A kill between the two costs reading them again; in the other order it would lose them.
-        """
-        state = self._state(file, facts, offset, size)
-        if state is not None:
-            places.set_read_state(self._archive, source_id, file.relative_path, state)
+        def record() -> None:
+            state = self._state(file, facts, offset, size)
+            if state is not None:
+                places.set_read_state(self._archive, source_id, file.relative_path, state)
+
+        self._batch.steps.append(record)
 
     def _state(self, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> FileState | None:
         """None where the file is no longer the one that was read, as when its folder is compacted meanwhile."""
@@ -305,50 +311,51 @@ class PathImport:
             return None
         return FileState(size, facts.st_mtime_ns, prefix_hash, offset)
 
-    def _pending(
-        self,
-        source_id: int,
-        raw: RawMessage,
-        state: FileState | None,
-        *,
-        is_repeated: bool = False,
-        begun_at: str | None = None,
-    ) -> _Pending:
-        entry = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
-        # here, and not when the batch is written: a batch of heavy HTML takes a minute, and may be told to stop
-        return _Pending(entry, decode_unless_known(self._archive, entry), len(raw.mime), state)
-
-    def _add(self, pending: _Pending) -> None:
-        self._batch.add(pending)
-        self._bytes_done += pending.size
-        if self._batch.is_full:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Write the batch."""
+    def _pass_on(self, *, ahead: int = _BATCHES_AHEAD) -> None:
+        """Have the batch parsed, and write those before it, but for as many as may be `ahead`."""
         batch, self._batch = self._batch, _Batch()
-        if not batch.messages:
-            return
+        if batch.steps:
+            entries = [step for step in batch.steps if isinstance(step, Entry)]
+            batch.parsed = parse_unknown(self._archive, self._parsers, entries)
+            self._ahead.append(batch)
+        while len(self._ahead) > ahead or sum(each.size for each in self._ahead) > ahead * BATCH_BYTES:
+            if self._should_stop():
+                return
+            self._write(self._ahead.popleft())
+
+    def _write(self, batch: _Batch) -> None:
         before = self._counts
-        failpoint("import.before_transaction")
         try:
+            parsed = iter(batch.parsed())
+            failpoint("import.before_transaction")
             with self._archive.transaction():
-                for pending in batch.messages:
-                    self._write(pending)
-                    failpoint("import.in_transaction")
-        except BaseException:
+                to_index: dict[int, ParsedMessage] = {}
+                for step in batch.steps:
+                    if self._should_stop():
+                        break  # what was written stays
+                    if isinstance(step, Entry):
+                        written = self._write_message(step, next(parsed))
+                        if written.message_id is not None and written.to_index is not None:
+                            to_index[written.message_id] = written.to_index
+                        failpoint("import.in_transaction")
+                    else:
+                        step()
+                index_parsed(self._archive, to_index)
+        except BaseException as error:
             self._counts = before
-            raise
+            if not isinstance(error, StoppedError):
+                raise
         failpoint("import.after_transaction")
         self._progress()
 
-    def _write(self, pending: _Pending) -> None:
-        archive, entry = self._archive, pending.entry
-        written = write_entry(archive, entry, pending.new)
+    def _write_message(self, entry: Entry, new: Parsed) -> Written:
+        archive = self._archive
+        written = write_entry(archive, self._parsers, entry, new)
         self._counts = counted(self._counts, written)
-        if pending.state is not None and written.message_id is not None:
-            places.set_read_state(archive, entry.source_id, entry.place.source_key, pending.state)
+        if entry.state is not None and written.message_id is not None:
+            places.set_read_state(archive, entry.source_id, entry.place.source_key, entry.state)
             forget_problem(archive, entry.place.locator, _UNREADABLE)
+        return written
 
     def _report(self, source_id: int | None, unreadable: Unreadable) -> None:
         self._count(unread=1)

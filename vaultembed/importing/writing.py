@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
-    NewMessage,
     add_labels,
     add_message,
-    compress,
     find_by_hash,
     find_mail,
     has_body,
@@ -22,27 +20,29 @@ from vaultembed.archive.mail.messages import (
 )
 from vaultembed.archive.mail.places import Place
 from vaultembed.archive.mail.problems import record_problems
-from vaultembed.message import ParsedMessage, Problem, RawMessage, Thread
-from vaultembed.text.embeddable.subject import base_subject
-from vaultembed.text.mime.mime import labels_in_header, parse_message
-from vaultembed.text.mime.snippet import snippet
+from vaultembed.importing.parser import Mime, Unparsed
+from vaultembed.importing.parsing import Parsers
+from vaultembed.message import FileState, ParsedMessage, Problem, RawMessage
+from vaultembed.text.mime.mime import labels_in_header
 from vaultembed.text.problems import Weight, worst_weight
 
 Raw = Literal["keep", "none"]
 Became = Literal["added", "updated", "unchanged", "duplicate", "deleted", "unreadable"]
 """What a message was to the archive; see `ImportCounts`."""
+Parsed = ParsedMessage | Problem | None
+"""None: not parsed, for it is here already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message at its place, not decoded yet: most of them are here already."""
+    """A message at its place, not parsed yet: most of them are here already."""
 
     source_id: int
     place: Place
     content_hash: bytes
-    decode: Callable[[], NewMessage | Problem]
+    unparsed: Unparsed | Problem
     labels: Callable[[], Sequence[str]]
-    """Of this copy, for a message that is not decoded."""
+    """Of this copy, for a message that is not parsed."""
     is_repeated: bool = False
     """The same message stood before in the same file."""
     deleted_at: int | None = None
@@ -53,12 +53,14 @@ class Entry:
     """It was read at this place before, with another text."""
     begun_at: str | None = None
     """The key at which the beginning of this message stands, read before the rest of it was written."""
+    state: FileState | None = None
+    """Of its file, to be noted with it; that of an mbox is noted by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     message_id: int | None
-    """None: it could not be decoded."""
+    """None: it could not be parsed."""
     became: Became
     displaced: bool
     """Another message stood at its place before."""
@@ -66,20 +68,29 @@ class Written:
     """Of what was wrong with it, where it was read just now."""
     is_current: bool
     """The text here is what this entry says."""
+    to_index: ParsedMessage | None = None
+    """What it has been given, for `index_parsed` at the end of the transaction."""
 
 
 def entry_of_mime(
-    source_id: int, raw: RawMessage, keep: Raw, *, is_repeated: bool = False, begun_at: str | None = None
+    source_id: int,
+    raw: RawMessage,
+    keep: Raw,
+    *,
+    is_repeated: bool = False,
+    begun_at: str | None = None,
+    state: FileState | None = None,
 ) -> Entry:
     """A message as it was sent."""
     return Entry(
         source_id,
         Place(raw.source_key, raw.locator, raw.folder, flags_text(raw.flags)),
         raw.content_hash,
-        lambda: decode_mime(raw, keep),
+        Mime(raw.mime, raw.content_hash, raw.delivered_at, is_kept=keep == "keep"),
         lambda: labels_in_header(raw.mime),
         is_repeated,
         begun_at=begun_at,
+        state=state,
     )
 
 
@@ -87,77 +98,114 @@ def flags_text(flags: frozenset[str]) -> str:
     return " ".join(sorted(flags))
 
 
-def decode_mime(raw: RawMessage, keep: Raw) -> NewMessage | Problem:
-    try:
-        parsed = parse_message(raw.mime, delivered_at=raw.delivered_at)
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException as error:
-        # this message's trouble, and the rest goes on; a panic in resiliparse's native code is no Exception
-        return Problem("unreadable-message", f"{type(error).__name__}: {error}")
-    return new_message(parsed, raw.content_hash, compress(raw.mime) if keep == "keep" else None)
+def parse_unknown(archive: Archive, parsers: Parsers, entries: Sequence[Entry]) -> Callable[[], list[Parsed]]:
+    """Have parsed what is not here by its content; the result waits for it, and may raise what `Parsers.collect` does.
+    Before the transaction that writes it, so that this is short."""
+    unparsed = [
+        None if isinstance(each.unparsed, Problem) or _find(archive, each) is not None else each.unparsed
+        for each in entries
+    ]
+    submitted = parsers.submit([each for each in unparsed if each is not None])
+
+    def collect() -> list[Parsed]:
+        parsed = iter(parsers.collect(submitted))
+        return [
+            entry.unparsed if isinstance(entry.unparsed, Problem) else None if each is None else next(parsed)
+            for entry, each in zip(entries, unparsed, strict=True)
+        ]
+
+    return collect
 
 
-def new_message(
-    parsed: ParsedMessage,
-    content_hash: bytes,
-    compressed_mime: bytes | None,
-    thread: Thread | None = None,
-) -> NewMessage:
-    thread_key, is_reply = base_subject(parsed.subject)
-    return NewMessage(
-        parsed=parsed,
-        content_hash=content_hash,
-        compressed_mime=compressed_mime,
-        snippet=snippet(parsed.body_text),
-        thread_key=thread_key,
-        is_reply=is_reply,
-        thread=thread,
-    )
+def parse_entry(parsers: Parsers, entry: Entry) -> ParsedMessage | Problem:
+    """As `parse_unknown`, of one, here or not."""
+    if isinstance(entry.unparsed, Problem):
+        return entry.unparsed
+    return parsers.collect(parsers.submit([entry.unparsed]))[0]
 
 
-def decode_unless_known(archive: Archive, entry: Entry) -> NewMessage | Problem | None:
-    """None: it is here already. Before the transaction that writes it, so that this is short."""
-    is_here = not entry.is_extract and find_by_hash(archive, entry.content_hash) is not None
-    return None if is_here else entry.decode()
+def _find(archive: Archive, entry: Entry) -> int | None:
+    # an extract is parsed even if it is here: its text may be another one now
+    return None if entry.is_extract else find_by_hash(archive, entry.content_hash)
 
 
-def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None) -> Written:
-    """Write what `decode_unless_known` gave, in the caller's transaction."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of an entry, as far as it decides what becomes of it."""
+
+    is_here: bool = False
+    """By its content; or, of an extract, as the mail that it was made of."""
+    is_at_place: bool = False
+    """It is here, and stands at this very place."""
+    is_deleted: bool = False
+    """It is here, and a person has deleted it."""
+    is_extract: bool = False
+    was_read: bool = False
+    says_something_else: bool = False
+    """An extract, whose text is not the one here."""
+    empties: bool = False
+    """An extract without text, where there is one here: a source that lost it has nothing to say about it."""
+    is_namesake: bool = False
+    """It is not here, and the message that stands at its place has the same Message-ID, or is the beginning of it."""
+    namesake_is_raw: bool = False
+    """That one is kept as it was sent."""
+    namesake_is_its_own: bool = False
+    """That one stands nowhere else, and nobody has deleted it."""
+
+
+Step = Literal["stays deleted", "stands", "renew", "keep better", "edit", "add"]
+_REPLACES: Final = ("renew", "edit")
+
+
+def decide(facts: Facts) -> Step:
+    """What becomes of a message that was found."""
+    if facts.is_here:
+        if facts.is_deleted:
+            return "stays deleted"
+        # what another copy of it says may be older: only what has changed where it was read before is news
+        is_news = facts.says_something_else and facts.was_read and facts.is_at_place and not facts.empties
+        return "renew" if is_news else "stands"
+    if facts.is_namesake and facts.is_extract and (facts.namesake_is_raw or facts.empties):
+        return "keep better"
+    # What the message has become: whole, where it was cut short, or a draft that was edited. File names are used again
+    # for other mail (MH numbers are), so the Message-ID decides on edits; and another place may still hold the older
+    # text. A deleted message is not what anybody wants a newer text hidden under.
+    return "edit" if facts.is_namesake and facts.namesake_is_its_own else "add"
+
+
+def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -> Written:
+    """Write what `parse_unknown` gave, in the caller's transaction."""
     source_id, place = entry.source_id, entry.place
-    key = entry.begun_at or place.source_key
-    present = places.message_at(archive, source_id, key)
-    message_id = find_by_hash(archive, entry.content_hash)
-    if message_id is None and new is None:
-        new = entry.decode()  # it was here a moment ago, and has been given other content since
     if isinstance(new, Problem):
         record_problems(archive, source_id, None, place.locator, [new])
         return Written(None, "unreadable", displaced=False, weight="unread", is_current=False)
-    is_current = True
-    if message_id is None and new is not None and entry.is_extract and present is None:
+    key = entry.begun_at or place.source_key
+    present = places.message_at(archive, source_id, key)
+    here = find_by_hash(archive, entry.content_hash)
+    if here is None and new is None:  # it was here a moment ago, and has been given other content since
+        return write_entry(archive, parsers, entry, parse_entry(parsers, entry))
+    is_its_mail = False
+    if here is None and new is not None and entry.is_extract and present is None:
         # a copy of an archive that lacks what was sent: the mail itself is worth more
-        message_id = find_mail(archive, new.parsed)
-        is_current = message_id is None
-    if message_id is not None and _stays_deleted(archive, message_id, entry):
-        became: Became = "deleted"
-        is_current = is_current and not entry.is_extract
-    elif message_id is not None:
-        became = "unchanged" if present == message_id and not entry.is_repeated else "duplicate"
-        if entry.is_extract and new is not None and is_current:
-            is_current = has_text(archive, message_id, new)
-            # what another copy of it says may be older: only what has changed where it was read before is news
-            if not is_current and entry.was_read and present == message_id and not _empties(archive, message_id, new):
-                replace_message(archive, message_id, new)
-                became, is_current = "updated", True
-    elif new is None:
-        raise LookupError(f"{place.locator} was neither found nor decoded")
-    elif present is not None and entry.is_extract and _is_poorer(archive, present, new):
-        message_id, became, is_current = present, "unchanged", False
-    elif present is not None and _is_edition(archive, present, new, entry):
-        message_id, became = present, "updated"
+        here = find_mail(archive, new)
+        is_its_mail = here is not None
+    facts = _facts(archive, entry, new, here, present, is_its_mail=is_its_mail)
+    step = decide(facts)
+    message_id = here if facts.is_here else present
+    if new is not None and step == "add":
+        message_id = add_message(archive, new)
+    elif new is not None and message_id is not None and step in _REPLACES:
         replace_message(archive, message_id, new)
-    else:
-        message_id, became = add_message(archive, new), "added"
+    if message_id is None:
+        raise LookupError(f"{place.locator} was neither found nor parsed")
+    became: Became = {
+        "stays deleted": "deleted",
+        "stands": "unchanged" if facts.is_at_place and not entry.is_repeated else "duplicate",
+        "renew": "updated",
+        "keep better": "unchanged",
+        "edit": "updated",
+        "add": "added",
+    }[step]
     displaced = present is not None and present != message_id
     if displaced and present is not None and entry.begun_at:
         places.supersede(archive, source_id, key, present)
@@ -166,28 +214,56 @@ def write_entry(archive: Archive, entry: Entry, new: NewMessage | Problem | None
     elif key != place.source_key:
         places.forget_place(archive, source_id, key)
     places.put_at(archive, source_id, place, message_id)
-    if new is None:  # not decoded, but this copy may bear other labels
+    if new is None:  # not parsed, but this copy may bear other labels
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
-    problems = new.parsed.problems if new is not None and became in ("added", "updated") else ()
-    if problems:
-        record_problems(archive, source_id, message_id, place.locator, problems)
+    to_index = new if step in ("add", *_REPLACES) else None
+    problems = to_index.problems if to_index is not None else ()
+    record_problems(archive, source_id, message_id, place.locator, problems)
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
+    is_current = {"stays deleted": not entry.is_extract, "stands": not facts.says_something_else, "keep better": False}
     is_gone = displaced and not entry.begun_at
-    return Written(message_id, became, is_gone, worst_weight(problems), is_current)
+    return Written(message_id, became, is_gone, worst_weight(problems), is_current.get(step, True), to_index)
 
 
-def _is_poorer(archive: Archive, message_id: int, new: NewMessage) -> bool:
-    """Whether an extract is of the mail that is here as it was sent, or of one whose text it lacks."""
-    same = places.message_id_header(archive, message_id) == new.parsed.rfc822_message_id is not None
-    return same and (has_raw(archive, message_id) or _empties(archive, message_id, new))
+def _facts(
+    archive: Archive,
+    entry: Entry,
+    new: ParsedMessage | None,
+    here: int | None,
+    present: int | None,
+    *,
+    is_its_mail: bool,
+) -> Facts:
+    """`here`: the message that this is. `present`: that stands at its place."""
+    if here is not None:
+        is_compared = entry.is_extract and new is not None
+        return Facts(
+            is_here=True,
+            is_at_place=here == present,
+            is_deleted=_stays_deleted(archive, here, entry),
+            is_extract=entry.is_extract,
+            was_read=entry.was_read,
+            says_something_else=is_its_mail or (is_compared and new is not None and not has_text(archive, here, new)),
+            empties=is_compared and new is not None and _empties(archive, here, new),
+        )
+    if present is None or new is None:
+        return Facts(is_extract=entry.is_extract)
+    same_id = places.message_id_header(archive, present) == new.rfc822_message_id is not None
+    return Facts(
+        is_extract=entry.is_extract,
+        is_namesake=same_id or entry.begun_at is not None,
+        namesake_is_raw=has_raw(archive, present),
+        empties=entry.is_extract and _empties(archive, present, new),
+        namesake_is_its_own=places.stands_alone(archive, present)
+        and (places.is_live(archive, present) or entry.deleted_at is not None),
+    )
 
 
-def _empties(archive: Archive, message_id: int, new: NewMessage) -> bool:
-    """Whether a message would lose its text: a source that lost it has nothing to say about it."""
-    return not new.parsed.body_text.strip() and has_body(archive, message_id)
+def _empties(archive: Archive, message_id: int, new: ParsedMessage) -> bool:
+    return not new.body_text.strip() and has_body(archive, message_id)
 
 
 def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:
@@ -195,13 +271,3 @@ def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:
     if places.is_live(archive, message_id) or entry.deleted_at is not None:
         return False
     return not places.undelete_with_source(archive, message_id)
-
-
-def _is_edition(archive: Archive, message_id: int, new: NewMessage, entry: Entry) -> bool:
-    """Whether `new` is what the message has become: whole, where it was cut short, or a draft that was edited. File
-    names are used again for other mail (MH numbers are), so the Message-ID decides on edits; and another place may
-    still hold the older text. A deleted message is not what anybody wants a newer text hidden under."""
-    same = places.message_id_header(archive, message_id) == new.parsed.rfc822_message_id is not None
-    same = same or entry.begun_at is not None
-    is_here = places.is_live(archive, message_id) or entry.deleted_at is not None
-    return same and places.stands_alone(archive, message_id) and is_here

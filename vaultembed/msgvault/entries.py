@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vaultembed.archive.mail.messages import NewMessage
 from vaultembed.archive.mail.places import Place
-from vaultembed.importing.writing import Entry, Raw, decode_mime, new_message
-from vaultembed.message import ParsedMessage, Problem, RawMessage, Thread
+from vaultembed.importing.parser import Depth, Mime
+from vaultembed.importing.writing import Entry, Raw
+from vaultembed.message import ParsedMessage, Problem, Thread
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, TheirSource, read_mime
 from vaultembed.sources.base import printable
@@ -51,44 +51,65 @@ def take(
     mime, problems = _as_sent(database, message)
     place = place_of(database, message)
     thread = _thread(database, message, source)
+    unparsed: _Unparsed | Problem
     if mime is not None:
-        raw = RawMessage(
-            place.source_key,
-            place.locator,
-            mime,
-            content_hash(mime),
-            delivered_at=message.received_at or message.sent_at,
-        )
-        in_header = tuple(labels_in_header(mime))
-
-        def decode() -> NewMessage | Problem:
-            new = decode_mime(raw, keep)
-            if isinstance(new, Problem):
-                return new
-            parsed = replace(new.parsed, message_type=message.message_type)
-            return new_message(parsed, new.content_hash, new.compressed_mime, thread)
-
-        digest = raw.content_hash
+        digest, in_header = content_hash(mime), tuple(labels_in_header(mime))
+        as_sent = Mime(mime, digest, message.received_at or message.sent_at, is_kept=keep == "keep")
+        unparsed = _Unparsed(message, thread, as_sent)
     else:
         digest, in_header = _hash_of(database, message, source), ()
-
-        def decode() -> NewMessage | Problem:
-            if not database.columns("message_bodies"):
-                return Problem("unreadable-message", "the table of its body is missing")
-            return new_message(_parsed(message, problems), digest, None, thread)
-
+        unparsed = _Unparsed(message, thread, _Extract(message, digest, problems))
+        if not database.columns("message_bodies"):
+            unparsed = Problem("unreadable-message", "the table of its body is missing")
     labels = tuple(dict.fromkeys((*message.labels, *in_header)))
     entry = Entry(
         source_id,
         place,
         digest,
-        decode,
+        unparsed,
         lambda: labels,
         deleted_at=message.deleted_at,
         is_extract=mime is None,
         was_read=was_read,
     )
     return Taken(message, entry, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extract:
+    """What msgvault kept of a message that it does not have as it was sent. As `Unparsed`."""
+
+    message: TheirMessage
+    content_hash: bytes
+    problems: tuple[Problem, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.message.body_text or b"") + len(self.message.body_html or b"")
+
+    def parse(self, depth: Depth) -> ParsedMessage:
+        message = self.message
+        if depth >= Depth.WITHOUT_HTML:
+            message = replace(message, body_html=None)
+        if depth >= Depth.HEADER:
+            message = replace(message, body_text=None)
+        return replace(_parsed(message, self.problems), content_hash=self.content_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unparsed:
+    """A message with what only msgvault knows of it. As `Unparsed`."""
+
+    message: TheirMessage
+    thread: Thread | None
+    text: Mime | _Extract
+
+    @property
+    def size(self) -> int:
+        return self.text.size
+
+    def parse(self, depth: Depth) -> ParsedMessage:
+        return replace(self.text.parse(depth), message_type=self.message.message_type, thread=self.thread)
 
 
 def _as_sent(database: ForeignDatabase, message: TheirMessage) -> tuple[bytes | None, tuple[Problem, ...]]:

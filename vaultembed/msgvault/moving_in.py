@@ -16,9 +16,9 @@ from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
-    NewMessage,
     add_labels,
     content_rev_of,
+    index_parsed,
     set_labels,
     set_reactions,
 )
@@ -26,10 +26,12 @@ from vaultembed.archive.mail.places import Known, Place
 from vaultembed.archive.mail.problems import forget_problem, record_problems
 from vaultembed.archive.mail.reading import read_reactions
 from vaultembed.archive.mail.threads import rename_chat
+from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
-from vaultembed.importing.writing import Raw, decode_unless_known, write_entry
-from vaultembed.message import Problem
+from vaultembed.importing.writing import Parsed, Raw, Written, parse_unknown, write_entry
+from vaultembed.message import ParsedMessage, Problem
 from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of, words_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
@@ -71,6 +73,7 @@ class MsgvaultImport:
     def __init__(
         self,
         archive: Archive,
+        parsers: Parsers,
         paths: MsgvaultPaths,
         raw: Raw,
         counts: ImportCounts,
@@ -78,6 +81,7 @@ class MsgvaultImport:
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
+        self._parsers = parsers
         self._paths = paths
         self._identifier = printable(paths.archive.resolve())
         self._raw = raw
@@ -102,7 +106,10 @@ class MsgvaultImport:
             for messages, unreadable in batches(theirs.database, theirs.ids):
                 if self._should_stop():
                     break
-                self._import(theirs, messages, unreadable)
+                try:
+                    self._import(theirs, messages, unreadable)
+                except StoppedError:
+                    break
                 done += len(messages) + len(unreadable)
                 seconds = time.monotonic() - self._started
                 self._on_progress(ImportProgress(self._paths.archive, done, done, len(theirs.ids), seconds))
@@ -147,10 +154,11 @@ class MsgvaultImport:
             take(theirs.database, m, owners[m.id], self._source_id(owners[m.id]), self._raw, was_read=m.id in known)
             for m in new
         ]
-        ready = [(each, decode_unless_known(self._archive, each.entry)) for each in taken]
+        parsed = parse_unknown(self._archive, self._parsers, [each.entry for each in taken])
         found = self._read_vectors(
             theirs.vectors, messages, {m.id: known[m.id] for m in messages if m.id not in is_new}
         )
+        ready = zip(taken, parsed(), strict=True)
         theirs.database.check_unchanged()
         if theirs.vectors is not None:
             theirs.vectors.check_unchanged()
@@ -166,16 +174,20 @@ class MsgvaultImport:
                 }
                 for m in marked:
                     self._mark(self._source_id(owners[m.id]), place_of(theirs.database, m), m, known[m.id])
-                for each, decoded in ready:
-                    written = self._write(each, decoded, known.get(each.message.id))
-                    if written is not None:
-                        ids[each.message.id] = written
+                to_index: dict[int, ParsedMessage] = {}
+                for each, new_text in ready:
+                    written = self._write(each, new_text, known.get(each.message.id))
+                    if written.message_id is not None and written.to_index is not None:
+                        to_index[written.message_id] = written.to_index
+                    if written.message_id is not None and written.is_current:
+                        ids[each.message.id] = written.message_id, content_rev_of(self._archive, written.message_id)
                     failpoint("import.in_transaction")
                 self._count(unchanged=len(messages) - len(changed), marked=len(marked))
                 for bad in unreadable:
                     self._report(bad)
                 for adoption, verdicts in found:
                     self._adopt(theirs, adoption, ids, verdicts)
+                index_parsed(self._archive, to_index)
         except BaseException:
             self.counts = before
             raise
@@ -253,14 +265,11 @@ class MsgvaultImport:
         else:
             add_labels(self._archive, message_id, "label", labels)
 
-    def _write(
-        self, taken: Taken, decoded: NewMessage | Problem | None, before: Known | None
-    ) -> tuple[int, int] | None:
-        """The message's id here and its content_rev, if it has the text from there."""
-        written = write_entry(self._archive, taken.entry, decoded)
+    def _write(self, taken: Taken, new: Parsed, before: Known | None) -> Written:
+        written = write_entry(self._archive, self._parsers, taken.entry, new)
         self.counts = counted(self.counts, written)
         if written.message_id is None:
-            return None
+            return written
         source_id, place = taken.entry.source_id, taken.entry.place
         self._put_chat(written.message_id, taken.message, before)
         forget_problem(self._archive, place.locator, UNREADABLE)
@@ -268,11 +277,9 @@ class MsgvaultImport:
             add_labels(self._archive, written.message_id, "label", taken.labels)
         else:
             self._put_labels(written.message_id, taken.labels)
-        if not written.is_current:
-            return None  # and it is looked at again the next time
-        content_rev = content_rev_of(self._archive, written.message_id)
-        self._remember(source_id, taken.message, content_rev)
-        return written.message_id, content_rev
+        if written.is_current:  # else it is looked at again the next time
+            self._remember(source_id, taken.message, content_rev_of(self._archive, written.message_id))
+        return written
 
     def _report(self, bad: UnreadableMessage) -> None:
         self._count(unread=1)

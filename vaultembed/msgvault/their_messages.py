@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Reaction, Recipient, RecipientKind
 from vaultembed.msgvault.files import ForeignDatabase
 from vaultembed.msgvault.values import as_integer, as_seconds, as_text, zone_of
+from vaultembed.text.mime.packed import unpack
 
 _KINDS: Final[dict[str, RecipientKind]] = {"to": "to", "cc": "cc", "bcc": "bcc", "mention": "mention"}
 _OPTIONAL: Final = {

@@ -13,7 +13,6 @@ from vaultembed.archive.generations.adopted import Standing, find_by_origin, sta
 from vaultembed.archive.generations.records import Generation
 from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.mail.messages import (
-    NewMessage,
     content_rev_of,
     find_by_hash,
     find_mail,
@@ -22,7 +21,10 @@ from vaultembed.archive.mail.messages import (
 )
 from vaultembed.archive.mail.places import Known, find_source, known_messages, message_at
 from vaultembed.errors import UsageError
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportProgress
+from vaultembed.importing.writing import parse_entry
+from vaultembed.message import ParsedMessage, Problem
 from vaultembed.msgvault.batches import Tally, batches, origin_of
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, take
@@ -86,9 +88,9 @@ def plan_import(
                 "Mail can be imported without harm: what is here already is skipped, and nothing is deleted.",
             )
     plans = []
-    with _present(archive_path) as archive:
+    with _present(archive_path) as archive, Parsers(should_stop) as parsers:
         for pair in archives.values():
-            plans.append(_Planner(archive, pair, on_progress, should_stop).run())
+            plans.append(_Planner(archive, parsers, pair, on_progress, should_stop).run())
             if should_stop():
                 break
     is_damaged = any(plan.msgvault.left_out for plan in plans)
@@ -123,11 +125,13 @@ class _Planner:
     def __init__(
         self,
         archive: Archive | None,
+        parsers: Parsers,
         paths: MsgvaultPaths,
         on_progress: Callable[[ImportProgress], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._archive = archive
+        self._parsers = parsers
         self._paths = paths
         self._on_progress = on_progress
         self._should_stop = should_stop
@@ -204,9 +208,9 @@ class _Planner:
         taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=before is not None)
         digest = taken.entry.content_hash
         found = find_by_hash(archive, digest) if archive is not None else None
-        new = taken.entry.decode() if taken.entry.is_extract else None
+        new = parse_entry(self._parsers, taken.entry) if taken.entry.is_extract else None
         if before is None:
-            is_extract = found is None and isinstance(new, NewMessage) and self._is_extract(theirs, new)
+            is_extract = found is None and isinstance(new, ParsedMessage) and self._is_extract(theirs, new)
             if self._stands_there(theirs, message):
                 self._counts["unchanged"] += 1  # looked at again, since its text here is another
             else:
@@ -219,23 +223,23 @@ class _Planner:
             self._mails[message.rfc822_message_id] = message.id
         if archive is None or found is None:
             return _Spot(digest if before is None else before.message_id, None, taken)
-        if isinstance(new, NewMessage) and not has_text(archive, found, new):
+        if isinstance(new, ParsedMessage) and not has_text(archive, found, new):
             return None if before is None else _Spot(found, None, taken)
         return _Spot(found, (found, content_rev_of(archive, found)), taken)
 
-    def _is_extract(self, theirs: Opened, new: NewMessage) -> bool:
+    def _is_extract(self, theirs: Opened, new: ParsedMessage) -> bool:
         """Of a mail that is here, or that the import would have written before."""
-        if self._archive is not None and find_mail(self._archive, new.parsed) is not None:
+        if self._archive is not None and find_mail(self._archive, new) is not None:
             return True
-        mail = self._mails.get(new.parsed.rfc822_message_id or "")
+        mail = self._mails.get(new.rfc822_message_id or "")
         if mail is None:
             return False
         (message,) = read_messages(theirs.database, [mail])
-        whole = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=False).entry.decode()
-        if not isinstance(whole, NewMessage):
+        taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=False)
+        whole = parse_entry(self._parsers, taken.entry)
+        if isinstance(whole, Problem):
             return False
-        parsed = whole.parsed
-        return is_extract_of(new.parsed, parsed.message_type, parsed.sent_at, parsed.subject, parsed.body_text)
+        return is_extract_of(new, whole.message_type, whole.sent_at, whole.subject, whole.body_text)
 
     def _stands_there(self, theirs: Opened, message: TheirMessage) -> bool:
         source_id = self._source_id(theirs.owner_of(message).name)
@@ -274,8 +278,8 @@ class _Planner:
 
     def _is_blank(self, spot: _Spot) -> bool:
         if spot.taken is not None:
-            new = spot.taken.entry.decode()
-            return not isinstance(new, NewMessage) or prepare_text(new.parsed.subject, new.parsed.body_text) == ""
+            new = parse_entry(self._parsers, spot.taken.entry)
+            return not isinstance(new, ParsedMessage) or prepare_text(new.subject, new.body_text) == ""
         if spot.pair is None or self._archive is None:
             return True
         return all(prepare_text(w.subject, w.body_text) == "" for w in read_work(self._archive, [spot.pair[0]]))

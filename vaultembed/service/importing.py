@@ -21,6 +21,7 @@ from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.mail.problems import Unread as Unread
 from vaultembed.archive.mail.problems import tell_unread
 from vaultembed.errors import UsageError
+from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportCounts, PathImport
 from vaultembed.importing.paths import ImportProgress as ImportProgress
 from vaultembed.importing.size import size_of_files, total_size
@@ -101,9 +102,11 @@ def import_mail(
     """
     started = time.monotonic()
     present = [path for path in paths if os.path.lexists(path)] or paths
-    run = _Import(present, find_archives(present, vectors), raw, on_progress, should_stop)
+    parsers = Parsers(should_stop)
+    run = _Import(present, find_archives(present, vectors), parsers, raw, on_progress, should_stop)
     run.refused += [f"Not imported: {path} does not exist" for path in paths if path not in present]
     with (
+        parsers,
         space_needed_hint(lambda: needed_by_import(archive_path, run.bytes_left())),
         open_archive(archive_path) as archive,
     ):
@@ -145,12 +148,14 @@ class _Import:
         self,
         paths: Sequence[Path],
         archives: Mapping[Path, MsgvaultPaths],
+        parsers: Parsers,
         raw: Raw,
         on_progress: Callable[[ImportProgress], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._paths = paths
         self._archives = archives
+        self._parsers = parsers
         self._raw = raw
         self._on_progress = on_progress
         self._should_stop = should_stop
@@ -176,11 +181,11 @@ class _Import:
 
     def _read_path(self, archive: Archive, path: Path) -> None:
         if path not in self._archives:
-            run = PathImport(archive, path, self._raw, self.counts, self._note, self._should_stop)
+            run = PathImport(archive, self._parsers, path, self._raw, self.counts, self._note, self._should_stop)
             self.counts = run.run()
             return
         pair = self._archives[path]
-        adopting = MsgvaultImport(archive, pair, self._raw, self.counts, self._note, self._should_stop)
+        adopting = MsgvaultImport(archive, self._parsers, pair, self._raw, self.counts, self._note, self._should_stop)
         archive.load_vec()
         self.views.append(adopting.run())
         self.counts = adopting.counts

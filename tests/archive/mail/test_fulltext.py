@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.archives import add, new_archive, new_message
+from tests.kit.archives import add, add_parsed, new_archive, new_message
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import fulltext
 from vaultembed.archive.mail.lexical import rank_by_words
-from vaultembed.archive.mail.messages import add_message
 from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
 from vaultembed.search.query import parse_query
@@ -112,7 +111,7 @@ def test_no_query_is_a_syntax_error(one_archive: Archive, query: str) -> None:
 def test_deleted_and_stale_messages_take_no_place_among_the_best(archive: Archive, gone: int) -> None:
     with archive.transaction():
         for n in range(200):
-            add_message(archive, new_message("roof " * (200 - n), f"and other words {n}", message_id=str(n)))
+            add_parsed(archive, new_message("roof " * (200 - n), f"and other words {n}", message_id=str(n)))
         best = [message_id for message_id, _ in rank_by_words(archive, "roof", 200, Filter())]
         archive.db.execute(
             "UPDATE messages SET deleted_at = 1 WHERE id IN (SELECT value FROM json_each(?))",

@@ -23,9 +23,9 @@ def fill(archive: Archive, chance: random.Random) -> None:
         [(source, f"/box{source}") for source in range(1, SOURCES + 1)],
     )
     for n in range(40):
-        subject = f"subject {chance.randint(0, 12)}"
+        subject = f"Re: subject {chance.randint(0, 12)}"
         sent_at = chance.choice([None, chance.randint(1, 10**9)])
-        message = add(archive, subject, f"word{n}", message_id=str(n), is_reply=True, sent_at=sent_at)
+        message = add(archive, subject, f"word{n}", message_id=str(n), sent_at=sent_at)
         with archive.transaction():
             for place in range(chance.randint(0, 4)):
                 archive.db.execute(

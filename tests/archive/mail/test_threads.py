@@ -48,8 +48,8 @@ def test_a_loop_of_references_is_one_conversation(archive: Archive) -> None:
 def test_a_reply_without_references_joins_by_subject_if_it_is_recent(archive: Archive) -> None:
     day = 86_400
     add(archive, "picnic", message_id="a", sent_at=100 * day)
-    add(archive, "picnic", "yes!", message_id="b", is_reply=True, sent_at=101 * day)
-    add(archive, "picnic", "another year", message_id="c", is_reply=True, sent_at=400 * day)
+    add(archive, "Re: picnic", "yes!", message_id="b", sent_at=101 * day)
+    add(archive, "Re: picnic", "another year", message_id="c", sent_at=400 * day)
     add(archive, "picnic", "no reply", message_id="d", sent_at=101 * day)
     groups = archive.rows("SELECT conversation_id, group_concat(rfc822_message_id, '') FROM messages GROUP BY 1")
     assert sorted(group for _, group in groups) == ["ab", "c", "d"]

@@ -375,7 +375,8 @@ def check_words(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
         tokens = tokenizer_of(archive)
         for message_id, sizes in archive.stream("SELECT id, CAST(sz AS BLOB) FROM messages_fts_docsize"):
             totals.update(dict(enumerate((1, *_varints(sizes)))))
-            if not any(_varints(sizes)) and any(map(tokens, texts_to_index(archive, message_id) or ())):
+            texts = None if any(_varints(sizes)) else texts_to_index(archive, message_id)
+            if texts is not None and any(map(tokens, texts.folded())):
                 emptied.append((message_id,))
         # what a ranking goes by: FTS5 calls the file malformed where it is cut off
         noted = archive.scalar("SELECT CAST(block AS BLOB) FROM messages_fts_data WHERE id = 1")

@@ -21,11 +21,11 @@ from vaultembed.archive.doctor.findings import (
 )
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import read_migrations, up_to
 from vaultembed.archive.trust import Difference, differences, empty_like, is_of_some_version
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
+from vaultembed.text.mime.packed import unpack
 
 _MOST_REPORTS: Final = 200
 """Lines of integrity_check: it stops there, and so would a reader."""

@@ -4,55 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
-from vaultembed.archive.mail.fulltext import index_messages
+from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts, texts_to_index
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
-from vaultembed.message import MESSAGE_LIMIT, ParsedMessage, Person, Reaction, Thread
+from vaultembed.message import ParsedMessage, Person, Reaction
 from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message ready to be written."""
-
-    parsed: ParsedMessage
-    content_hash: bytes
-    compressed_mime: bytes | None
-    """zlib; None leaves the raw message out."""
-    snippet: str
-    thread_key: str
-    is_reply: bool
-    thread: Thread | None = None
-    """None where Message-IDs are all there is."""
-
-
-def compress(mime: bytes) -> bytes:
-    # level 3: two thirds of level 6's time for 4 % more bytes on real mail
-    return zlib.compress(mime, 3)
-
-
-def unpack(packed: bytes) -> bytes:
-    """What `compress` was given, or another program.
-
-    Raises:
-        ValueError: says why not. A few bytes can stand for gigabytes: what no import takes is not unpacked.
-    """
-    unpacker = zlib.decompressobj()
-    try:
-        found = unpacker.decompress(packed, MESSAGE_LIMIT + 1)
-    except zlib.error as error:
-        raise ValueError(f"it cannot be decompressed: {error}") from error
-    if len(found) > MESSAGE_LIMIT:
-        raise ValueError(f"it expands beyond {MESSAGE_LIMIT / 1e6:.0f} MB")
-    if not unpacker.eof:
-        raise ValueError("it is cut off")
-    return found
+from vaultembed.text.mime.snippet import snippet
 
 
 def find_by_hash(archive: Archive, content_hash: bytes) -> int | None:
@@ -69,19 +30,21 @@ def has_raw(archive: Archive, message_id: int) -> bool:
     return archive.scalar("SELECT 1 FROM message_raw WHERE message_id = ?", (message_id,)) is not None
 
 
-def add_message(archive: Archive, new: NewMessage) -> int:
-    """Write a message that is not here yet; returns its id. It leaves embed_gen NULL: needs work."""
+def add_message(archive: Archive, new: ParsedMessage) -> int:
+    """Write a message that is not here yet; returns its id. It leaves embed_gen NULL: needs work. To be followed by
+    `index_parsed`."""
     message_id = archive.insert(
         f"INSERT INTO messages({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) RETURNING id",
         _values(archive, new),
     )
-    archive.execute("INSERT INTO message_bodies VALUES (?, ?)", (message_id, new.parsed.body_text))
+    archive.execute("INSERT INTO message_bodies VALUES (?, ?)", (message_id, new.body_text))
     _write_details(archive, message_id, new)
     return message_id
 
 
-def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
-    """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs."""
+def replace_message(archive: Archive, message_id: int, new: ParsedMessage) -> None:
+    """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs. To be
+    followed by `index_parsed`."""
     said = headers_of(archive, [message_id])
     archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
@@ -89,12 +52,37 @@ def replace_message(archive: Archive, message_id: int, new: NewMessage) -> None:
     )
     archive.execute(
         "INSERT INTO message_bodies VALUES (?, ?) ON CONFLICT DO UPDATE SET body_text = excluded.body_text",
-        (message_id, new.parsed.body_text),
+        (message_id, new.body_text),
     )
     for table in ("message_recipients", "attachments", "message_raw", "problems"):
         archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
     forget_headers(archive, said)
+
+
+def index_parsed(archive: Archive, messages: Mapping[int, ParsedMessage]) -> None:
+    """Make what was written findable by its words: last in the transaction, see `index_texts`."""
+    index_texts(
+        archive,
+        (
+            (
+                message_id,
+                texts_to_index(archive, message_id)  # by the name of the chat too, as it is here
+                if parsed.thread is not None and parsed.thread.is_chat
+                else IndexedTexts(
+                    parsed.subject,
+                    parsed.body_text,
+                    [
+                        (person.name, person.address)
+                        for person in (parsed.sender, *(recipient.person for recipient in parsed.recipients))
+                        if person is not None
+                    ],
+                    [attachment.filename for attachment in parsed.attachments if attachment.filename],
+                ),
+            )
+            for message_id, parsed in sorted(messages.items())
+        ),
+    )
 
 
 def has_body(archive: Archive, message_id: int) -> bool:
@@ -105,13 +93,13 @@ def has_body(archive: Archive, message_id: int) -> bool:
     )
 
 
-def has_text(archive: Archive, message_id: int, new: NewMessage) -> bool:
+def has_text(archive: Archive, message_id: int, new: ParsedMessage) -> bool:
     """Whether subject and body here are those of `new`."""
     return (
         archive.scalar(
             "SELECT 1 FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
             " WHERE m.id = ? AND m.subject = ? AND coalesce(b.body_text, '') = ?",
-            (message_id, new.parsed.subject, new.parsed.body_text),
+            (message_id, new.subject, new.body_text),
         )
         is not None
     )
@@ -197,20 +185,19 @@ _COLUMNS: Final = (
 )
 
 
-def _values(archive: Archive, new: NewMessage) -> tuple[Any, ...]:
+def _values(archive: Archive, parsed: ParsedMessage) -> tuple[Any, ...]:
     """The values of `_COLUMNS`."""
-    parsed = new.parsed
     return (
         parsed.rfc822_message_id,
-        new.content_hash,
-        conversation_of(archive, parsed, new.thread_key, is_reply=new.is_reply, thread=new.thread),
+        parsed.content_hash,
+        conversation_of(archive, parsed),
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,
         _if_within(parsed.sent_at, FIRST_SECOND, LAST_SECOND),
         _if_within(parsed.zone_minutes, 1 - MINUTES_A_DAY, MINUTES_A_DAY - 1),
         parsed.subject,
-        new.snippet,
+        snippet(parsed.body_text),
         parsed.list_id,
         parsed.size_bytes,
         int(any(not a.inline for a in parsed.attachments)),
@@ -222,8 +209,7 @@ def _if_within(number: int | None, least: int, most: int) -> int | None:
     return number if number is not None and least <= number <= most else None
 
 
-def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:
-    parsed = new.parsed
+def _write_details(archive: Archive, message_id: int, parsed: ParsedMessage) -> None:
     write_references(archive, message_id, parsed.references)
     positions = {"to": 0, "cc": 0, "bcc": 0, "mention": 0}
     for recipient in parsed.recipients:
@@ -239,10 +225,9 @@ def _write_details(archive: Archive, message_id: int, new: NewMessage) -> None:
             for position, a in enumerate(parsed.attachments)
         ],
     )
-    if new.compressed_mime is not None:
-        archive.execute("INSERT INTO message_raw VALUES (?, 'zlib', ?)", (message_id, new.compressed_mime))
+    if parsed.packed is not None:
+        archive.execute("INSERT INTO message_raw VALUES (?, 'zlib', ?)", (message_id, parsed.packed))
     add_labels(archive, message_id, "label", parsed.labels)
-    index_messages(archive, [message_id])
 
 
 def _participant(archive: Archive, person: Person | None) -> int | None:

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
-from vaultembed.archive.mail.messages import unpack
 from vaultembed.archive.mail.problems import ProblemRow, problems_of
 from vaultembed.errors import DamageError
 from vaultembed.message import Person, Reaction
+from vaultembed.text.mime.packed import unpack
 
 
 @dataclass(frozen=True, slots=True)

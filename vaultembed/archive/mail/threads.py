@@ -10,7 +10,7 @@ from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import text_of
-from vaultembed.message import ParsedMessage, Thread
+from vaultembed.message import ParsedMessage
 from vaultembed.text.embeddable.subject import base_subject
 
 SUBJECT_WINDOW_SECONDS: Final = 30 * 86400
@@ -18,20 +18,14 @@ _LOOKED_AT: Final = 50  # of "daily report" there may be 20,000 conversations
 MOST_IDS: Final = 200  # a References header of real mail once held 4,000
 
 
-def conversation_of(
-    archive: Archive,
-    parsed: ParsedMessage,
-    thread_key: str,
-    *,
-    is_reply: bool,
-    thread: Thread | None,
-) -> int:
+def conversation_of(archive: Archive, parsed: ParsedMessage) -> int:
     """The conversation `parsed` belongs to, made or merged as needed.
 
     A message that names one of ours, or is named by one, joins it; one that names several, until now apart, joins them
     with each other. A reply that names nothing joins the latest conversation of its subject within 30 days. All
     messages of one `thread` belong together; and of a chat nobody else: people quote in one what was said in another.
     """
+    thread = parsed.thread
     is_chat = thread is not None and thread.is_chat
     in_headers = () if is_chat else (parsed.rfc822_message_id, parsed.in_reply_to, *parsed.references[-MOST_IDS:])
     ids = list(dict.fromkeys(name for name in (thread.name if thread else None, *in_headers) if name))
@@ -51,6 +45,7 @@ def conversation_of(
     elif thread is not None and is_chat:
         conversation_id = _new(archive, "", thread.title, is_chat=True)
     else:
+        thread_key, is_reply = base_subject(parsed.subject)
         has_references = bool(parsed.references or parsed.in_reply_to)
         by_subject = None
         if is_reply and thread_key and not has_references:

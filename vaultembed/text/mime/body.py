@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from typing import Final
@@ -10,11 +11,12 @@ from urllib.parse import unquote
 
 from vaultembed.message import Attachment
 from vaultembed.text.charsets import clean
-from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.headers import decode_header, unfold
 from vaultembed.text.mime.parts import Part, enclosed, read_part
 from vaultembed.text.mime.signed import signed_content
 from vaultembed.text.problems import ProblemLog
+
+ReadHtml = Callable[[str, ProblemLog], str]
 
 LONGEST_BODY: Final = 4_000_000
 """Characters of `body_text` that are kept: two of the longest novels. The raw message has the rest."""
@@ -75,14 +77,14 @@ class Body:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def body_of(top: Part, log: ProblemLog) -> Body:
+def body_of(top: Part, log: ProblemLog, read_html: ReadHtml) -> Body:
     """The text of the tree under `top`, and its attachments.
 
     Of alternatives the plain one, unless it is empty, a stub, or much shorter than the HTML's text. Other
     text parts follow one another. An encrypted part has no text. An enclosed message stands as a summary of
     its header and its text. What an invitation says and the text does not comes last.
     """
-    reader = _Reader(log)
+    reader = _Reader(log, read_html)
     text = reader.render(top, 0)
     invitation = [line for part in reader.calendars for line in _calendar_lines(part.text())]
     said = " ".join(text.split())
@@ -97,8 +99,9 @@ def body_of(top: Part, log: ProblemLog) -> Body:
 
 
 class _Reader:
-    def __init__(self, log: ProblemLog) -> None:
+    def __init__(self, log: ProblemLog, read_html: ReadHtml) -> None:
         self.log = log
+        self.read_html = read_html
         self.charset: str | None = None
         self.files: list[tuple[Attachment, set[str]]] = []
         """Each with the names by which HTML may show it."""
@@ -193,7 +196,7 @@ class _Reader:
             part.cut(4 * LONGEST_BODY)
         text = part.text()
         if part.mime_type == "text/html" or _HTML_IN_PLAIN.match(text):
-            return html_to_text(text, self.log)
+            return self.read_html(text, self.log)
         if part.mime_type in {"text/enriched", "text/richtext"}:
             return _ENRICHED_TAG.sub(lambda m: "<" if m[0] == "<<" else "", _ENRICHED_PARAM.sub("", text))
         return text

@@ -11,9 +11,10 @@ from typing import Final
 
 from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind
 from vaultembed.text.charsets import clean
-from vaultembed.text.mime.body import LONGEST_BODY, body_of
+from vaultembed.text.html.to_text import html_to_text
+from vaultembed.text.mime.body import LONGEST_BODY, ReadHtml, body_of
 from vaultembed.text.mime.dates import is_plausible, parse_date
-from vaultembed.text.mime.header_block import mended
+from vaultembed.text.mime.header_block import HEADER_LIMIT, mended
 from vaultembed.text.mime.headers import addresses, decode_header, decode_words, message_ids, replied_to, unfold
 from vaultembed.text.mime.identity import normalise_message_id
 from vaultembed.text.mime.parts import read_part
@@ -34,18 +35,19 @@ _LONGEST_PLAIN: Final = 6 * LONGEST_BODY  # bytes of a message without parts
 _HAS_PARTS: Final = re.compile(rb"(?i)^content-type[ \t]*:\s*(?!text/)", re.MULTILINE)
 
 
-def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMessage:
+def parse_message(mime: bytes, *, delivered_at: int | None = None, read_html: ReadHtml = html_to_text) -> ParsedMessage:
     """Reads any bytes as a message; never raises. What could not be read as it should is in `problems`.
 
     Args:
         mime: RFC 5322 bytes, without an mbox "From " line.
         delivered_at: unix seconds; stands in for a Date that is missing or not plausible, after the earliest
             Received field: an mbox that a mail program wrote has the day on which it stored the message.
+        read_html: what makes text of HTML.
     """
     log = ProblemLog()
     message = _structure(mended(mime), log)
     top = read_part(message, log)
-    body = body_of(top, log)
+    body = body_of(top, log, read_html)
     fields = top.fields
     hint = body.charset
     sender = _sender(fields, log, hint)
@@ -75,8 +77,13 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None) -> ParsedMess
 
 def labels_in_header(mime: bytes) -> tuple[str, ...]:
     """The labels of a message alone, which differ between copies of it; the body is not looked at."""
-    header = _HEADER_END.split(mime, maxsplit=1)[0]
-    return parse_message(header + b"\n\n").labels if _LABEL_FIELD.search(header) else ()
+    header = header_alone(mime)
+    return parse_message(header).labels if _LABEL_FIELD.search(header) else ()
+
+
+def header_alone(mime: bytes) -> bytes:
+    """A message without its body."""
+    return _HEADER_END.split(mime[:HEADER_LIMIT], maxsplit=1)[0] + b"\n\n"
 
 
 def _structure(mime: bytes, log: ProblemLog) -> Message:
