@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import apsw
 
-from vaultembed.archive.migrations import APPLICATION_ID, migrate_up, user_version
+from vaultembed.archive.migrations import APPLICATION_ID, check_version_number, migrate_up, user_version
 from vaultembed.archive.schema_files import Migration, read_migrations
 from vaultembed.archive.trust import connect, differences, first_difference, has_record
 from vaultembed.errors import BusyError, DamageError, DiskFullError, StorageError, UsageError
@@ -98,6 +98,7 @@ def damage_in(
     try:
         if int(db.pragma("application_id")) != APPLICATION_ID:
             return "it is empty, or was never finished"
+        check_version_number(db, path, migrations)
         if not has_record(db):
             return "its record of migrations is no table of vaultembed's"
         version = user_version(db)

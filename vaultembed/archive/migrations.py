@@ -68,16 +68,10 @@ def check_identity(db: apsw.Connection, path: object) -> None:
     )
 
 
-def check_version(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
-    """
-    Raises:
-        VaultembedError: a newer vaultembed made the file, or a development version did: guessing at its schema could
-            damage it.
-    """
+def check_version_number(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
+    """As `check_version`, without a look at any table: they may be anything."""
     version, latest = user_version(db), latest_version(migrations)
-    if version == 0:
-        return
-    if version < FIRST_VERSION:
+    if 0 < version < FIRST_VERSION:
         raise VaultembedError(
             f"{path} has schema version {version}: a development version of vaultembed made it, before the first"
             f" release, whose schema begins at {FIRST_VERSION}; it cannot be read, and nothing was changed",
@@ -88,6 +82,17 @@ def check_version(db: apsw.Connection, path: object, migrations: Sequence[Migrat
             f"{path} has schema version {version}; this vaultembed knows versions up to {latest}",
             "Upgrade vaultembed: pip install --upgrade vaultembed",
         )
+
+
+def check_version(db: apsw.Connection, path: object, migrations: Sequence[Migration]) -> None:
+    """
+    Raises:
+        VaultembedError: a newer vaultembed made the file, or a development version did: guessing at its schema could
+            damage it.
+    """
+    check_version_number(db, path, migrations)
+    if user_version(db) == 0:
+        return
     checksums = {migration.version: migration.checksum for migration in migrations}
     for number, checksum in db.execute("SELECT version, checksum FROM schema_migrations"):
         if checksums.get(number, checksum) != checksum:
