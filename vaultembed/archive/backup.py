@@ -98,8 +98,8 @@ def damage_in(
     try:
         if int(db.pragma("application_id")) != APPLICATION_ID:
             return "it is empty, or was never finished"
-        check_version_number(db, path, migrations)
         if not has_record(db):
+            check_version_number(db, path, migrations)
             return "its record of migrations is no table of vaultembed's"
         version = user_version(db)
         (recorded,) = _row(db, "SELECT coalesce(max(version), 0) FROM schema_migrations")
