@@ -83,6 +83,25 @@ class Deadline:
                 self._interrupts.remove(interrupt)
 
 
+_stop: Callable[[], bool] | None = None
+
+
+@contextmanager
+def heeding(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Inside, in all threads of this process, who waits for a lock gives up soon after `should_stop` says so: signals
+    are for the process as a whole."""
+    global _stop
+    before, _stop = _stop, should_stop
+    try:
+        yield
+    finally:
+        _stop = before
+
+
+def is_stopping() -> bool:
+    return _stop is not None and _stop()
+
+
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 import typer
 
 from vaultembed.cli.wording import in_line, say
+from vaultembed.deadline import heeding
 from vaultembed.errors import StoppedError, StorageError, TerminatedError, UsageError, VaultembedError
 from vaultembed.service.display import escaped_json, shown, visible
 from vaultembed.service.result import Result, envelope, error_envelope
@@ -137,7 +138,8 @@ def stopping() -> Iterator[Stop]:
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        with heeding(stop):
+            yield stop
     except StoppedError as error:
         if stop.signal != signal.SIGTERM:
             raise

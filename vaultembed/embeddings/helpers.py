@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vaultembed.errors import VaultembedError
+from vaultembed.deadline import heeding
+from vaultembed.errors import StoppedError, VaultembedError
 from vaultembed.models.frames import pack_model, unpack_model
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.open import open_in_child
@@ -110,10 +111,12 @@ def main() -> None:
 
     embedder = StoppableEmbedder(open_in_child(model, share=order["workers"]), should_stop)
     try:
-        with open_archive(Path(order["archive"])) as archive:
+        with heeding(ended.is_set), open_archive(Path(order["archive"])) as archive:
             archive.load_vec()
             job = Job(generation_with_id(archive, order["generation"]), Recipe.from_tag(order["recipe"]))
             Filler(archive, job, embedder, limits=limits, should_stop=should_stop).run()
+    except StoppedError as error:
+        sys.exit(error.exit_code)
     except VaultembedError as error:
         print(f"A worker stopped: {one_line(error.message)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)

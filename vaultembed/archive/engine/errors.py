@@ -15,8 +15,8 @@ from vaultembed.archive.damage import damage_behind
 from vaultembed.archive.migrations import user_version
 from vaultembed.archive.schema_files import latest_version
 from vaultembed.archive.trust import connect
-from vaultembed.deadline import current_deadline
-from vaultembed.errors import BusyError, DiskFullError, StorageError, VaultembedError
+from vaultembed.deadline import current_deadline, is_stopping
+from vaultembed.errors import BusyError, DiskFullError, StoppedError, StorageError, VaultembedError
 
 UNREADABLE: Final = (apsw.SQLError, apsw.CorruptError)
 """What reading a damaged table raises, or one that is gone."""
@@ -36,6 +36,11 @@ def explained_errors(path: Path) -> Iterator[None]:
         with _told_in_time():
             yield
     except (apsw.BusyError, apsw.LockedError) as error:
+        if is_stopping():
+            raise StoppedError(
+                "Stopped while another process was writing; what was committed before stays",
+                "Give the same command again.",
+            ) from error
         raise BusyError(
             f"{path} is being written by another process", "Try again when it has finished its step."
         ) from error

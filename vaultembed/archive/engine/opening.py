@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,11 +18,13 @@ from vaultembed.archive.engine.errors import explained_errors, is_full
 from vaultembed.archive.migrations import check_identity, migrate_command, user_version
 from vaultembed.archive.schema_files import latest_version, read_migrations
 from vaultembed.archive.trust import check_archive, connect, connect_for_repair, first_difference
-from vaultembed.deadline import at_most, interruptible
+from vaultembed.deadline import at_most, interruptible, is_stopping
 from vaultembed.errors import ArchiveMissingError, ArchiveOutdatedError, DiskFullError, StorageError, UsageError
 
 PAGE_SIZE: Final = 8192  # a 384-dimension row wastes a quarter of a 4 KiB page
 BUSY_TIMEOUT_MS: Final = 15_000
+_LAST_PATIENCE: Final = 1.0
+"""Seconds for which a lock is waited for after a signal to stop."""
 Connect = Callable[[Path | str, int], apsw.Connection]
 
 
@@ -48,7 +51,7 @@ def open_current(path: Path) -> Iterator[Archive]:
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            db.set_busy_timeout(_busy_ms())
+            _wait_for_locks(db)
             check_identity(db, path)
             migrations = read_migrations()
             check_archive(db, path, migrations)
@@ -118,7 +121,7 @@ def _open_readonly(path: Path, connect: Connect = connect) -> Iterator[Archive]:
     with explained_errors(path):
         db = _connect_readonly(path, connect)
         try:
-            db.set_busy_timeout(_busy_ms())
+            _wait_for_locks(db)
             check_identity(db, path)
             with interruptible(db.interrupt):
                 yield Archive(path, db, writable=False)
@@ -154,7 +157,7 @@ def _open_existing(path: Path, connect: Connect, check: Callable[..., object]) -
     with explained_errors(path):
         db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            db.set_busy_timeout(_busy_ms())
+            _wait_for_locks(db)
             check_identity(db, path)
             check(db, path, read_migrations())
             db.pragma("journal_mode", "WAL")
@@ -201,15 +204,32 @@ def _check_path(path: Path) -> bool:
     return True
 
 
-def _busy_ms() -> int:
-    return round(1000 * at_most(BUSY_TIMEOUT_MS / 1000))
+def _wait_for_locks(db: apsw.Connection) -> None:
+    """As SQLite's own timeout does, but in Python, where signals are heard. Who is asked to stop waits on for a moment:
+    the other process may be about to end its step."""
+    patience = at_most(BUSY_TIMEOUT_MS / 1000)
+    begun = stopping_since = 0.0
+
+    def on_busy(attempts: int) -> bool:
+        nonlocal begun, stopping_since
+        now = time.monotonic()
+        if attempts == 0:
+            begun, stopping_since = now, 0.0
+        if is_stopping() and not stopping_since:
+            stopping_since = now
+        if now - begun >= patience or (stopping_since and now - stopping_since >= _LAST_PATIENCE):
+            return False
+        time.sleep(0.001 if attempts < 10 else 0.02)
+        return True
+
+    db.set_busy_handler(on_busy)
 
 
 def _connect_readonly(path: Path, connect: Connect) -> apsw.Connection:
     try:
         db = connect(path, apsw.SQLITE_OPEN_READONLY)
         # before anything is read: a connection that closes last locks the file for a moment
-        db.set_busy_timeout(_busy_ms())
+        _wait_for_locks(db)
         db.pragma("schema_version")
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
         # WAL needs a -shm file beside the archive, which a read-only medium cannot have, nor a disk that is full to the
