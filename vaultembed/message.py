@@ -118,7 +118,7 @@ class ParsedMessage:
     recipients: tuple[Recipient, ...]
     list_id: str | None
     labels: tuple[str, ...]
-    """From X-Gmail-Labels, X-Keywords, Keywords."""
+    """From X-Gmail-Labels, X-Keywords, Keywords, and Thunderbird's tags (X-Mozilla-Keys)."""
     body_text: str
     """What a reader sees: quotes and signature included; HTML as text, quoted parts of it as "> " lines."""
     attachments: tuple[Attachment, ...]

@@ -36,6 +36,8 @@ def read_message(path: Path, relative: str) -> RawMessage:
         ("!2,PS", {"passed", "seen"}),
         (";2,RT", {"answered", "trashed"}),
         (":2,D", {"draft"}),
+        ("-2,RS", {"answered", "seen"}),
+        ("\uf03a2,RS", {"answered", "seen"}),
         (":2,", set()),
         (":1,anything", set()),
         (":2,Sabc", {"seen"}),

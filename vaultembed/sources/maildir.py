@@ -1,7 +1,8 @@
 """Maildir: one message a file, its flags at the end of the file's name.
 
 https://cr.yp.to/proto/maildir.html. The name is `unique:2,FLAGS`; where file systems forbid the colon,
-programs write "!" or ";" instead. Changing a flag renames the file, and so does seeing it first (new → cur).
+programs write "!", ";" or "-" instead, and Cygwin and Samba U+F03A. Changing a flag renames the file, and so
+does seeing it first (new → cur).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vaultembed.text.mime.identity import content_hash
 
 MESSAGE_DIRS: Final = ("cur", "new")
 
-_INFO = re.compile(r"[:!;](?:2,([A-Za-z]*)|1,.*)\Z")
+_INFO = re.compile("(?:[:!;\uf03a]1,.*|[-:!;\uf03a]2,([A-Za-z]*))\\Z")
 _FLAGS: Final[dict[str, Flag]] = {
     "S": "seen",
     "R": "answered",
@@ -33,7 +34,8 @@ _DELIVERY_TIME = re.compile(r"(\d{9,10})[._]")
 
 def has_flags(name: str) -> bool:
     """Whether a file's name ends the way only names in a Maildir do."""
-    return _INFO.search(name) is not None
+    match = _INFO.search(name)
+    return match is not None and not match[0].startswith("-")  # "report-2,final" may be anything
 
 
 def read_maildir_file(file: SourceFile) -> RawMessage | Unreadable:

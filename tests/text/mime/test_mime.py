@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaultembed.message import ParsedMessage, Person
-from vaultembed.text.mime.mime import parse_message
+from vaultembed.text.mime.mime import labels_in_header, parse_message
 
 
 def mail(*fields: str, body: str | bytes = "") -> bytes:
@@ -192,6 +192,12 @@ def test_references_come_oldest_first_without_repeats_and_without_the_message_it
     parsed = parse_message(mail("Message-ID: <c@x>", "References: <a@x>\n\t<b@x>,<a@x> <c@x>"))
     assert parsed.references == ("a@x", "b@x")
     assert parsed.rfc822_message_id == "c@x"
+
+
+def test_tags_of_thunderbird_are_labels_under_the_names_that_it_shows() -> None:
+    raw = mail("X-Mozilla-Keys: $label1 boat_trip NonJunk $Forwarded $label4                       ")
+    assert parse_message(raw).labels == ("Important", "boat_trip", "To Do")
+    assert labels_in_header(raw) == ("Important", "boat_trip", "To Do")
 
 
 def test_list_and_labels_are_captured() -> None:

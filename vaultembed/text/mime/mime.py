@@ -29,7 +29,7 @@ _KINDS: Final[tuple[tuple[str, RecipientKind], ...]] = (
     ("bcc", "bcc"),
 )
 _MOST_LABELS: Final = 200
-_LABEL_FIELD: Final = re.compile(rb"(?i)^(?:x-gmail-labels|x-keywords|keywords)[ \t]*:", re.MULTILINE)
+_LABEL_FIELD: Final = re.compile(rb"(?i)^(?:x-gmail-labels|x-keywords|keywords|x-mozilla-keys)[ \t]*:", re.MULTILINE)
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _LONGEST_PLAIN: Final = 6 * LONGEST_BODY  # bytes of a message without parts
 _HAS_PARTS: Final = re.compile(rb"(?i)^content-type[ \t]*:\s*(?!text/)", re.MULTILINE)
@@ -164,16 +164,27 @@ def _list_id(fields: Fields, log: ProblemLog) -> str | None:
     return None
 
 
+# As Thunderbird shows them; of its other keywords those that people do not see.
+_TAGS: Final = {
+    "$label1": "Important",
+    "$label2": "Work",
+    "$label3": "Personal",
+    "$label4": "To Do",
+    "$label5": "Later",
+}
+_NO_TAGS: Final = frozenset(["junk", "nonjunk", "notjunk", "$junk", "$notjunk", "$forwarded", "$mdnsent", "$submitted"])
 _GMAIL_LABEL: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 
 
 def _labels(fields: Fields, log: ProblemLog, hint: str | None) -> tuple[str, ...]:
     labels: dict[str, None] = {}
-    for name in ("x-gmail-labels", "x-keywords", "keywords"):
+    for name in ("x-gmail-labels", "x-keywords", "keywords", "x-mozilla-keys"):
         for value in fields.get(name, ()):
             text = decode_header(value, log, hint=hint, where=name)
-            # Dovecot separates X-Keywords by spaces, everybody else all of these by commas.
-            if name == "x-keywords" and "," not in text and '"' not in text:
+            # Dovecot separates X-Keywords by spaces, and so does Thunderbird its tags; everybody else by commas.
+            if name == "x-mozilla-keys":
+                text = ",".join(_TAGS.get(tag, tag) for tag in text.split() if tag.lower() not in _NO_TAGS)
+            elif name == "x-keywords" and "," not in text and '"' not in text:
                 text = ",".join(text.split())
             for match in _GMAIL_LABEL.finditer(text):
                 label = (match[1] if match[1] is not None else match[2]).strip()
