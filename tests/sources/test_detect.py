@@ -85,6 +85,8 @@ def test_thunderbird_and_apple_folders_are_named_as_their_user_knows_them(tmp_pa
         ("[Gmail].Messages envoy&AOk-s/cur/1", MAIL, "[Gmail]/Messages envoyés"),
         ("Mail/&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-/cur/1", MAIL, "Mail/Отправленные"),
         ("Reisen.sbd/&ANY-sterreich.sbd/Z&APw-rich", MBOX, "Reisen/Österreich/Zürich"),
+        (".Work.directory/Trips", MBOX, "Work/Trips"),  # KMail
+        (".Work.directory/.Trips.directory/2012/cur/1", MAIL, "Work/Trips/2012"),
         ("Entw&APw-rfe.mbox", MBOX, "Entwürfe"),
         ("inbox.Entw&APw-rfe.mbox", MBOX, "inbox/Entwürfe"),
         ("Entw&APw-rfe.mbox/mbox", MBOX, "Entwürfe"),

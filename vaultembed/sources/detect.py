@@ -31,6 +31,8 @@ _LOOKED_FOR: Final = (
 _MBOX_SUFFIXES: Final = (".mbox", ".mbx", ".mbs")
 _FOLDER_SUFFIXES: Final = (".mbox", ".sbd")
 """Apple Mail keeps `Work.mbox/mbox`, Thunderbird the folders below `Work` in `Work.sbd/`."""
+_SUBFOLDERS: Final = re.compile(r"\.(.+)\.directory")
+"""KMail keeps the folders below `Work` in `.Work.directory/`."""
 
 # Not opened: there are many of them beside mail, and some have header-like lines.
 _OTHER_SUFFIX: Final = re.compile(
@@ -126,11 +128,12 @@ def _walk(directory: _Directory) -> Iterator[Found]:
 
 def _walk_child(directory: _Directory, name: str) -> Iterator[Found]:
     path = directory.path / name
-    if name.startswith(".") and not _is_maildir(path):
+    subfolders = _SUBFOLDERS.fullmatch(name)
+    if name.startswith(".") and not _is_maildir(path) and not subfolders:
         if _is_maildir(directory.path) and isinstance(listing := _list(path), Unreadable):
             yield listing
         return  # .git, .imap, .Trash-1000, …
-    stem = name
+    stem = subfolders[1] if subfolders else name
     for suffix in _FOLDER_SUFFIXES:
         stem = stem.removesuffix(suffix)
     try:
