@@ -116,7 +116,7 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
     if summary is None:
         return None
     key = (message_id,)
-    conversation_id = archive.scalar("SELECT conversation_id FROM messages WHERE id = ?", key)
+    conversation_id = archive.scalar(f"SELECT {number_of('conversation_id')} FROM messages WHERE id = ?", key)
     answered = read_reply_to(archive, message_id)
     return Details(
         summary=summary,
