@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apsw
@@ -16,8 +17,13 @@ from tests.kit.builds import fill, run
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.truth import check_surfaced, surfaced
 from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.generations.backstop import Backstop
+from vaultembed.archive.generations.leases import claim, release
 from vaultembed.archive.generations.runs import RunCounts
+from vaultembed.embeddings.build import Wanted, choose_generation
+from vaultembed.embeddings.worker import NO_LIMITS, Filler, new_worker
 from vaultembed.failpoints import action_at
+from vaultembed.processes import _started_at, this_process
 
 Edit = Callable[[apsw.Connection, int], None]
 
@@ -359,3 +365,31 @@ def test_twin_with_a_remembered_watermark_an_edit_during_the_batch_is_lost(raced
         run(raced)
     with pytest.raises(AssertionError, match="work below the watermark"):
         other.check()
+
+
+@pytest.mark.parametrize("leaves", ["dies", "stops"])
+def test_what_another_worker_held_is_taken_over_when_it_leaves_right_after_a_pass(
+    archive: Archive, leaves: str
+) -> None:
+    """All was held during the pass, and nobody holds anything at the look after it."""
+    for n in range(3):
+        add(archive, f"subject {n}", "a text", message_id=f"held-{n}")
+    embedder = WordHashEmbedder()
+    job = choose_generation(archive, embedder, None, Wanted())
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started_at = _started_at(process.pid) or ""
+        other = replace(new_worker(None), process=replace(this_process(), pid=process.pid, started_at=started_at))
+        assert claim(archive, job.generation.id, other, after=0) is not None
+
+        class Leaving(Backstop):
+            """Its end is between a pass and the look after it."""
+
+            def finish(self) -> None:
+                process.kill()
+                process.wait()
+                if leaves == "stops":
+                    release(archive, other)
+
+        backstop = Leaving(archive, job.generation.id)
+        counts = Filler(archive, job, embedder, limits=NO_LIMITS, backstop=backstop, should_stop=lambda: False).run()
+    assert counts.embedded == 3

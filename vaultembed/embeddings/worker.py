@@ -91,6 +91,8 @@ class Filler:
         self._on_wait = on_wait
         self._asked_to_stop = should_stop
         self._has_tried = False
+        self._was_in_vain = False
+        """The last pass, with nobody else at work after it."""
         self._pace = Pace(self._should_stop, limits.until)
         self.run_id: Final = start_run(archive, job.generation.id)
         self._worker = new_worker(self.run_id)
@@ -200,11 +202,12 @@ class Filler:
         generation_id = self._generation.id
         if not work_ids(self._archive, generation_id, watermark_of(self._archive, generation_id), 1):
             return False
+        other = alive_beside(self._archive, generation_id, self._worker)
+        was_in_vain, self._was_in_vain = self._was_in_vain, not (progressed or recovered or other)
         if progressed or recovered:
             return True
-        other = alive_beside(self._archive, generation_id, self._worker)
-        if other is None:
-            return False
+        if other is None:  # who held the rest during this pass may have died or stopped just after it: once more
+            return not was_in_vain
         self._on_wait(
             f"waiting for worker {other[1].pid} on {other[1].host}: last heartbeat {other[0]:.0f} s ago,"
             f" taken over after {EXPIRES_SECONDS} s; Ctrl-C ends the wait"
