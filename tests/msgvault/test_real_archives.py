@@ -12,6 +12,7 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.msgvault import Embed
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
 from vaultembed.service.result import Result
@@ -44,12 +45,21 @@ GIVES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
 TOLD: Final = {"3-garbled": 110}
 """Messages of the active one whose text is known, where that is not all: of ten, garbled text was embedded."""
 ONE_AFTER_THE_OTHER: Final = (
-    ("1-first", "2-deduplicated"),
+    (
+        "1-first",
+        "2-deduplicated",
+        "3-garbled",
+        "4-repaired",
+        "5-embedded-again",
+        "6-building",
+        "7-activated",
+    ),
+    ("5-embedded-again", "7-activated"),
     ("v0.14", "v0.14-upgraded"),
     ("v0.16", "v0.16-upgraded"),
     ("v0.18", "v0.18-upgraded"),
 )
-"""Moments of one archive. (What msgvault embeds anew, or vouches for no more, an import does not notice yet.)"""
+"""Moments of one archive."""
 
 
 def unpacked(name: str, folder: Path) -> Path:
@@ -104,8 +114,19 @@ def test_into_an_empty_archive(archive: Path, tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("names", ONE_AFTER_THE_OTHER)
 def test_one_after_the_other(archive: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        check_same_model(import_mail(archive, [unpacked(name, tmp_path)]))
+        there = unpacked(name, tmp_path)
+        plan = plan_import(archive, [there]).data.plans[0].msgvault
+        done = import_mail(archive, [there])
+        check_same_model(done)
         check_gives(archive, name)
+        for planned, became in zip(plan.generations, done.data.msgvault[0].generations, strict=True):
+            assert (planned.embedded, planned.here_already, planned.again) == (
+                became.embedded,
+                became.here_already,
+                became.again,
+            )
+    built = build_embeddings(archive)
+    assert built.data.run.messages == GIVES[names[-1]]["active"][1], "nothing that is covered is embedded again"
 
 
 @pytest.mark.parametrize("name", ["3-garbled", "7-activated", "v0.14-upgraded"])
