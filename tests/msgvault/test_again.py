@@ -12,8 +12,9 @@ from tests.kit.msgvault import ACTIVE, BUILDING, Embed, Mail, Pair, Shape, mail,
 from tests.msgvault.test_adoption import here, stamped, states, with_outcome
 from tests.msgvault.test_truth import planned_and_done, swap
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.generations.records import Coverage, coverage_of
 from vaultembed.failpoints import action_at
-from vaultembed.service.embedding import build_embeddings
+from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
 from vaultembed.service.importing import import_mail
 from vaultembed.service.transitions import discard_generation
 
@@ -146,6 +147,48 @@ def test_what_is_lost_or_damaged_there_takes_nothing_away(tmp_path: Path, embed:
     pair.write("DROP TABLE message_bodies")
     planned_and_done(archive, pair)
     assert len(stamped(archive)) == 8
+
+
+@pytest.mark.parametrize("beside", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_is_truncated_is_embedded_in_part_and_whole_on_request(
+    tmp_path: Path, embed: Embed, archive: Path, beside: bool
+) -> None:
+    if beside:
+        own_in_use(archive, tmp_path)
+    long = mail(9, "The long way", "Then the wind turned, and we sailed on to the next island. " * 40)
+    pair = write_pair(tmp_path / "mv", "v0", [*EIGHT, long], embed)
+    import_mail(archive, [pair.folder])
+    assert coverage(archive).in_part == 1
+    assert recipes(archive)[9] == "msgvault:truncated"
+    assert build_embeddings(archive).data.run.messages == 0, "nobody asked"
+    retry = BuildRequest(options=Options(retry_partial=True))
+    assert build_embeddings(archive, retry).data.run.messages == 1
+    assert (coverage(archive).in_part, coverage(archive).missing) == (0, 0)
+    assert len(vectors_of(archive, 9)) > 1
+    assert build_embeddings(archive, retry).data.run.messages == 0
+    planned_and_done(archive, pair)
+    assert coverage(archive).in_part == 0, "what was made here stays"
+
+
+def test_fuller_vectors_replace_what_is_in_part(tmp_path: Path, embed: Embed, archive: Path) -> None:
+    """Of the same generation, and of another of the same model."""
+    pair = write_pair(tmp_path / "mv", "v2", EIGHT, embed)
+    pair.write("UPDATE embeddings SET truncated = 1 WHERE message_id < 4", name="vectors.db")
+    import_mail(archive, [pair.folder])
+    assert coverage(archive).in_part == 3
+    pair.write("UPDATE embeddings SET truncated = 0 WHERE message_id < 3", name="vectors.db")
+    planned_and_done(archive, pair)
+    assert coverage(archive).in_part == 1
+    other = write_pair(tmp_path / "other", "v2", EIGHT, embed, cut=1_000)
+    other.write("UPDATE index_generations SET started_at = started_at + 5", name="vectors.db")
+    import_mail(archive, [other.folder])
+    assert coverage(archive).in_part == 0
+    check_invariants(archive)
+
+
+def coverage(archive: Path) -> Coverage:
+    with open_archive_readonly(archive) as opened:
+        return coverage_of(opened, 1)
 
 
 def own_in_use(archive: Path, folder: Path) -> None:

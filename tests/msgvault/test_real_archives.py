@@ -12,6 +12,7 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.msgvault import Embed
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.generations.records import coverage_of
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
@@ -42,6 +43,16 @@ GIVES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
     "chats": {"active": (20, 0, 20)},
 }
 """By state of each generation: messages embedded, messages missing, vectors."""
+IN_PART: Final = {
+    "3-garbled": 2,
+    "4-repaired": 1,
+    "5-embedded-again": 1,
+    "6-building": 1,
+    "7-activated": 6,
+    "v0.14": 32,
+    "v0.14-upgraded": 32,
+}
+"""Messages of the active one of which msgvault left out the end."""
 TOLD: Final = {"3-garbled": 110}
 """Messages of the active one whose text is known, where that is not all: of ten, garbled text was embedded."""
 ONE_AFTER_THE_OTHER: Final = (
@@ -91,6 +102,8 @@ def check_gives(archive: Path, name: str) -> None:
         )
         assert told == TOLD.get(name, GIVES[name]["active"][0])
         assert opened.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NOT NULL") == 0
+        active = opened.scalar("SELECT id FROM generations WHERE state = 'active'")
+        assert coverage_of(opened, active).in_part == IN_PART.get(name, 0)
     check_invariants(archive)
 
 
