@@ -88,7 +88,7 @@ CREATE TABLE embed_outcomes(
     generation_id INTEGER NOT NULL REFERENCES generations,
     message_id    INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     content_rev   INTEGER NOT NULL,          -- current only while it equals the message's
-    recipe        TEXT NOT NULL,             -- 'p1:t256o32'; 'p1:t256o32c64' where the text is longer than its 64 chunks
+    recipe        TEXT NOT NULL,             -- 'p1:t256o32'; in part, of a longer text: 'p1:t256o32c64', 64 chunks; 'msgvault:truncated'
     outcome       TEXT NOT NULL CHECK(outcome IN ('embedded', 'blank', 'failed')),
     reason        TEXT CHECK((outcome = 'failed') = (reason IS NOT NULL)),
     attempts      INTEGER NOT NULL DEFAULT 1,
@@ -98,7 +98,7 @@ CREATE TABLE embed_outcomes(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX embed_outcomes_by_message ON embed_outcomes(message_id);
 CREATE INDEX embed_outcomes_by_recipe ON embed_outcomes(generation_id, recipe);
-CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE recipe GLOB 'p*:t*c*';
+CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE recipe GLOB '*:t*c*';
 CREATE INDEX embed_outcomes_failed ON embed_outcomes(generation_id, message_id) WHERE outcome = 'failed';
 CREATE INDEX embed_outcomes_stale ON embed_outcomes(generation_id, message_id) WHERE is_stale;
 

@@ -19,7 +19,7 @@ CREATE TABLE adopted_generations(
     model             TEXT NOT NULL,      -- as it is called there
     fingerprint       TEXT NOT NULL,
     started_at        INTEGER NOT NULL,
-    state             TEXT NOT NULL CHECK(state IN ('building', 'active')),   -- there; the backfill puts it in that state here
+    state             TEXT NOT NULL CHECK(state IN ('building', 'active', 'retired')),   -- there, when last read
     checked_at        INTEGER,            -- NULL: no model has been found yet
     median_cosine     REAL,               -- of texts embedded again with the vectors adopted
     least_cosine      REAL,

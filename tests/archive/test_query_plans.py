@@ -28,7 +28,15 @@ from vaultembed.archive.generations.records import (
 )
 from vaultembed.archive.generations.scopes import Scope
 from vaultembed.archive.generations.transitions import restamp
-from vaultembed.archive.generations.work import count_work, read_work, retry_failed, sweep, watermark_of, work_ids
+from vaultembed.archive.generations.work import (
+    count_work,
+    read_work,
+    retry_failed,
+    retry_partial,
+    sweep,
+    watermark_of,
+    work_ids,
+)
 from vaultembed.archive.upkeep.pruning import collect_garbage
 from vaultembed.archive.vectors.nearest import nearest_messages
 from vaultembed.embeddings.build import Wanted
@@ -105,6 +113,7 @@ HOT: dict[str, Callable[[Archive, int], object]] = {
     "garbage": lambda archive, _: collect_garbage(archive),
     "restamping": lambda archive, _: restamp(archive),
     "retrying": retry_failed,
+    "retrying what is in part": lambda archive, generation_id: retry_partial(archive, generation_id, "p1:t256o32c64"),
 }
 
 

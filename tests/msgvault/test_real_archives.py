@@ -12,6 +12,8 @@ import pytest
 from tests.kit.archives import check_invariants
 from tests.kit.msgvault import Embed
 from vaultembed.archive.database import open_archive_readonly
+from vaultembed.archive.generations.records import coverage_of
+from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.import_plan import plan_import
 from vaultembed.service.importing import Imported, import_mail
 from vaultembed.service.result import Result
@@ -41,15 +43,34 @@ GIVES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
     "chats": {"active": (20, 0, 20)},
 }
 """By state of each generation: messages embedded, messages missing, vectors."""
+IN_PART: Final = {
+    "3-garbled": 2,
+    "4-repaired": 1,
+    "5-embedded-again": 1,
+    "6-building": 1,
+    "7-activated": 6,
+    "v0.14": 32,
+    "v0.14-upgraded": 32,
+}
+"""Messages of the active one of which msgvault left out the end."""
 TOLD: Final = {"3-garbled": 110}
 """Messages of the active one whose text is known, where that is not all: of ten, garbled text was embedded."""
 ONE_AFTER_THE_OTHER: Final = (
-    ("1-first", "2-deduplicated"),
+    (
+        "1-first",
+        "2-deduplicated",
+        "3-garbled",
+        "4-repaired",
+        "5-embedded-again",
+        "6-building",
+        "7-activated",
+    ),
+    ("5-embedded-again", "7-activated"),
     ("v0.14", "v0.14-upgraded"),
     ("v0.16", "v0.16-upgraded"),
     ("v0.18", "v0.18-upgraded"),
 )
-"""Moments of one archive. (What msgvault embeds anew, or vouches for no more, an import does not notice yet.)"""
+"""Moments of one archive."""
 
 
 def unpacked(name: str, folder: Path) -> Path:
@@ -81,6 +102,8 @@ def check_gives(archive: Path, name: str) -> None:
         )
         assert told == TOLD.get(name, GIVES[name]["active"][0])
         assert opened.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NOT NULL") == 0
+        active = opened.scalar("SELECT id FROM generations WHERE state = 'active'")
+        assert coverage_of(opened, active).in_part == IN_PART.get(name, 0)
     check_invariants(archive)
 
 
@@ -104,8 +127,19 @@ def test_into_an_empty_archive(archive: Path, tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("names", ONE_AFTER_THE_OTHER)
 def test_one_after_the_other(archive: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        check_same_model(import_mail(archive, [unpacked(name, tmp_path)]))
+        there = unpacked(name, tmp_path)
+        plan = plan_import(archive, [there]).data.plans[0].msgvault
+        done = import_mail(archive, [there])
+        check_same_model(done)
         check_gives(archive, name)
+        for planned, became in zip(plan.generations, done.data.msgvault[0].generations, strict=True):
+            assert (planned.embedded, planned.here_already, planned.again) == (
+                became.embedded,
+                became.here_already,
+                became.again,
+            )
+    built = build_embeddings(archive)
+    assert built.data.run.messages == GIVES[names[-1]]["active"][1], "nothing that is covered is embedded again"
 
 
 @pytest.mark.parametrize("name", ["3-garbled", "7-activated", "v0.14-upgraded"])

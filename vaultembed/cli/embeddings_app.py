@@ -132,6 +132,9 @@ def embeddings_build(
     hold: Annotated[bool, typer.Option("--hold", help="Do not put a complete generation to use.")] = False,
     max_failed: MaxFailedOption = 10,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed messages again.")] = False,
+    retry_partial: Annotated[
+        bool, typer.Option("--retry-partial", help="Embed again what is embedded in part, if more of it would be now.")
+    ] = False,
     backstop: Annotated[
         bool, typer.Option("--backstop", help="Look at every message, also those that count as done.")
     ] = False,
@@ -194,6 +197,7 @@ def embeddings_build(
                 max_failed=max_failed,
                 hold=hold,
                 retry_failed=retry_failed,
+                retry_partial=retry_partial,
                 backstop=backstop,
                 backstop_hours=backstop_hours,
                 limits=Limits(limit, embedding.per_second(rate_limit)),

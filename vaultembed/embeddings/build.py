@@ -26,7 +26,15 @@ from vaultembed.archive.generations.records import (
 from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.generations.scopes import EVERYTHING, Scope
 from vaultembed.archive.generations.transitions import activate, reopen, restamp
-from vaultembed.archive.generations.work import count_work, read_work, retry_failed, settle, watermark_of, work_ids
+from vaultembed.archive.generations.work import (
+    count_work,
+    read_work,
+    retry_failed,
+    retry_partial,
+    settle,
+    watermark_of,
+    work_ids,
+)
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
@@ -67,6 +75,8 @@ class Options:
     hold: bool = False
     """Do not activate what is complete."""
     retry_failed: bool = False
+    retry_partial: bool = False
+    """Embed again what is embedded in part, as far as more of it would be embedded now."""
     backstop: bool = False
     backstop_hours: float = BACKSTOP_HOURS
     """Between two backstops that run by themselves; 0 is never."""
@@ -210,6 +220,8 @@ def build(
     passed_over = _misses_more_than_it_finds(archive, generation)
     if options.retry_failed:
         retry_failed(archive, generation.id)
+    if options.retry_partial:
+        retry_partial(archive, generation.id, f"{job.recipe.tag}c{job.recipe.most_chunks}")
     backstop = None
     if options.backstop or passed_over or is_due(archive, generation.id, options.backstop_hours):
         backstop = Backstop(archive, generation.id)

@@ -10,13 +10,17 @@ from typing import Final
 
 import numpy as np
 
-from vaultembed.archive.generations.adopted import Origin, Standing
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.adopted import Origin, Standing, is_as_stored, standing
 from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome
+from vaultembed.archive.generations.records import Generation
+from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.vector_format import to_rows
 from vaultembed.msgvault.files import ForeignDamageError, ForeignDatabase
 from vaultembed.msgvault.their_messages import TheirMessage, read_messages
-from vaultembed.msgvault.their_vectors import Covered, TheirGeneration, TheirVectors, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, TheirGeneration, TheirVectors, Why
 from vaultembed.text.embeddable.chunking import text_hash
+from vaultembed.text.embeddable.prepare import prepare_text
 
 BATCH_MESSAGES: Final = 400
 _BATCH_RAW_BYTES: Final = 8 * 1024 * 1024
@@ -95,11 +99,15 @@ class Tally:
     _open: dict[Hashable, str] = field(default_factory=dict)
     _done: set[Hashable] = field(default_factory=set)
 
+    def is_done(self, message: Hashable) -> bool:
+        """Whether one that was told of is covered."""
+        return message in self._done
+
     def tell(self, message: Hashable, here: Standing, verdict: Covered | Why) -> None:
         """`message`: what it is here. Two of msgvault's may be one, of which one is covered."""
         if message in self._done or here == "deleted here":
             return
-        if here == "covered":
+        if here in ("covered", "adopted"):
             self.here_already += 1
         elif here == "edited here" or isinstance(verdict, str):
             # of several copies, that of which most is there
@@ -117,6 +125,47 @@ class Tally:
     def again(self) -> Counter[str]:
         """Live messages to be embedded again, by reason."""
         return Counter(self._open.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What msgvault's verdict on a message means for what is here of it."""
+
+    here: Standing
+    verdict: Covered | Why
+    outcome: MessageOutcome | None = None
+    """To be written."""
+    is_disowned: bool = False
+    """What was taken over of it before is not vouched for any more; unless another copy of it is."""
+
+
+def settle(
+    archive: Archive,
+    here: Generation | None,
+    theirs: TheirGeneration,
+    at: tuple[int, int],
+    verdict: Covered | Why,
+    *,
+    is_damaged: bool,
+) -> Settled:
+    """`at`: the message here, and its content_rev with the text from there. What is lost or damaged there says nothing
+    against what is here."""
+    message_id, content_rev = at
+    found = standing(archive, here.id if here else None, message_id, content_rev)
+    if found not in ("open", "adopted"):
+        return Settled(found, verdict)
+    work = read_work(archive, [message_id])
+    if verdict == BLANK and any(prepare_text(each.subject, each.body_text) for each in work):
+        verdict = "vectors missing"
+    if found == "adopted" and (is_damaged or verdict in ("vectors missing", "vectors unusable")):
+        return Settled("adopted", verdict)
+    if isinstance(verdict, str):
+        return Settled("open", verdict, is_disowned=found == "adopted")
+    words = words_of("\n".join(f"{each.subject}\n{each.body_text}" for each in work))
+    outcome = adopted_outcome(verdict, message_id, content_rev, words)
+    if found == "adopted" and here is not None and is_as_stored(archive, here.id, theirs.recipe, outcome):
+        return Settled("adopted", verdict)
+    return Settled("open", verdict, outcome)
 
 
 def adopted_outcome(covered: Covered, message_id: int, content_rev: int, words_here: Set[str]) -> MessageOutcome:
@@ -143,6 +192,7 @@ def adopted_outcome(covered: Covered, message_id: int, content_rev: int, words_h
             )
             for chunk, row in zip(chunks, rows, strict=True)
         ),
+        in_part=any(chunk.is_truncated for chunk in chunks),
     )
 
 

@@ -111,7 +111,8 @@ def bind_what_is_here(archive: Archive, should_stop: Callable[[], bool] = lambda
     is in use here, with the model of that one: of the same space, it takes over what it lacks. Needs `load_vec`."""
     views = []
     for generation in list_generations(archive):
-        if find_adopted(archive, generation.id) is None or is_given_up(generation):
+        adopted = find_adopted(archive, generation.id)
+        if adopted is None or adopted.is_retired_there or is_given_up(generation):
             continue
         target = generation_to_fill(archive)
         is_beside = generation.state == "retired" and target is not None and target.is_checked

@@ -9,10 +9,10 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import backfill
-from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, write_adopted
+from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, withdraw, write_adopted
 from vaultembed.archive.generations.outcomes import MessageOutcome
-from vaultembed.archive.generations.records import Generation, generation_with_id
-from vaultembed.archive.generations.work import read_work
+from vaultembed.archive.generations.records import Generation, State, generation_with_id
+from vaultembed.archive.generations.transitions import restamp
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
@@ -32,7 +32,7 @@ from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
 from vaultembed.importing.writing import Parsed, Raw, Written, parse_unknown, write_entry
 from vaultembed.message import ParsedMessage, Problem
-from vaultembed.msgvault.batches import Tally, UnreadableMessage, adopted_outcome, batches, origin_of, words_of
+from vaultembed.msgvault.batches import BATCH_MESSAGES, Tally, UnreadableMessage, batches, origin_of, settle
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, place_of, take
 from vaultembed.msgvault.files import ForeignDamageError
@@ -49,7 +49,6 @@ from vaultembed.msgvault.their_messages import (
 from vaultembed.msgvault.their_vectors import BLANK, Covered, TheirGeneration, TheirVectors, Why
 from vaultembed.msgvault.views import AdoptedView, MsgvaultView, adopted_view
 from vaultembed.sources.base import printable
-from vaultembed.text.embeddable.prepare import prepare_text
 
 _GONE_PAGE: Final = 5_000
 UNREADABLE: Final = "unreadable-message"
@@ -65,6 +64,8 @@ class _Adoption:
     is_out: bool
     """It was discarded or pruned here since: that stays so."""
     tally: Tally = field(default_factory=Tally)
+    disowned: set[int] = field(default_factory=set)
+    """Messages here with vectors that a copy of msgvault's does not vouch for any more. Another copy may."""
 
 
 class MsgvaultImport:
@@ -116,8 +117,11 @@ class MsgvaultImport:
             if not self._should_stop():
                 self._finish(theirs)
         if not self._should_stop():
+            self._withdraw(theirs)
+            backfill.follow(self._archive, self._states(theirs))
             failpoint("import.before_backfill")
             run_steps(self._archive, backfill.steps(self._archive))
+            restamp(self._archive, self._should_stop)
         there = (places.message_at(self._archive, *each) for each in self._deleted)
         elsewhere = sum(message_id is not None and places.is_live(self._archive, message_id) for message_id in there)
         return theirs.view(len(self._deleted), elsewhere, self._adopted())
@@ -196,7 +200,7 @@ class MsgvaultImport:
     def _read_vectors(
         self, vectors: TheirVectors | None, messages: Sequence[TheirMessage], known: Mapping[int, Known]
     ) -> list[tuple[_Adoption, dict[int, Covered | Why]]]:
-        """Of the messages that have no outcome here yet. `known`: those that are not written now."""
+        """Of the messages that have no outcome of our own. `known`: those that are not written now."""
         found = []
         for adoption in self._adoptions if vectors is not None else ():
             if adoption.is_out or vectors is None:
@@ -296,28 +300,26 @@ class MsgvaultImport:
         if adoption.here is not None and self._was_given_up(theirs, adoption):
             return
         outcomes: list[MessageOutcome] = []
-        tally = adoption.tally
         for their_id, verdict in verdicts.items():
             if their_id not in ids:
                 continue  # its text here is another, or it could not be imported
-            message_id, content_rev = ids[their_id]
-            here = standing(self._archive, adoption.here.id if adoption.here else None, message_id, content_rev)
-            if here == "open" and verdict == BLANK and not self._is_blank(message_id):
-                verdict = "vectors missing"
-            tally.tell(message_id, here, verdict)
-            if here == "open" and not isinstance(verdict, str):
-                words = words_of(
-                    "\n".join(f"{w.subject}\n{w.body_text}" for w in read_work(self._archive, [message_id]))
-                )
-                outcomes.append(adopted_outcome(verdict, message_id, content_rev, words))
+            message_id = ids[their_id][0]
+            # of two that are one message here, the first that is covered
+            if adoption.tally.is_done(message_id):
+                continue
+            found = settle(
+                self._archive, adoption.here, adoption.theirs, ids[their_id], verdict, is_damaged=theirs.says_little
+            )
+            adoption.tally.tell(message_id, found.here, found.verdict)
+            outcomes += [found.outcome] if found.outcome is not None else []
+            if found.is_disowned:
+                adoption.disowned.add(message_id)
         if outcomes and theirs.vectors is not None:
             if adoption.here is None:
                 adoption.here = adopt(self._archive, origin_of(theirs.vectors, adoption.theirs))
             if self._was_given_up(theirs, adoption):
                 return
-            # of two that are one message here, the first
-            first = {outcome.message_id: outcome for outcome in reversed(outcomes)}
-            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, list(reversed(first.values())))
+            write_adopted(self._archive, adoption.here, adoption.theirs.recipe, outcomes)
             failpoint("adopt.in_transaction")
 
     def _was_given_up(self, theirs: Opened, adoption: _Adoption) -> bool:
@@ -330,8 +332,29 @@ class MsgvaultImport:
             theirs.passed_over.append(given_up(adoption.theirs))
         return adoption.is_out
 
-    def _is_blank(self, message_id: int) -> bool:
-        return all(prepare_text(work.subject, work.body_text) == "" for work in read_work(self._archive, [message_id]))
+    def _withdraw(self, theirs: Opened) -> None:
+        """After all copies were seen: what none vouches for goes, and is work."""
+        for adoption in self._adoptions:
+            left = [message_id for message_id in sorted(adoption.disowned) if not adoption.tally.is_done(message_id)]
+            while left:
+                with self._archive.transaction():
+                    if adoption.here is None or self._was_given_up(theirs, adoption):
+                        break
+                    for message_id in left[:BATCH_MESSAGES]:
+                        withdraw(self._archive, adoption.here.id, message_id)
+                    failpoint("adopt.in_transaction")
+                left = left[BATCH_MESSAGES:]
+
+    def _states(self, theirs: Opened) -> list[tuple[int, State]]:
+        """Of what was adopted, in what state it is there by now."""
+        vectors = theirs.vectors
+        if vectors is None:
+            return []
+        found = [
+            (find_by_origin(self._archive, origin_of(vectors, each)), each.state)
+            for each in (*vectors.generations, *vectors.retired)
+        ]
+        return [(here.id, state) for here, state in found if here is not None and not is_given_up(here)]
 
     def _finish(self, theirs: Opened) -> None:
         for source in theirs.sources.values():

@@ -45,6 +45,11 @@ class Opened:
         """Also of a message whose source is not there."""
         return self.sources.get(message.source_id) or TheirSource(message.source_id, "unknown", str(message.source_id))
 
+    @property
+    def says_little(self) -> bool:
+        """Against vectors that are here: what it would be told by is missing."""
+        return self.is_damaged or self.vectors is None or not self.vectors.is_pending_known
+
     def view(self, deleted: int, elsewhere: int | None, generations: Sequence[AdoptedView]) -> MsgvaultView:
         return MsgvaultView(
             path=self.paths.archive,

@@ -43,7 +43,7 @@ class TheirGeneration:
     model: str
     dimension: int
     fingerprint: str
-    state: Literal["building", "active"]
+    state: Literal["building", "active", "retired"]
     started_at: int
     activated_at: int | None
 
@@ -102,7 +102,9 @@ class TheirVectors:
             {"generation_id", "message_id"} <= vectors.columns("pending_embeddings")
         )
         vectors.load_vec()
-        self.generations, self.left_out, self.passed_over = _generations(vectors)
+        every, self.left_out, self.passed_over = _generations(vectors)
+        self.generations = tuple(generation for generation in every if generation.state != "retired")
+        self.retired = tuple(generation for generation in every if generation.state == "retired")
         if not self.is_pending_known:
             self.left_out += ("all vectors: pending_embeddings is missing, and with it which texts have changed since",)
         if not self.generations and "embed_gen" in messages.columns("messages"):
@@ -381,8 +383,7 @@ def _ledger(messages: ForeignDatabase, step: str) -> int | None:
 def _generations(
     vectors: ForeignDatabase,
 ) -> tuple[tuple[TheirGeneration, ...], tuple[str, ...], tuple[str, ...]]:
-    """Those that can be adopted, the one being built first; which are damaged; and which nobody needs: each with the
-    reason."""
+    """All that are whole, the one being built first; which are damaged; and which nobody needs: each with a reason."""
     columns = vectors.columns("index_generations")
     lacking = sorted({"id", "model", "dimension", "state"} - columns)
     if lacking:
@@ -400,11 +401,12 @@ def _generations(
         name = " ".join(as_text(model).split())
         told = f"generation {generation_id} ({name}, {as_text(state)})"
         kind = as_text(state)
-        if kind not in ("building", "active"):
+        is_served = kind in ("building", "active")
+        if not is_served:
             passed_over.append(f"{told}: nothing tells which of its vectors are of texts that have changed since")
-        elif not isinstance(dimension, int) or not 0 < dimension <= LARGEST_DIMENSION or dimension % 8:
-            left_out.append(f"{told}: its dimension is {dimension!r}")
-        elif f"vectors_vec_d{dimension}" not in vectors.tables():
+        if not isinstance(dimension, int) or not 0 < dimension <= LARGEST_DIMENSION or dimension % 8:
+            left_out += [f"{told}: its dimension is {dimension!r}"] if is_served else []
+        elif is_served and f"vectors_vec_d{dimension}" not in vectors.tables():
             left_out.append(f"{told}: its table vectors_vec_d{dimension} is missing")
         else:
             found.append(
@@ -413,7 +415,7 @@ def _generations(
                     name or "unknown",
                     dimension,
                     " ".join(as_text(fingerprint).split()) or f"{name}:{dimension}",
-                    "building" if kind == "building" else "active",
+                    "building" if kind == "building" else "active" if kind == "active" else "retired",
                     as_seconds(started_at) or 0,
                     as_seconds(activated_at),
                 )

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaultembed.archive.database import Archive, open_archive_readonly
-from vaultembed.archive.generations.adopted import Standing, find_by_origin, standing
+from vaultembed.archive.generations.adopted import find_by_origin
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.generations.work import read_work
 from vaultembed.archive.mail.messages import (
     content_rev_of,
     find_by_hash,
@@ -25,13 +24,13 @@ from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportProgress
 from vaultembed.importing.writing import parse_entry
 from vaultembed.message import ParsedMessage, Problem
-from vaultembed.msgvault.batches import Tally, batches, origin_of
+from vaultembed.msgvault.batches import Tally, batches, origin_of, settle
 from vaultembed.msgvault.binding import is_given_up
 from vaultembed.msgvault.entries import Taken, take
 from vaultembed.msgvault.moving_in import given_up
 from vaultembed.msgvault.opened import MsgvaultPaths, Opened, open_theirs
 from vaultembed.msgvault.their_messages import TEXT, TheirMessage, read_messages
-from vaultembed.msgvault.their_vectors import BLANK, Covered, Why
+from vaultembed.msgvault.their_vectors import BLANK, Covered, TheirGeneration, Why
 from vaultembed.msgvault.views import MsgvaultView, adopted_view
 from vaultembed.service.importing import find_archives, lacking
 from vaultembed.service.result import Result
@@ -192,7 +191,7 @@ class _Planner:
             generation, tally = adoptions[their_generation.id]
             for message_id, verdict in theirs.vectors.read(their_generation, messages, generation).items():
                 if message_id in spots:
-                    self._tell(generation, tally, spots[message_id], verdict)
+                    self._tell(theirs, their_generation, generation, tally, spots[message_id], verdict)
 
     def _spot(self, theirs: Opened, message: TheirMessage, before: Known | None) -> _Spot | None:
         """What the message is here, or would be; None where it would have another text than there."""
@@ -267,19 +266,21 @@ class _Planner:
                 found |= {int(k): v for k, v in known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _tell(self, generation: Generation | None, tally: Tally, spot: _Spot, verdict: Covered | Why) -> None:
+    def _tell(
+        self,
+        theirs: Opened,
+        generation: TheirGeneration,
+        here: Generation | None,
+        tally: Tally,
+        spot: _Spot,
+        verdict: Covered | Why,
+    ) -> None:
         """As the import would."""
-        here: Standing = "open"
         if spot.pair is not None and self._archive is not None:
-            here = standing(self._archive, generation.id if generation else None, *spot.pair)
-        if here == "open" and verdict == BLANK and not self._is_blank(spot):
+            found = settle(self._archive, here, generation, spot.pair, verdict, is_damaged=theirs.says_little)
+            tally.tell(spot.key, found.here, found.verdict)
+            return
+        new = parse_entry(self._parsers, spot.taken.entry) if verdict == BLANK and spot.taken is not None else None
+        if isinstance(new, ParsedMessage) and prepare_text(new.subject, new.body_text):
             verdict = "vectors missing"
-        tally.tell(spot.key, here, verdict)
-
-    def _is_blank(self, spot: _Spot) -> bool:
-        if spot.taken is not None:
-            new = parse_entry(self._parsers, spot.taken.entry)
-            return not isinstance(new, ParsedMessage) or prepare_text(new.subject, new.body_text) == ""
-        if spot.pair is None or self._archive is None:
-            return True
-        return all(prepare_text(w.subject, w.body_text) == "" for w in read_work(self._archive, [spot.pair[0]]))
+        tally.tell(spot.key, "open", verdict)

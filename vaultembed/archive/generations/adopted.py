@@ -7,12 +7,19 @@ generation, then puts them to use: so whatever ends an import, there is either a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.generations.outcomes import ChunkRow, MessageOutcome, collect_orphans, write_outcome
+from vaultembed.archive.generations.outcomes import (
+    ChunkRow,
+    MessageOutcome,
+    collect_orphans,
+    recipe_of,
+    write_outcome,
+)
 from vaultembed.archive.generations.records import (
+    ADOPTED_RECIPE,
     UNKNOWN_WEIGHTS,
     Generation,
     ModelRecord,
@@ -37,7 +44,7 @@ class Origin:
     dimension: int
     fingerprint: str
     started_at: int
-    state: Literal["building", "active"]
+    state: Literal["building", "active", "retired"]
     recipe: str
 
 
@@ -56,21 +63,23 @@ class Adopted:
     origin: str
     model: str
     fingerprint: str
+    is_retired_there: bool
+    """Nothing tells any more which of its vectors are of texts that have changed since."""
     checked: Checked | None
 
 
 def find_adopted(archive: Archive, generation_id: int) -> Adopted | None:
     """None: it was made here."""
     row = archive.row(
-        "SELECT generation_id, origin, model, fingerprint, median_cosine, least_cosine, sampled"
+        "SELECT generation_id, origin, model, fingerprint, state = 'retired', median_cosine, least_cosine, sampled"
         " FROM adopted_generations WHERE generation_id = ?",
         (generation_id,),
     )
     if row is None:
         return None
-    generation, origin, model, fingerprint, *cosines = row
+    generation, origin, model, fingerprint, is_retired, *cosines = row
     checked = None if cosines[0] is None else Checked(*cosines)
-    return Adopted(generation, origin, model, fingerprint, checked)
+    return Adopted(generation, origin, model, fingerprint, bool(is_retired), checked)
 
 
 def find_by_origin(archive: Archive, origin: Origin) -> Generation | None:
@@ -126,8 +135,7 @@ def _space(origin: Origin) -> str:
 def write_adopted(archive: Archive, generation: Generation, recipe: str, outcomes: Sequence[MessageOutcome]) -> None:
     """Write what became of messages in the other program, in the caller's transaction. Needs `load_vec`.
 
-    A stamp is left as it is: the backfill sets it; after that, what a later import brings is stamped at once, where it
-    has none.
+    Stamps are the backfill's; after that, what a later import brings is stamped at once.
     """
     target = generation_to_fill(archive)
     serves = target is not None and target.id == generation.id
@@ -138,25 +146,55 @@ def write_adopted(archive: Archive, generation: Generation, recipe: str, outcome
                 "DELETE FROM message_texts WHERE message_id = ? AND preparation = ?",
                 (outcome.message_id, recipe.partition(":")[0]),
             )
-        write_outcome(archive, generation, recipe, outcome, stamped=False)
-        if serves:
-            archive.execute(
-                "UPDATE messages SET embed_gen = ? WHERE id = ? AND content_rev = ? AND embed_gen IS NULL",
-                (generation.id, outcome.message_id, outcome.content_rev),
-            )
+        withdraw(archive, generation.id, outcome.message_id)
+        write_outcome(archive, generation, recipe, outcome, stamped=serves)
     collect_orphans(archive, generation.id)
     if serves:
         sweep(archive, generation.id)
 
 
-Standing = Literal["covered", "open", "edited here", "deleted here"]
+def withdraw(archive: Archive, generation_id: int, message_id: int) -> None:
+    """The other program does not vouch for its vectors of a message any more: they go, also where another generation
+    took them over, and the message is work. In the caller's transaction. Needs `load_vec`."""
+    if not archive.scalar(
+        "SELECT 1 FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", (generation_id, message_id)
+    ):
+        return
+    _, theirs = _stored_outcome(archive, generation_id, message_id)
+    holders = archive.rows(
+        "SELECT o.generation_id FROM embed_outcomes o JOIN generations g ON g.id = o.generation_id"
+        f" WHERE o.message_id = ?2 AND o.recipe GLOB '{ADOPTED_RECIPE}*' AND (g.id = ?1"
+        " OR g.state IN ('building', 'active') OR g.id NOT IN (SELECT generation_id FROM adopted_generations))",
+        (generation_id, message_id),
+    )
+    for (holder,) in holders:
+        if _stored_outcome(archive, holder, message_id)[1] == theirs:
+            # triggers clear the stamp, and lower the watermark
+            archive.execute("DELETE FROM chunks WHERE generation_id = ? AND message_id = ?", (holder, message_id))
+            archive.execute(
+                "DELETE FROM embed_outcomes WHERE generation_id = ? AND message_id = ?", (holder, message_id)
+            )
+            collect_orphans(archive, holder)
+
+
+def is_as_stored(archive: Archive, generation_id: int, recipe: str, outcome: MessageOutcome) -> bool:
+    """Whether what there is of a message in a generation was made of the same rows of the other program."""
+    stored_recipe, stored = _stored_outcome(archive, generation_id, outcome.message_id)
+    if (stored_recipe, len(stored.chunks)) != (recipe_of(recipe, outcome), len(outcome.chunks)):
+        return False
+    pairs = zip(stored.chunks, outcome.chunks, strict=True)
+    return all(replace(new, embedded_at=new.embedded_at or old.embedded_at) == old for old, new in pairs)
+
+
+Standing = Literal["covered", "adopted", "open", "edited here", "deleted here"]
 
 
 def standing(archive: Archive, generation_id: int | None, message_id: int, content_rev: int) -> Standing:
     """Whether another program's vectors of a message may stand for its text here. `open`: they may, for its text is
-    that which came from there (`content_rev`), nobody has repaired that since, and there is no outcome of it yet."""
+    that which came from there (`content_rev`), nobody has repaired that since, and there is no outcome of it yet;
+    `adopted`: they do."""
     row = archive.row(
-        "SELECT m.deleted_at IS NOT NULL, EXISTS (SELECT 1 FROM embed_outcomes o WHERE o.generation_id = ?1"
+        "SELECT m.deleted_at IS NOT NULL, (SELECT o.recipe FROM embed_outcomes o WHERE o.generation_id = ?1"
         " AND o.message_id = m.id AND o.content_rev = m.content_rev), m.content_rev <> ?3 OR EXISTS (SELECT 1 FROM"
         " repairs r WHERE r.message_id = m.id AND r.undone_at IS NULL AND r.field IN ('subject', 'body'))"
         " FROM messages m WHERE m.id = ?2",
@@ -164,8 +202,8 @@ def standing(archive: Archive, generation_id: int | None, message_id: int, conte
     )
     if row is None or row[0]:
         return "deleted here"
-    if row[1]:
-        return "covered"
+    if row[1] is not None:
+        return "adopted" if str(row[1]).startswith(ADOPTED_RECIPE) and not row[2] else "covered"
     return "edited here" if row[2] else "open"
 
 
@@ -203,8 +241,8 @@ def bind_model(
 def take_over(
     archive: Archive, source: Generation, target: Generation, should_stop: Callable[[], bool] = lambda: False
 ) -> int:
-    """Let a generation have what another of its space covers and it does not; returns how many messages. Each keeps the
-    recipe that it was made with. Needs `load_vec`.
+    """Let a generation have what another of its space covers and it does not, or in part only; returns how many
+    messages. Each keeps the recipe that it was made with. Needs `load_vec`.
 
     Raises:
         ValueError: the two are not of one space.
@@ -234,7 +272,8 @@ SELECT o.message_id FROM embed_outcomes o
 CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev AND m.deleted_at IS NULL
 WHERE o.generation_id = ?1 AND o.message_id > ?3 AND o.outcome IN ('embedded', 'blank')
   AND NOT EXISTS (SELECT 1 FROM embed_outcomes x WHERE x.generation_id = ?2 AND x.message_id = m.id
-                  AND x.content_rev = m.content_rev)
+                  AND x.content_rev = m.content_rev
+                  AND NOT (x.recipe GLOB '*:t*c*' AND o.recipe NOT GLOB '*:t*c*'))
   AND (NOT EXISTS (SELECT 1 FROM embed_coverage c WHERE c.generation_id = ?2 AND c.is_scoped)
        OR EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?2 AND s.message_id = m.id))
 ORDER BY o.message_id LIMIT ?4

@@ -1,14 +1,21 @@
 """Puts an adopted generation to use, in a step of its own: whatever ends the import that wrote its vectors and
-outcomes, there is either such a generation in service or none."""
+outcomes, there is either such a generation in service or none. And follows what msgvault does with it later."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.generations.records import generation_in_state
+from vaultembed.archive.generations.records import (
+    ADOPTED_RECIPE,
+    Generation,
+    State,
+    generation_in_state,
+    generation_with_id,
+)
+from vaultembed.archive.generations.transitions import renew_stamps_later
 from vaultembed.failpoints import failpoint
 
 STEP: Final = "msgvault_backfill_"
@@ -37,13 +44,8 @@ def backfill(archive: Archive, generation_id: int) -> str:
     )
     failpoint("backfill.step")
     stamped = 0
-    taken = generation_in_state(archive, state)
-    if taken is None:
-        archive.execute(
-            "UPDATE generations SET state = ?1, retired_at = NULL,"
-            " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() END WHERE id = ?2",
-            (state, generation_id),
-        )
+    taken = _put_in_state(archive, generation_id, state)
+    if taken is None and state != "retired":
         failpoint("backfill.step")
         stamped = archive.execute(
             "UPDATE messages SET embed_gen = ?1 WHERE embed_gen IS NULL AND id IN (SELECT o.message_id"
@@ -58,3 +60,57 @@ def backfill(archive: Archive, generation_id: int) -> str:
     if cleared:
         parts.append(f"{cleared} stamps of generations that do not exist cleared")
     return "; ".join(parts)
+
+
+def follow(archive: Archive, states: Sequence[tuple[int, State]]) -> None:
+    """Note in what state each adopted generation is at its origin by now. One that went into use there goes into use
+    here. What it was has been recorded, so that it is done once: what a person has decided here since stays."""
+    with archive.transaction():
+        moved = [
+            (generation_id, state)
+            for generation_id, state in states
+            if archive.execute(
+                "UPDATE adopted_generations SET state = ?2 WHERE generation_id = ?1 AND state <> ?2",
+                (generation_id, state),
+            )
+            and archive.scalar("SELECT 1 FROM applied_steps WHERE name = ?", (f"{STEP}{generation_id}",))
+        ]
+        for generation_id, state in moved:
+            is_out = state == "retired" or _put_in_state(archive, generation_id, state) is not None
+            if is_out and generation_with_id(archive, generation_id).state == "building":
+                _stop_building(archive, generation_id)
+        if moved:
+            renew_stamps_later(archive)
+        failpoint("adopt.follow")
+
+
+def _put_in_state(archive: Archive, generation_id: int, state: State) -> Generation | None:
+    """Returns the generation in its way, if one is. One in use that its origin has retired gives way; one that was made
+    here does not."""
+    taken = generation_in_state(archive, state)
+    if state == "retired" or (taken is not None and taken.id == generation_id):
+        return None
+    if taken is not None:
+        there = "SELECT state FROM adopted_generations WHERE generation_id = ?"
+        if state != "active" or archive.scalar(there, (taken.id,)) != "retired":
+            return taken
+        archive.execute("UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE id = ?", (taken.id,))
+    archive.execute(
+        "UPDATE generations SET state = ?1, retired_at = NULL,"
+        " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() ELSE activated_at END WHERE id = ?2",
+        (state, generation_id),
+    )
+    if taken is not None:
+        renew_stamps_later(archive)
+    return None
+
+
+def _stop_building(archive: Archive, generation_id: int) -> None:
+    """Unless something of it was made here: then that goes on."""
+    retired = archive.execute(
+        "UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE id = ?1 AND NOT EXISTS (SELECT 1"
+        f" FROM embed_outcomes WHERE generation_id = ?1 AND recipe NOT GLOB '{ADOPTED_RECIPE}*')",
+        (generation_id,),
+    )
+    if retired:
+        archive.execute("DELETE FROM embed_leases WHERE generation_id = ?", (generation_id,))

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.generations.leases import Worker, advance, held_by
-from vaultembed.archive.generations.records import Generation, generation_to_fill
+from vaultembed.archive.generations.records import ADOPTED_RECIPE, Generation, generation_to_fill
 from vaultembed.archive.generations.runs import RunCounts, note_progress
 from vaultembed.archive.generations.work import sweep
 from vaultembed.archive.vector_format import to_bits
@@ -124,6 +124,13 @@ def _check_still_filled(archive: Archive, generation: Generation) -> None:
         )
 
 
+def recipe_of(recipe: str, outcome: MessageOutcome) -> str:
+    """As an outcome records it: whether it is in part is told at its end."""
+    if not outcome.in_part:
+        return recipe
+    return f"{recipe}:truncated" if recipe.startswith(ADOPTED_RECIPE) else f"{recipe}c{len(outcome.chunks)}"
+
+
 def write_outcome(
     archive: Archive, generation: Generation, recipe: str, outcome: MessageOutcome, *, stamped: bool = True
 ) -> None:
@@ -158,7 +165,7 @@ def write_outcome(
         (
             *key,
             outcome.content_rev,
-            f"{recipe}c{len(outcome.chunks)}" if outcome.in_part else recipe,
+            recipe_of(recipe, outcome),
             outcome.outcome,
             outcome.reason,
         ),

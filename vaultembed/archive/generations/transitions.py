@@ -149,7 +149,7 @@ def discard(archive: Archive, generation_id: int | None) -> Generation:
         )
         failpoint("transition.step")
         archive.execute("DELETE FROM embed_leases WHERE generation_id = ?", (building.id,))
-        _renew_stamps_later(archive)
+        renew_stamps_later(archive)
         failpoint("transition.step")
     failpoint("transition.step")
     return generation_with_id(archive, building.id)
@@ -174,7 +174,7 @@ def reopen(archive: Archive, generation_id: int) -> Generation:
             "UPDATE generations SET state = 'building', retired_at = NULL WHERE id = ? AND state = 'retired'",
             (generation_id,),
         )
-        _renew_stamps_later(archive)
+        renew_stamps_later(archive)
     return generation_with_id(archive, generation_id)
 
 
@@ -199,10 +199,10 @@ def _flip_active(archive: Archive, target: Generation) -> None:
     )
     failpoint("transition.step")
     if target.state == "retired":
-        _renew_stamps_later(archive)
+        renew_stamps_later(archive)
 
 
-def _renew_stamps_later(archive: Archive) -> None:
+def renew_stamps_later(archive: Archive) -> None:
     """The generation to be filled is another now. Its stamps are renewed from its outcomes in many small transactions,
     by whoever comes first: at 10^6 messages one would block every writer for half a minute."""
     target = generation_to_fill(archive)

@@ -123,3 +123,14 @@ def retry_failed(archive: Archive, generation_id: int) -> int:
             " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND outcome = 'failed')",
             (generation_id,),
         )
+
+
+def retry_partial(archive: Archive, generation_id: int, as_now: str) -> int:
+    """Make the messages that a generation has in part work again; returns how many. Not those with `as_now`, the recipe
+    that they would have again. What there is of them stands until then."""
+    with archive.transaction():
+        return archive.execute(
+            "UPDATE messages SET embed_gen = NULL WHERE deleted_at IS NULL AND id IN"
+            " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND recipe GLOB '*:t*c*' AND recipe <> ?)",
+            (generation_id, as_now),
+        )
