@@ -20,11 +20,11 @@ from pathlib import Path
 
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import generation_in_state
+from vaultembed.embeddings.query_vector import embed_query
 from vaultembed.embeddings.recipe import MAX_TOKENS
 from vaultembed.models.open import open_in_process, resolve_model
 from vaultembed.search.answering import Answerer
 from vaultembed.search.query import plain_query
-from vaultembed.search.query_vector import embed_query
 from vaultembed.search.ranking import DEPTH, Hit, by_distinctive_words, by_meaning, by_words, fuse
 from vaultembed.service.embedding import build_embeddings
 from vaultembed.service.importing import import_mail

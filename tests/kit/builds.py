@@ -8,7 +8,7 @@ from tests.kit.archives import add
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.generations.records import generation_in_state, generation_with_id
+from vaultembed.archive.generations.records import Generation, generation_in_state, generation_with_id
 from vaultembed.archive.generations.runs import RunCounts
 from vaultembed.archive.vectors.nearest import nearest_messages
 from vaultembed.embeddings.build import Built, Observer, Options, Wanted, build, choose_generation
@@ -24,6 +24,7 @@ def run(
     should_stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[RunCounts], None] = lambda _: None,
     on_wait: Callable[[str], None] = lambda _: None,
+    open_model: Callable[[Generation], Embedder] | None = None,
     **options: object,
 ) -> Built:
     archive.load_vec()
@@ -35,6 +36,7 @@ def run(
         job,
         Options(**{"max_failed": 0, "backstop_hours": 0.0, **options}),  # type: ignore[arg-type]
         Observer(on_batch=on_batch, on_wait=on_wait, should_stop=should_stop),
+        open_model,
     )
 
 

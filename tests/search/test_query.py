@@ -8,8 +8,8 @@ import pytest
 from tests.kit.archives import add, new_archive
 from tests.kit.embedder import WordHashEmbedder
 from vaultembed.archive.database import Archive
+from vaultembed.embeddings.query_vector import embed_query
 from vaultembed.search.query import describe, parse_query, plain_query
-from vaultembed.search.query_vector import embed_query
 from vaultembed.search.ranking import by_distinctive_words, by_words
 
 

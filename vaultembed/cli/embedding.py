@@ -11,7 +11,7 @@ import typer
 
 from vaultembed.cli.output import finish, stopping
 from vaultembed.cli.progress import Progress, StepDisplay
-from vaultembed.cli.wording import count, coverage, duration, say, size
+from vaultembed.cli.wording import count, coverage, duration, quality, say, size
 from vaultembed.paths import archive_path
 from vaultembed.service.embedding import BuildRequest, BuildView, Plan, RunCounts, build_embeddings, period
 from vaultembed.service.result import Result
@@ -139,6 +139,8 @@ def render_build(data: BuildView) -> None:
     elif not data.interrupted and data.generation.coverage.live:
         which = " in the scope" if data.generation.scope else ""
         say(f"Nothing to do: every message{which} is covered.")
+    if data.quality is not None:
+        say(quality(data.quality))
     state = "now active" if data.activated else data.generation.state
     if data.verified:
         state = f"verified, {state}"

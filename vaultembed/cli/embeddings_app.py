@@ -48,6 +48,10 @@ MaxFailedOption = Annotated[
     int, typer.Option(metavar="N", parser=whole(0), help="Up to N failed messages still count as complete.")
 ]
 
+AcceptWorseOption = Annotated[
+    bool, typer.Option("--accept-worse", help="Use it also if it finds less than the generation in use.")
+]
+
 
 @embeddings_app.callback()
 def embeddings(context: typer.Context, archive: ArchiveOption = None, json: JsonOption = False) -> None:
@@ -130,6 +134,7 @@ def embeddings_build(
         bool, typer.Option("--new", rich_help_panel=WHICH, help="Embed everything anew, beside what there is.")
     ] = False,
     hold: Annotated[bool, typer.Option("--hold", help="Do not put a complete generation to use.")] = False,
+    accept_worse: AcceptWorseOption = False,
     max_failed: MaxFailedOption = 10,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed messages again.")] = False,
     retry_partial: Annotated[
@@ -196,6 +201,7 @@ def embeddings_build(
             options=Options(
                 max_failed=max_failed,
                 hold=hold,
+                accept_worse=accept_worse,
                 retry_failed=retry_failed,
                 retry_partial=retry_partial,
                 backstop=backstop,
@@ -272,6 +278,7 @@ def embeddings_activate(
     generation: GenerationArgument,
     archive: ArchiveOption = None,
     max_failed: MaxFailedOption = 10,
+    accept_worse: AcceptWorseOption = False,
     force: Annotated[
         bool,
         typer.Option(
@@ -288,6 +295,7 @@ def embeddings_activate(
         generation,
         max_failed,
         force=force,
+        accept_worse=accept_worse,
         as_json=json or above(context, "json"),
     )
 

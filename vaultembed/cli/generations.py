@@ -11,7 +11,7 @@ from typing import Final, NoReturn, TypeVar
 from vaultembed.cli.options import decimal
 from vaultembed.cli.output import confirmed, finish
 from vaultembed.cli.progress import Progress
-from vaultembed.cli.wording import count, coverage, duration, ended, safe_line, say
+from vaultembed.cli.wording import count, coverage, duration, ended, quality, safe_line, say
 from vaultembed.paths import archive_path
 from vaultembed.service.generations import (
     BACKSTOP_HOURS,
@@ -102,10 +102,18 @@ def _finish_verifying(
     finish(command, with_progress, render, as_json=as_json)
 
 
-def run_activate(archive: Path | None, generation: int, max_failed: int, *, force: bool, as_json: bool) -> NoReturn:
+def run_activate(
+    archive: Path | None, generation: int, max_failed: int, *, force: bool, accept_worse: bool, as_json: bool
+) -> NoReturn:
     def call(told: OnVectors) -> Result[ChangeView]:
-        path = archive_path(archive)
-        return activate_generation(path, generation, max_failed=max_failed, force=force, on_vectors=told)
+        return activate_generation(
+            archive_path(archive),
+            generation,
+            max_failed=max_failed,
+            force=force,
+            accept_worse=accept_worse,
+            on_vectors=told,
+        )
 
     _finish_verifying("embeddings activate", call, render_change, as_json=as_json)
 
@@ -204,6 +212,8 @@ def render_verify(data: VerifyView) -> None:
         say(f"{count(data.sampled, 'chunk')} embedded again: cosine at least {data.least_cosine:.5f}")
     if data.refused:
         say(f"{count(data.refused, 'chunk')} of the sample cannot be embedded any more")
+    if data.quality is not None:
+        say(quality(data.quality))
     say("All of it is sound." if data.sound else "It is not sound.")
 
 

@@ -17,6 +17,7 @@ from vaultembed.service.result import Coverage
 
 if TYPE_CHECKING:
     from vaultembed.service.statistics import ActiveGenerationView, BuildingGenerationView
+    from vaultembed.service.verifying import QualityView
 
 _PIECE: Final = re.compile(r" *(?:vaultembed(?: [\w-]+){1,3}|\S+)")
 """What is not broken: a word, or a command that somebody may want to copy."""
@@ -116,6 +117,15 @@ def ended(outcome: str | None) -> str:
     """How a run of a build did."""
     words = {"limited": "paused at --limit", "stopped": "stopped by an error", None: "has not ended"}
     return words.get(outcome, outcome or "")
+
+
+def quality(found: QualityView) -> str:
+    compared = "less than" if found.worse else "more than" if found.difference_least > 0 else "as much as"
+    return (
+        f"It finds {compared} generation {found.generation_in_use}: right answers to {found.questions:,} questions made"
+        f" from this archive score {found.found:.2f} here, {found.found_in_use:.2f} there"
+        f" (difference {found.difference_least:+.2f} to {found.difference_most:+.2f})"
+    )
 
 
 def coverage(found: Coverage | ActiveGenerationView | BuildingGenerationView) -> str:

@@ -37,6 +37,7 @@ from vaultembed.archive.generations.work import (
 )
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.embeddings.ahead import prepare_message
+from vaultembed.embeddings.quality import Quality, compare_with_active
 from vaultembed.embeddings.recipe import Job, Recipe, recipe_for
 from vaultembed.embeddings.resilient import check_canary, check_model, embed_texts, make_canary
 from vaultembed.embeddings.stopping import check_goes_on
@@ -77,6 +78,8 @@ class Options:
     retry_failed: bool = False
     retry_partial: bool = False
     """Embed again what is embedded in part, as far as more of it would be embedded now."""
+    accept_worse: bool = False
+    """Activate it also if it finds less than the one in use."""
     backstop: bool = False
     backstop_hours: float = BACKSTOP_HOURS
     """Between two backstops that run by themselves; 0 is never."""
@@ -203,15 +206,22 @@ def _check_not_altered(present: Generation, facts: ModelFacts, model_path: str |
 
 
 def build(
-    archive: Archive, embedder: Embedder, job: Job, options: Options = Options(), observer: Observer = UNOBSERVED
+    archive: Archive,
+    embedder: Embedder,
+    job: Job,
+    options: Options = Options(),
+    observer: Observer = UNOBSERVED,
+    open_model: Callable[[Generation], Embedder] | None = None,
 ) -> Built:
-    """Fill a generation, verify and activate it when it is complete.
+    """Fill a generation, verify and activate it when it is complete. `open_model` opens that of the generation in use,
+    to compare the two; without it they are not compared.
 
     Raises:
         ModelError: the model does not work, or not as it did when the generation began.
         StoppedError: before anything was embedded, or when everything was and it had not been verified.
         IncompleteError: complete but for too many failed messages.
         DamageError: what was built did not pass verification; it is not activated.
+        WorseError: nor is what finds less than the generation in use.
     """
     archive.load_vec()
     refresh_stale(archive, observer.should_stop)
@@ -235,7 +245,18 @@ def build(
     verified, activated = None, False
     state = generation_with_id(archive, generation.id).state
     if state == "building" and coverage.live and not coverage.missing and not options.hold:
-        verified = verify_for_use(archive, generation, embedder, lambda _: check_goes_on(observer.should_stop))
+
+        def go_on(_: int) -> None:
+            check_goes_on(observer.should_stop)
+
+        def on_question(number: int) -> None:
+            go_on(number)
+            observer.on_wait(f"comparing it with the generation in use: {number} questions asked")
+
+        def judge() -> Quality | str | None:
+            return open_model and compare_with_active(archive, generation, embedder, open_model, on_question)
+
+        verified = verify_for_use(archive, generation, embedder, go_on, judge, accept_worse=options.accept_worse)
         activated = activate(archive, generation.id, options.max_failed)
     return Built(generation, coverage, run, activated, _has_work(archive, generation), verified)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from vaultembed.archive.generations.verifying import (
     vectors_of_generation,
 )
 from vaultembed.archive.vector_format import is_well_formed
+from vaultembed.embeddings.quality import Quality
 from vaultembed.embeddings.resilient import LEAST_COSINE, NoVector, embed_texts
 from vaultembed.errors import DamageError, IncompleteError
 from vaultembed.models.protocol import Embedder
@@ -59,6 +60,9 @@ class Verified:
     least_cosine: float | None
     """Of the sample with what is stored; None where nothing was compared. Of adopted vectors, only if too many of them
     are of another model than the one here."""
+    quality: Quality | str | None = None
+    """Beside the generation in use; a text says why that is not known. None where none is in use, or it was not asked
+    for."""
 
     @property
     def is_sound(self) -> bool:
@@ -72,6 +76,11 @@ class Verified:
         return self.is_sound and (self.sampled > 0 or not self.coverage.embedded)
 
     @property
+    def is_worse(self) -> bool:
+        """It finds less than the generation in use."""
+        return isinstance(self.quality, Quality) and self.quality.is_worse
+
+    @property
     def tells(self) -> bool:
         """Whether it passed is known."""
         return self.vouches or not self.is_sound
@@ -82,18 +91,25 @@ def verify_for_use(
     generation: Generation,
     embedder: Embedder | None,
     on_vectors: Callable[[int], None] = lambda _: None,
+    judge: Callable[[], Quality | str | None] = lambda: None,
+    *,
+    accept_worse: bool = False,
 ) -> Verified:
-    """Verify, and remember what came of it.
+    """Verify, and remember what came of it. `judge` compares it with the generation in use.
 
     Raises:
         ModelError: as `verify_generation`.
         DamageError: it did not pass.
+        WorseError: it finds less than the generation in use, and `accept_worse` was not given.
         IncompleteError: there was nothing to compare with the model.
     """
     with archive.snapshot():  # in which nobody discards and prunes it
         verified = verify_generation(archive, generation, embedder, on_vectors)
+        if verified.vouches:
+            verified = replace(verified, quality=judge())
+    passed = verified.vouches and (accept_worse or not verified.is_worse)
     if verified.tells:
-        record_verification(archive, generation.id, verified.changes, passed=verified.vouches)
+        record_verification(archive, generation.id, verified.changes, passed=passed)
     if not verified.is_sound:
         raise DamageError(
             f"generation {generation.id} did not pass verification; it is not activated",
@@ -106,7 +122,24 @@ def verify_for_use(
             "Embed anew: vaultembed embeddings build --new. To use it all the same: vaultembed embeddings activate"
             f" {generation.id} --force",
         )
+    if isinstance(verified.quality, Quality) and not passed:
+        raise WorseError(generation, verified.quality)
     return verified
+
+
+class WorseError(IncompleteError):
+    """A generation finds less than the one in use."""
+
+    code = "generation_worse"
+
+    def __init__(self, generation: Generation, quality: Quality) -> None:
+        super().__init__(
+            f"generation {generation.id} finds less than generation {quality.in_use}, which stays in use: right answers"
+            f" to {quality.questions} questions made from this archive score {quality.found:.2f}, not"
+            f" {quality.found_in_use:.2f}",
+            "Is it the model you wanted, with the prefixes that it needs? To use it all the same: vaultembed embeddings"
+            f" activate {generation.id} --accept-worse. To abandon it: vaultembed embeddings discard",
+        )
 
 
 def verify_generation(

@@ -154,9 +154,9 @@ def _embed(
     generations: Sequence[Generation], text: str, open_embedder: Opener
 ) -> tuple[dict[int, Vectors], dict[int, NotReadyError]]:
     """By generation: the query's vector, or why there is none. Each space once."""
+    from vaultembed.embeddings.query_vector import embed_query
     from vaultembed.embeddings.recipe import recipe_for
     from vaultembed.embeddings.resilient import check_canary
-    from vaultembed.search.query_vector import embed_query
 
     vectors: dict[int, Vectors] = {}
     errors: dict[int, NotReadyError] = {}

@@ -25,10 +25,12 @@ from vaultembed.models.open import open_in_child, resolve_model
 from vaultembed.models.registry import DEFAULT_MODEL
 from vaultembed.msgvault.binding import bind_or_refuse, resolve_for
 from vaultembed.search.dates import period as period
+from vaultembed.search.model_of import open_model_of
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_build, space_needed_hint
 from vaultembed.service.generations import GenerationView, generation_view
 from vaultembed.service.result import Result
+from vaultembed.service.verifying import QualityView, quality_notes, quality_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class BuildView:
     """There is work left."""
     verified: bool | None
     """None where nothing was to be activated."""
+    quality: QualityView | None
+    """Beside the generation that was in use; None where they were not compared."""
     collected: int
     """Vectors of deleted messages that were removed first."""
 
@@ -94,6 +98,7 @@ def build_embeddings(
         ModelError: the model is not here, was altered, or does not work.
         IncompleteError: too many messages failed for the generation to be activated.
         DamageError: what was built did not pass verification.
+        WorseError: it finds less than the generation in use; `activate_generation` can accept that.
         NotReadyError: there are no messages.
     """
     require_archive(archive_path)
@@ -119,9 +124,12 @@ def build_embeddings(
             activated=built.activated,
             interrupted=built.interrupted,
             verified=None if built.verified is None else built.verified.is_sound,
+            quality=None if built.verified is None else quality_view(built.verified),
             collected=collected.vectors,
         )
         migrated = (*migration_notes(archive), *found)
+        if built.verified is not None:
+            migrated += quality_notes(built.verified)
     exit_code = 0
     if built.interrupted or built.coverage.missing:
         exit_code = 130 if should_stop() else 3
@@ -175,6 +183,7 @@ def _build(
             job,
             replace(request.options, limits=request.options.limits.share(request.workers, 0)),
             Observer(on_plan, start_helpers, on_own_batch, on_wait, lambda: helpers.wait(is_stopping), is_stopping),
+            lambda active: StoppableEmbedder(open_model_of(active), is_stopping),
         )
         helpers.close()
         return replace(built, run=_of_all(archive, built.run, helpers, run_id))

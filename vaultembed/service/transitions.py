@@ -37,11 +37,13 @@ def activate_generation(
     *,
     max_failed: int,
     force: bool = False,
+    accept_worse: bool = False,
     on_vectors: OnVectors = UNTOLD,
 ) -> Result[ChangeView]:
     """Let search by meaning use another generation; verified first, unless something vouches for it as it is.
 
     Raises:
+        WorseError: it finds less than the one in use, and neither `accept_worse` nor `force` was given.
         IncompleteError: it is not complete, and `force` was not given.
         DamageError, ModelError: it does not pass, or cannot be verified; and `force` was not given.
         VaultembedError: it is empty, discarded or pruned.
@@ -51,6 +53,7 @@ def activate_generation(
         "embeddings activate",
         lambda archive: (generation_id, activate(archive, generation_id, max_failed, force=force)),
         on_vectors,
+        accept_worse=accept_worse,
     )
 
 
@@ -62,7 +65,13 @@ def roll_back(archive_path: Path, *, on_vectors: OnVectors = UNTOLD) -> Result[C
         DamageError, ModelError: it was, and it does not pass, or cannot be verified.
         VaultembedError: there is none that still has its vectors.
     """
-    return _changed(archive_path, "embeddings rollback", lambda archive: (rollback(archive).id, True), on_vectors)
+    return _changed(
+        archive_path,
+        "embeddings rollback",
+        lambda archive: (rollback(archive).id, True),
+        on_vectors,
+        accept_worse=True,  # who goes back knows why
+    )
 
 
 def retire_generation(archive_path: Path, generation_id: int, *, force: bool = False) -> Result[ChangeView]:
@@ -108,13 +117,16 @@ def _changed(
     command: str,
     change: Callable[[Archive], tuple[int, bool]],
     on_vectors: OnVectors = UNTOLD,
+    *,
+    accept_worse: bool = False,
 ) -> Result[ChangeView]:
+    found: tuple[str, ...] = ()
     require_archive(archive_path)
     with open_archive(archive_path) as archive:
         try:
             generation_id, changed = change(archive)
         except UnverifiedError as unverified:
-            verify_for_use(archive, unverified.generation, on_vectors)
+            found = verify_for_use(archive, unverified.generation, on_vectors, accept_worse=accept_worse)
             generation_id, changed = change(archive)
         restamped = restamp(archive)
         active = generation_in_state(archive, "active")
@@ -126,7 +138,7 @@ def _changed(
             restamped=restamped,
         )
         building = generation_in_state(archive, "building")
-        notes = list(migration_notes(archive))
+        notes = [*migration_notes(archive), *found]
     if view.active is None:
         notes.append("No generation is active: search by meaning needs one. Next: vaultembed embeddings build")
     elif view.active.coverage.missing and building is None:

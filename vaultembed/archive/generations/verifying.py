@@ -5,10 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
+from vaultembed.archive.filters import Filter
 from vaultembed.archive.generations.records import ADOPTED_RECIPE
 from vaultembed.text.embeddable.chunking import text_hash
+
+_HAS: Final = (
+    "EXISTS (SELECT 1 FROM embed_outcomes e WHERE e.generation_id = {1} AND e.message_id = {0}.id"
+    " AND e.content_rev = {0}.content_rev AND e.outcome = 'embedded')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +94,47 @@ def count_unsound(archive: Archive, generation_id: int) -> int:
         f"{chunks} AND NOT EXISTS (SELECT 1 FROM vec_{generation_id}_rowids r WHERE r.rowid = c.id)",
     )
     return sum(int(archive.scalar(f"SELECT count(*) FROM ({query})", (generation_id,))) for query in queries)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMessage:
+    """A message that two generations have embedded."""
+
+    id: int
+    text: str
+    """Embeddable."""
+    answers: int | None
+    """The message that it answers, if they have embedded that too."""
+
+
+def read_known_messages(
+    archive: Archive, generation_id: int, other_id: int, count: int, pick: random.Random
+) -> list[KnownMessage]:
+    """So many different messages picked at random, or as many as there are; the text as the first generation has it."""
+
+    def in_both(alias: str) -> str:
+        return f"{_HAS.format(alias, '?2')} AND {_HAS.format(alias, '?3')}"
+
+    messages: dict[int, KnownMessage] = {}
+    for chunk in _pick_chunks(archive, generation_id, 4 * count, pick):
+        row = archive.row(
+            "SELECT m.id, t.text, (SELECT a.id FROM messages a WHERE a.rfc822_message_id = m.in_reply_to"
+            f" AND a.id <> m.id AND a.deleted_at IS NULL AND {in_both('a')} LIMIT 1)"
+            " FROM chunks c CROSS JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
+            " CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id"
+            "      AND o.content_rev = m.content_rev"
+            " CROSS JOIN message_texts t ON t.message_id = m.id"
+            "      AND t.preparation = substr(o.recipe, 1, instr(o.recipe || ':', ':') - 1)"
+            f" WHERE c.id = ?1 AND {_HAS.format('m', '?3')}",
+            (chunk, generation_id, other_id),
+        )
+        if row is not None:
+            messages.setdefault(row[0], KnownMessage(*row))
+        if len(messages) == count:
+            break
+    return list(messages.values())
+
+
+def covered_by(generation_id: int) -> Filter:
+    """Messages that a generation has embedded as they are."""
+    return Filter(_HAS.format("m", "?"), (generation_id,))
