@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,8 +16,8 @@ from typing import Final
 import pytest
 
 from tests.kit.archives import new_message
-from vaultembed.errors import StoppedError
-from vaultembed.importing import parser
+from vaultembed.errors import StoppedError, VaultembedError
+from vaultembed.importing import parser, parsing
 from vaultembed.importing.parser import Depth, Mime
 from vaultembed.importing.parsing import Parsers
 from vaultembed.message import ParsedMessage
@@ -146,6 +147,22 @@ def test_an_import_that_is_to_stop_waits_for_no_parser() -> None:
     for process in there:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_a_parser_that_cannot_be_started_says_so_and_the_way_out(parsers: Parsers) -> None:
+    spare = parsing._spare(os.getpid())
+    aside, spare[:] = list(spare), []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        with pytest.raises(VaultembedError, match=r"(?s)parses messages could not be started: Too many.*same command"):
+            parsers.collect(parsers.submit([plain(1)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        spare[:] = aside
+    assert parsers.collect(parsers.submit([plain(1)]))
 
 
 @pytest.mark.parametrize("depth", Depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.kit.builds import run, search
 from tests.kit.embedder import WordHashEmbedder
 from tests.kit.garble import ATTACHED, ODD, SUBJECT, garble_everything, import_odd, misread, store, texts
 from tests.kit.mail import mail, mbox
-from tests.kit.processes import vaultembed, vaultembed_json
+from tests.kit.processes import vaultembed, vaultembed_json, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
 from vaultembed.errors import UsageError
 from vaultembed.models.model_file import ModelFile
@@ -290,3 +291,12 @@ def test_no_name_or_label_is_left_without_a_message(garbled: Path) -> None:
         )
         names = [row[0] for row in archive.rows("SELECT name FROM participants")]
     assert misread("Zoë", "latin-1") not in names
+
+
+@pytest.mark.slow
+def test_what_was_sent_is_read_in_a_process_of_its_own_and_repaired_without_if_that_ends(garbled: Path) -> None:
+    done = vaultembed_process("repair-encoding", "--json", archive=garbled, failpoint="parser.message")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["data"]
+    assert found["changed"]["subject"] == 1
+    assert "reversed" in found["methods"], "its subject as it was sent was read all the same"

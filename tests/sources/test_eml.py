@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from vaultembed.message import MESSAGE_LIMIT, RawMessage
 from vaultembed.sources import SourceFile, Unreadable, read_mbox
-from vaultembed.sources.eml import read_eml_file
+from vaultembed.sources.eml import read_eml_file, read_message_bytes
 from vaultembed.text.mime.identity import content_hash
 
 MAIL = b"From: joe@example.org\r\nSubject: hi\r\n\r\nhello\r\n"
@@ -115,3 +116,16 @@ def test_file_over_the_limit_is_reported_unread(tmp_path: Path) -> None:
     message = read_eml_file(SourceFile(path, "a.eml", "eml", ""))
     assert isinstance(message, Unreadable)
     assert "268 MB" in message.detail
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    """With 256 MB set aside for each, a process that is limited to 500 MB read none."""
+    path = tmp_path / "a.eml"
+    path.write_bytes(b"Subject: small\n\nHello.\n")
+    tracemalloc.start()
+    try:
+        read_message_bytes(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000

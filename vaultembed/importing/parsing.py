@@ -172,12 +172,19 @@ class _Parser:
     """One process and the pipes to it; one thread at a time talks to it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            python_command("vaultembed.importing.parser"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C and a closing terminal are the import's to answer
-        )
+        """
+        Raises:
+            VaultembedError: it cannot be started.
+        """
+        try:
+            self._process = subprocess.Popen(
+                python_command("vaultembed.importing.parser"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C and a closing terminal are the import's to answer
+            )
+        except OSError as error:  # too many processes, or open files
+            raise _not_started(error.strerror or str(error)) from None
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
         self._is_ready = False
@@ -200,10 +207,7 @@ class _Parser:
         except _EndedError as ended:
             if ended.is_from_outside:
                 raise
-            raise VaultembedError(
-                f"The process that parses messages could not be started: {ended.reason}",
-                "Nothing was lost. Give the same command again.",
-            ) from None
+            raise _not_started(ended.reason) from None
 
     def tell(self, messages: Sequence[Unparsed], depth: Depth) -> None:
         try:
@@ -240,6 +244,13 @@ class _Parser:
             return _EndedError("reading it takes too long", is_from_outside=False)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return _EndedError(f"its parser ended with {how}", is_from_outside=-code in _FROM_OUTSIDE)
+
+
+def _not_started(reason: str) -> VaultembedError:
+    return VaultembedError(
+        f"the process that parses messages could not be started: {reason}",
+        "Nothing was lost. Give the same command again.",
+    )
 
 
 def _groups(messages: Sequence[Unparsed]) -> Iterator[list[Unparsed]]:

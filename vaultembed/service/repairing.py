@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,14 +31,15 @@ from vaultembed.archive.mail.stored_texts import (
     uses_of,
 )
 from vaultembed.archive.mail.stored_texts import Field as Field
-from vaultembed.errors import DamageError
+from vaultembed.errors import DamageError, StoppedError
+from vaultembed.importing.parser import Mime
+from vaultembed.importing.parsing import Parsers
 from vaultembed.message import ParsedMessage
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.result import Result
 from vaultembed.text.embeddable.prepare import base_subject, prepare_text
 from vaultembed.text.garbled.repair import Repaired, repair
 from vaultembed.text.garbled.suspicion import Doubt, Kind, doubt_of
-from vaultembed.text.mime.mime import parse_message
 from vaultembed.text.mime.snippet import snippet
 
 BATCH: Final = 200
@@ -129,8 +131,10 @@ def repair_encoding(
     # Opened for writing first of all: each step that an archive still has to take once is taken then. Taken after this,
     # a backfill of stamps would stamp exactly the repaired messages as embedded.
     with opening(archive_path) as archive:
-        run = _Repair(archive, request, on_progress, should_stop)
-        run.run()
+        with Parsers(should_stop) as parsers:
+            run = _Repair(archive, request, parsers, on_progress, should_stop)
+            with suppress(StoppedError):  # while a message was parsed
+                run.run()
         if not request.dry_run:
             refresh_stale(archive)  # messages of chats whose names were repaired
         to_fill = generation_to_fill(archive)
@@ -168,6 +172,7 @@ class _Sent:
     """A message as it was sent, read when it is first asked for."""
 
     archive: Archive
+    parsers: Parsers
     message_id: int
     failures: list[RepairFailure]
     was_read: bool = False
@@ -181,7 +186,8 @@ class _Sent:
             except DamageError as error:
                 mime = None
                 self.failures.append(RepairFailure(self.message_id, "raw", error.message))
-            self._parsed = None if mime is None else parse_message(mime)
+            if mime is not None:
+                (self._parsed,) = self.parsers.collect(self.parsers.submit([Mime(mime, b"", None, is_kept=False)]))
         return self._parsed
 
 
@@ -189,6 +195,7 @@ class _Sent:
 class _Repair:
     archive: Archive
     request: RepairRequest
+    parsers: Parsers
     on_progress: OnProgress
     should_stop: Callable[[], bool]
     run_id: int | None = None
@@ -253,9 +260,11 @@ class _Repair:
     # What should be changed
 
     def _changes_of(self, texts: Texts) -> list[Change]:
-        sent = _Sent(self.archive, texts.message_id, self.failures)
+        sent = _Sent(self.archive, self.parsers, texts.message_id, self.failures)
         try:
             changes = list(self._each_change(texts, sent))
+        except StoppedError:
+            raise
         except Exception as error:
             # whatever it is, it is this message's: raised, it would end this run and every one after it
             self.failures.append(RepairFailure(texts.message_id, "", f"{type(error).__name__}: {error}"))
@@ -331,6 +340,8 @@ class _Repair:
             self.suspects.update(use.message_id for use in uses[:_MOST_EVIDENCE])
             try:
                 found = repair(shared.text, "header", lambda: self._evidence(shared, uses))  # noqa: B023 (called at once)
+            except StoppedError:
+                raise
             except Exception as error:
                 self.failures.append(RepairFailure(uses[0].message_id, name, f"{type(error).__name__}: {error}"))
                 continue
@@ -356,7 +367,7 @@ class _Repair:
             subject = subject or read_embedded_texts(self.archive, uses[0].message_id)[0]
             return subject.decode("utf-8", "replace")
         for use in uses[:_MOST_EVIDENCE]:
-            sent = _Sent(self.archive, use.message_id, self.failures)
+            sent = _Sent(self.archive, self.parsers, use.message_id, self.failures)
             parsed = sent()
             self.raw_read += 1
             if parsed is None:

@@ -46,7 +46,7 @@ def read_message_bytes(path: Path) -> bytes | Unreadable:
                 printable(path),
                 f"a message of {size / 1e6:.0f} MB is too large to read; take attachments out of it first",
             )
-        raw = stream.read(MESSAGE_LIMIT)
+        raw = stream.read(size + 1)  # of a size that is not known, the whole buffer is set aside first
     try:
         raw = unpacked(raw)
     except ValueError as error:
