@@ -19,6 +19,7 @@ from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.archive.vector_format import to_bits
 from vaultembed.message import ParsedMessage, Thread
 from vaultembed.service.deletion import delete_messages, select_messages
+from vaultembed.service.evaluating import run_set
 from vaultembed.service.importing import import_mail
 from vaultembed.service.pruning import plan_prune, prune_embeddings
 
@@ -278,6 +279,15 @@ def test_copies_that_hold_it_are_named_and_left_alone(tmp_path: Path) -> None:
     assert set(before) == {file.name for file in tmp_path.iterdir()} - {path.name}
     assert delete_messages(path, select_messages(path, [str(first)])).data.copies == ()
     assert len(forever(path, first)) == 2
+
+
+def test_what_eval_keeps_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with new_archive(path) as archive:
+        first = add(archive, "first", "one", message_id="one@x")
+    (tmp_path / "questions.tsv").write_text("one@x\twhich is the first?\n")
+    file = run_set(path, tmp_path / "questions.tsv", modes=("text",)).data.file
+    assert any(f": {file}. Delete" in note for note in forever(path, first))
 
 
 def test_a_copy_is_named_whose_log_or_older_edition_holds_it(tmp_path: Path) -> None:

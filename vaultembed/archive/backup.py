@@ -31,6 +31,7 @@ Stopped = apsw.InterruptError
 """Raised where `should_stop` said so."""
 COMPANIONS: Final = ("-wal", "-journal", "-shm")
 """What SQLite takes for a part of the database file beside it, by name alone."""
+EVALUATIONS_ID: Final = 0x76656576  # "veev": the application_id of what `eval` keeps beside an archive
 _STEP_PAGES: Final = 256
 _BUSY_MS: Final = 15_000
 _MIGRATION_SPARE: Final = 1_000_000
@@ -299,19 +300,23 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def copies_holding(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -> list[Path]:
     """Other archives in the folder of this one that hold one of these messages, or cannot be asked: backups, and what a
-    migration or a restore has kept. `messages`: content hash and Message-ID; an older edition has another hash."""
+    migration or a restore has kept. And what `eval` keeps: queries may be anybody's words. `messages`: content hash and
+    Message-ID; an older edition has another hash."""
     folders = {path.parent, path.resolve().parent}
     beside = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
-    return [file for file in beside if _is_archive(file) and not _is_same(file, path) and _may_hold(file, messages)]
+    return [file for file in beside if not _is_same(file, path) and _holds(file, messages)]
 
 
-def _is_archive(path: Path) -> bool:
+def _holds(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -> bool:
     try:
         with path.open("rb") as file:
             header = file.read(72)
     except OSError:
         return False
-    return header[:16] == b"SQLite format 3\0" and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+    application_id = int.from_bytes(header[68:], "big")
+    if header[:16] != b"SQLite format 3\0" or application_id not in (APPLICATION_ID, EVALUATIONS_ID):
+        return False
+    return application_id == EVALUATIONS_ID or _may_hold(path, messages)
 
 
 def _may_hold(path: Path, messages: Sequence[tuple[bytes | None, str | None]]) -> bool:

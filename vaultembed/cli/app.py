@@ -11,6 +11,7 @@ import typer
 
 from vaultembed import __version__
 from vaultembed.cli.embeddings_app import embeddings_app
+from vaultembed.cli.eval_app import eval_app
 from vaultembed.cli.help import ARCHIVE, EVERYDAY, MEANING, MESSAGES, PROGRAMS, Root, command, show_page
 from vaultembed.cli.models_app import models_app
 from vaultembed.cli.options import (
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(embeddings_app, name="embeddings", invoke_without_command=True, rich_help_panel=MEANING)
 app.add_typer(models_app, name="models", invoke_without_command=True, rich_help_panel=MEANING)
+app.add_typer(eval_app, name="eval", rich_help_panel=MEANING)
 
 
 def _version(wanted: bool) -> None:

@@ -99,7 +99,7 @@ NOTHING_KEPT: Final = Kept()
 
 def search_archive(
     archive_path: Path | Within,
-    text: str,
+    text: str | Query,
     *,
     mode: Mode = "hybrid",
     filters: Filters = NO_FILTERS,
@@ -115,7 +115,7 @@ def search_archive(
         QueryError: an empty query, or a filter that makes no sense.
         NotReadyError: by meaning was asked for, and there is no generation, or its model is not here.
     """
-    query = parse_query(text)
+    query = parse_query(text) if isinstance(text, str) else text
     query = replace(query, condition=All((query.condition, filters.condition())))
     if not query.everything.parts and query.only.is_empty:
         raise QueryError("the query is empty", 'Say what you are looking for: vaultembed search "the leaking roof"')
@@ -136,7 +136,7 @@ def search_archive(
         main_id = serving.main.id if serving else None
         stale = count_stale(archive)
         view = SearchView(
-            query=text,
+            query=text if isinstance(text, str) else text.text,
             mode=mode,
             generation=main_id,
             coverage=coverage_of(archive, main_id),

@@ -51,7 +51,7 @@ def open_current(path: Path) -> Iterator[Archive]:
             raise StorageError(f"cannot create {path}: {error.strerror}", "Choose a place with --archive.") from error
         db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            _wait_for_locks(db)
+            wait_for_locks(db)
             check_identity(db, path)
             migrations = read_migrations()
             check_archive(db, path, migrations)
@@ -121,7 +121,7 @@ def _open_readonly(path: Path, connect: Connect = connect) -> Iterator[Archive]:
     with explained_errors(path):
         db = _connect_readonly(path, connect)
         try:
-            _wait_for_locks(db)
+            wait_for_locks(db)
             check_identity(db, path)
             with interruptible(db.interrupt):
                 yield Archive(path, db, writable=False)
@@ -157,7 +157,7 @@ def _open_existing(path: Path, connect: Connect, check: Callable[..., object]) -
     with explained_errors(path):
         db = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            _wait_for_locks(db)
+            wait_for_locks(db)
             check_identity(db, path)
             check(db, path, read_migrations())
             db.pragma("journal_mode", "WAL")
@@ -204,7 +204,7 @@ def _check_path(path: Path) -> bool:
     return True
 
 
-def _wait_for_locks(db: apsw.Connection) -> None:
+def wait_for_locks(db: apsw.Connection) -> None:
     """As SQLite's own timeout does, but in Python, where signals are heard. Who is asked to stop waits on for a moment:
     the other process may be about to end its step."""
     patience = at_most(BUSY_TIMEOUT_MS / 1000)
@@ -229,7 +229,7 @@ def _connect_readonly(path: Path, connect: Connect) -> apsw.Connection:
     try:
         db = connect(path, apsw.SQLITE_OPEN_READONLY)
         # before anything is read: a connection that closes last locks the file for a moment
-        _wait_for_locks(db)
+        wait_for_locks(db)
         db.pragma("schema_version")
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
         # WAL needs a -shm file beside the archive, which a read-only medium cannot have, nor a disk that is full to the

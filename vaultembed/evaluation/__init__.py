@@ -1,0 +1,1 @@
+"""Judged sets, and how well an archive answers them."""
