@@ -40,6 +40,7 @@ CREATE TABLE runs(
     setting     TEXT NOT NULL,               -- what was being tried, in the words of who tried it
     version     TEXT NOT NULL,               -- of vaultembed
     generation  INTEGER,                     -- that answered; NULL in text mode
+    building    INTEGER,                     -- the one being built that answered beside it; NULL where there was none
     fingerprint TEXT,                        -- of that generation
     model       TEXT,
     messages    INTEGER NOT NULL,            -- live ones

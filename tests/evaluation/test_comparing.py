@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import random
 
-from vaultembed.evaluation.comparing import compare
+import pytest
+
+from vaultembed.evaluation.comparing import Difference
+from vaultembed.evaluation.comparing import compare as compare_rows
+
+
+def compare(first: list[float], second: list[float]) -> Difference:
+    """Of one measure."""
+    (found,) = compare_rows([[value] for value in first], [[value] for value in second])
+    return found
 
 
 def test_the_same_runs_give_the_same_interval() -> None:
@@ -36,6 +45,14 @@ def test_pairs_tell_what_means_do_not() -> None:
 def test_luck_is_not_significant() -> None:
     """Of pairs without any difference, about one in twenty seems to have one."""
     made = random.Random(4)
-    seeming = sum(compare([0.0] * 100, [made.gauss(0, 1) for _ in range(100)]).is_significant for _ in range(40))
-    assert seeming <= 6
+    found = compare_rows([[0.0] * 60] * 100, [[made.gauss(0, 1) for _ in range(60)] for _ in range(100)])
+    assert 0 < sum(one.is_significant for one in found) <= 8
     assert not compare([0.5, 0.2], [0.5, 0.2]).is_significant
+
+
+def test_measures_are_drawn_together() -> None:
+    made = random.Random(5)
+    first, second = [[[made.random() for _ in range(3)] for _ in range(30)] for _ in range(2)]
+    for column, found in enumerate(compare_rows(first, second)):
+        alone = compare([row[column] for row in first], [row[column] for row in second])
+        assert (found.low, found.high) == pytest.approx((alone.low, alone.high))

@@ -125,6 +125,16 @@ def test_what_is_not_in_the_archive_counts_as_not_found(path: Path) -> None:
         run(path, {"1": ("thing3", {"gone@x": 1})})
 
 
+def test_a_message_may_be_named_in_two_ways(path: Path) -> None:
+    assert run(path, {"1": ("thing3", {"m3@x": 1}), "2": ("thing3", {"4": 1})}).measures.recall_1 == 1
+
+
+def test_where_nothing_can_be_kept_nothing_is_asked(path: Path) -> None:
+    Path(f"{path}.eval").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        run(path, THREE, on_query=lambda *_: pytest.fail("a query was asked"))
+
+
 def test_of_several_copies_the_first_counts(path: Path) -> None:
     with open_archive(path) as archive:
         add(archive, "thing30", "thing30 thing30", message_id="twice@x")
@@ -159,9 +169,9 @@ def test_what_cannot_be_asked_is_no_run(tmp_path: Path, mode: Any) -> None:
         add(archive, "subject3", "thing3", message_id="m3@x")
     with pytest.raises(NotReadyError):
         run(path, {"1": ("thing3", {"m3@x": 1})}, mode)
-    assert not Path(f"{path}.eval").exists()
     with pytest.raises(UsageError, match="nothing was evaluated"):
         all_runs(path)
+    assert not Path(f"{path}.eval").exists()
     assert run(path, {"1": ("thing3", {"m3@x": 1})}).measures.recall_1 == 1
 
 
@@ -197,7 +207,7 @@ def test_a_run_in_which_the_generation_changes_is_not_kept(path: Path) -> None:
 
     with pytest.raises(IncompleteError, match="another generation"):
         run(path, THREE, "vector", on_query=switch)
-    assert not Path(f"{path}.eval").exists()
+    assert all_runs(path).data.runs == ()
 
 
 def test_comparison_is_of_one_set(path: Path) -> None:
@@ -219,16 +229,17 @@ def test_comparison_is_of_one_set(path: Path) -> None:
 
 def test_runs_are_told_apart_by_cohort(path: Path, tmp_path: Path) -> None:
     document = {"_id": "d1", "title": "a boat", "text": "From here the boat\n\nFrom there it is red"}
-    folder = judged(path, {"1": ("thing3", {"m3@x": 1}), "2": ("where is the red boat now", {"d1": 1})})
+    queries: Judged = {str(n): (f"thing{n}", {f"m{n}@x": 1}) for n in range(3)}
+    folder = judged(path, queries | {name: ("where is the red boat now", {"d1": 1}) for name in ("8", "9")})
     (folder / "corpus.jsonl").write_text(json.dumps(document))
     assert write_corpus(folder, tmp_path / "corpus.mbox").data.documents == 1
     import_mail(path, [tmp_path / "corpus.mbox"])
     found = run_set(path, folder, modes=("text",)).data.runs[0]
     cohorts = {(of.name, of.value): of.queries for of in show_run(path, found.id).data.cohorts}
     assert cohorts == {
-        ("length", "1-3 words"): 1,
-        ("length", "4-9 words"): 1,
-        ("source", str(tmp_path / "corpus.mbox")): 1,
+        ("length", "1-3 words"): 3,
+        ("length", "4-9 words"): 2,
+        ("source", str(tmp_path / "corpus.mbox")): 2,
     }
     assert found.measures.recall_1 == 1
     with open_archive_readonly(path) as archive:
@@ -245,7 +256,7 @@ def test_the_file_is_its_owners_and_nobody_elses(path: Path) -> None:
     with pytest.raises(DamageError, match="not as this vaultembed makes it"):
         all_runs(path)
     file.write_bytes(b"something else" * 100)
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError, match="not as this vaultembed makes it"):
         run(path, THREE)
     assert file.read_bytes() == b"something else" * 100
 

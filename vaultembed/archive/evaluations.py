@@ -75,6 +75,7 @@ class RunFacts:
     setting: str
     version: str
     generation: int | None
+    building: int | None
     fingerprint: str | None
     model: str | None
     messages: int

@@ -13,6 +13,7 @@ from vaultembed.service.evaluating import (
     MODES,
     ComparisonView,
     CorpusView,
+    Difference,
     Measures,
     RunDetailsView,
     RunsView,
@@ -98,9 +99,12 @@ def render_runs(data: RunsView) -> None:
 def _headline(run: RunView) -> str:
     parts = [f"{run.id}  {(run.began_at or '')[:16].replace('T', ' ')}  {safe_line(run.set)}, {run.mode}"]
     parts += [f"generation {run.generation} ({safe_line(run.model or '')})"] if run.generation else []
+    parts += [f"with generation {run.building}"] if run.building else []
     parts += [safe_line(run.setting)] if run.setting else []
     of = f" of {run.queries:,}, interrupted" if run.answered < run.queries else ""
-    parts += [f"{count(run.answered, 'query').replace('querys', 'queries')}{of}", f"{run.milliseconds:.0f} ms each"]
+    parts += [f"{run.answered:,} queries{of}", f"{run.milliseconds:.0f} ms each"]
+    parts += [f"{run.not_covered:,} messages not covered"] if run.not_covered else []
+    parts += [f"{run.absent:,} documents not here"] if run.absent else []
     return ", ".join(parts)
 
 
@@ -122,16 +126,21 @@ def render_run(data: RunDetailsView) -> None:
 def render_comparison(data: ComparisonView) -> None:
     for run in (data.first, data.second):
         say(_headline(run))
-    for cohort in data.cohorts:
-        what = f"{cohort.name}: {safe_line(cohort.value)}" if cohort.name else "All"
-        say(style(f"{what}, {cohort.queries:,} queries", bold=True))
-        for name, title in _TITLES.items():
-            found = cohort.differences[name]
-            verdict = "" if not found.is_significant else "  better" if found.difference > 0 else "  worse"
-            say(
-                f"    {title:<9} {found.first:.3f} → {found.second:.3f}  {found.difference:+.3f}"
-                f"  [{found.low:+.3f}, {found.high:+.3f}]  {found.better:>4} up {found.worse:>4} down{verdict}"
-            )
+    everything, *cohorts = data.cohorts
+    say(style(f"All, {everything.queries:,} queries", bold=True))
+    for name, title in _TITLES.items():
+        say(f"    {title:<9} {_difference(everything.differences[name])}")
+    for cohort in cohorts:
+        say(f"{cohort.name}: {safe_line(cohort.value)}, {cohort.queries:,} queries")
+        say(f"    nDCG@10   {_difference(cohort.differences['ndcg_10'])}")
+
+
+def _difference(found: Difference) -> str:
+    verdict = "" if not found.is_significant else "  better" if found.difference > 0 else "  worse"
+    return (
+        f"{found.first:.3f} → {found.second:.3f}  {found.difference:+.3f}  [{found.low:+.3f}, {found.high:+.3f}]"
+        f"  {found.better:>4} up {found.worse:>4} down{verdict}"
+    )
 
 
 def render_corpus(data: CorpusView) -> None:

@@ -73,7 +73,8 @@ class DeletionView:
     dry_run: bool
     interrupted: bool
     copies: tuple[Path, ...]
-    """Archives beside it that hold some of them, or may, and are left alone. Only where it is for ever."""
+    """Archives beside it, and files of `eval`, that hold some of them, or may, and are left alone. Only where it is for
+    ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,8 @@ from vaultembed.archive.evaluations import Measures as Measures
 from vaultembed.archive.generations.records import list_generations
 from vaultembed.archive.mail.judged import conversations_of, messages_named, source_of
 from vaultembed.errors import IncompleteError, UsageError
-from vaultembed.evaluation.comparing import Difference, compare
+from vaultembed.evaluation.comparing import Difference as Difference
+from vaultembed.evaluation.comparing import compare
 from vaultembed.evaluation.measures import DEPTH, mean, measure
 from vaultembed.evaluation.sets import corpus_as_mbox, read_set
 from vaultembed.search.answering import Opener
@@ -56,6 +57,8 @@ class RunView:
     setting: str
     version: str
     generation: int | None
+    building: int | None
+    """The one being built that answered beside it."""
     fingerprint: str | None
     model: str | None
     began_at: str | None
@@ -137,36 +140,37 @@ def run_set(
     """
     judged, known = _known_here(archive_path, read_set(set_path, split))
     kept = keep(_OpenedOnce(open_embedder))
-    if modes != ("text",):  # hybrid alone would go by words, and only say so
+    if any(mode != "text" for mode in modes):  # hybrid alone would go by words, and only say so
         search_archive(archive_path, plain_query(judged.queries[0].text), mode="vector", limit=1, kept=kept)
+    with open_evaluations(archive_path):
+        pass  # where nothing can be kept, nothing needs to be asked
     answers: dict[Mode, list[Answer]] = {mode: [] for mode in modes}
     views: dict[Mode, SearchView] = {}
     began_at, began = now(), time.monotonic()
     done, total = 0, len(modes) * len(judged.queries)
-    for query in judged.queries:
-        if should_stop():
-            break
-        for mode in modes:
-            started = time.monotonic()
-            view = search_archive(archive_path, plain_query(query.text), mode=mode, limit=DEPTH + 1, kept=kept).data
-            seconds = time.monotonic() - started
-            if _answered_by(view) != _answered_by(views.setdefault(mode, view)):
-                raise IncompleteError(
-                    "meanwhile another generation came to answer; nothing was kept", "Run it again: vaultembed eval run"
-                )
-            answers[mode].append(_answer(archive_path, known, query, view, seconds))
-            done += 1
-            on_query(done, total, time.monotonic() - began)
+    with open_archive_readonly(archive_path) as archive:
+        for query in judged.queries:
+            if should_stop():
+                break
+            for mode in modes:
+                started = time.monotonic()
+                view = search_archive(archive_path, plain_query(query.text), mode=mode, limit=DEPTH + 1, kept=kept).data
+                seconds = time.monotonic() - started
+                if _answered_by(view) != _answered_by(views.setdefault(mode, view)):
+                    raise IncompleteError(
+                        "meanwhile another generation came to answer; nothing was kept", "Give the same command again."
+                    )
+                answers[mode].append(_answer(archive, known, query, view, seconds))
+                done += 1
+                on_query(done, total, time.monotonic() - began)
+        facts = [_facts(archive, view, setting, known.absent, began_at) for view in views.values()]
     runs: tuple[RunView, ...] = ()
     if done:
-        facts = [_facts(archive_path, view, setting, known.absent, began_at) for view in views.values()]
         with open_evaluations(archive_path) as file:
             ids = keep_runs(file, judged, list(zip(facts, answers.values(), strict=True)))
             runs = tuple(_view(read_run(file, run_id)) for run_id in ids)
-    is_whole = done == total
-    return Result(
-        "eval run", RunsView(evaluations_file(archive_path), runs), _notes(known, runs), 0 if is_whole else 130
-    )
+    data = RunsView(evaluations_file(archive_path), runs)
+    return Result("eval run", data, _notes(known, runs), 0 if done == total else 130)
 
 
 def _notes(known: _Known, runs: Sequence[RunView]) -> tuple[str, ...]:
@@ -215,8 +219,6 @@ class _Known:
 
     messages: Mapping[str, Sequence[int]]
     """By document."""
-    documents: Mapping[int, str]
-    """By message."""
     conversations: Mapping[int, int | None]
     """Of these messages."""
     absent: int
@@ -243,21 +245,20 @@ def _known_here(archive_path: Path, judged: JudgedSet) -> tuple[JudgedSet, _Know
             source = source_of(archive, messages[best][0]) if messages[best] else None
             cohorts = {"source": source, **query.cohorts} if source else query.cohorts
             queries.append(replace(query, cohorts=cohorts))
-        documents = {i: name for name, ids in messages.items() for i in ids}
-        conversations = conversations_of(archive, documents)
+        conversations = conversations_of(archive, (i for ids in messages.values() for i in ids))
     absent = sum(not messages[name] for name in answering)
-    return replace(judged, queries=tuple(queries)), _Known(messages, documents, conversations, absent)
+    return replace(judged, queries=tuple(queries)), _Known(messages, conversations, absent)
 
 
-def _answer(archive_path: Path, known: _Known, query: JudgedQuery, view: SearchView, seconds: float) -> Answer:
-    with open_archive_readonly(archive_path) as archive:
-        conversations = conversations_of(archive, (found.id for found in view.results))
+def _answer(archive: Archive, known: _Known, query: JudgedQuery, view: SearchView, seconds: float) -> Answer:
+    conversations = conversations_of(archive, (found.id for found in view.results))
+    documents = {i: name for name in query.grades for i in known.messages[name]}
     # a query that was taken from a message of the archive, as its id says, is not to find that
     itself = normalise_message_id(query.name) if "@" in query.name else None
     ranked: dict[str, RankedMessage] = {}
     for found in view.results:
         if itself is None or found.rfc822_message_id != itself:
-            document = known.documents.get(found.id)
+            document = documents.get(found.id)
             message = RankedMessage(found.id, conversations[found.id], document, found.score)
             ranked.setdefault(document or f"\n{found.id}", message)  # of several copies, the best
     results = dict(list(ranked.items())[:DEPTH])
@@ -282,15 +283,15 @@ def _conversation(conversation_id: int | None, message_id: int) -> Hashable:
     return ("alone", message_id) if conversation_id is None else conversation_id
 
 
-def _facts(archive_path: Path, view: SearchView, setting: str, absent: int, began_at: int) -> RunFacts:
-    with open_archive_readonly(archive_path) as archive:
-        generations = {generation.id: generation for generation in list_generations(archive)}
-    generation = None if view.generation is None else generations[view.generation]
+def _facts(archive: Archive, view: SearchView, setting: str, absent: int, began_at: int) -> RunFacts:
+    main, building = _answered_by(view)
+    generation = next((one for one in list_generations(archive) if one.id == main), None)
     return RunFacts(
         mode=view.mode,
         setting=setting,
         version=__version__,
-        generation=view.generation,
+        generation=main,
+        building=building,
         fingerprint=generation.fingerprint if generation else None,
         model=generation.model_label if generation else None,
         messages=view.coverage.live,
@@ -304,7 +305,8 @@ def all_runs(archive_path: Path) -> Result[RunsView]:
     """The runs so far."""
     with _kept(archive_path) as file:
         runs = tuple(map(_view, list_runs(file)))
-    return Result("eval list", RunsView(evaluations_file(archive_path), runs))
+    note = () if runs else ("No runs yet. Next: vaultembed eval run SET",)
+    return Result("eval list", RunsView(evaluations_file(archive_path), runs), note)
 
 
 def show_run(archive_path: Path, run_id: int, *, each_query: bool = False) -> Result[RunDetailsView]:
@@ -325,12 +327,12 @@ def show_run(archive_path: Path, run_id: int, *, each_query: bool = False) -> Re
 
 
 def _cohorts(answers: Sequence[Answered]) -> dict[tuple[str, str], list[Answered]]:
-    """In the order of their names; none that all queries are of."""
+    """In the order of their names; none of all queries, nor of one alone, as an address would be."""
     found: dict[tuple[str, str], list[Answered]] = {}
     for answer in answers:
         for cohort in answer.cohorts.items():
             found.setdefault(cohort, []).append(answer)
-    return {cohort: found[cohort] for cohort in sorted(found) if len(found[cohort]) < len(answers)}
+    return {cohort: found[cohort] for cohort in sorted(found) if 1 < len(found[cohort]) < len(answers)}
 
 
 def compare_runs(archive_path: Path, first_id: int, second_id: int) -> Result[ComparisonView]:
@@ -359,14 +361,9 @@ def compare_runs(archive_path: Path, first_id: int, second_id: int) -> Result[Co
 
 
 def _difference(name: str, value: str, before: Mapping[str, Answered], after: Sequence[Answered]) -> CohortDifference:
-    differences = {
-        what: compare(
-            [getattr(before[answer.query].measures, what) for answer in after],
-            [getattr(answer.measures, what) for answer in after],
-        )
-        for what in MEASURES
-    }
-    return CohortDifference(name, value, len(after), differences)
+    pairs = [(astuple(before[answer.query].measures), astuple(answer.measures)) for answer in after]
+    found = compare([first for first, _ in pairs], [second for _, second in pairs])
+    return CohortDifference(name, value, len(after), dict(zip(MEASURES, found, strict=True)))
 
 
 @contextmanager
@@ -387,6 +384,7 @@ def _view(run: Run) -> RunView:
         setting=run.facts.setting,
         version=run.facts.version,
         generation=run.facts.generation,
+        building=run.facts.building,
         fingerprint=run.facts.fingerprint,
         model=run.facts.model,
         began_at=iso(run.facts.began_at),

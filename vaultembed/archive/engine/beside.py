@@ -33,26 +33,31 @@ def open_beside(path: Path, schema: str, application_id: int) -> Iterator[Archiv
             wait_for_locks(db)
             db.pragma("foreign_keys", True)
             archive = Archive(path, db, writable=True)
-            with archive.transaction():
-                if not archive.rows(_SCHEMA) and path.stat().st_size == 0:
+            if path.stat().st_size == 0:
+                with archive.transaction():
                     _make(db, schema, application_id)
-            _check(db, path, schema, application_id)
+            if not _is_made_by(db, schema, application_id):
+                raise DamageError(
+                    f"{path} is not as this vaultembed makes it. Nothing of it was used",
+                    "Move it away; a new one is made.",
+                )
             yield archive
         finally:
             db.close()
 
 
 def _make(db: apsw.Connection, schema: str, application_id: int) -> None:
-    db.execute(schema)
-    db.pragma("application_id", application_id)
-    db.pragma("user_version", 1)
+    if not db.execute(_SCHEMA).fetchall():  # nobody else has meanwhile
+        db.execute(schema)
+        db.pragma("application_id", application_id)
+        db.pragma("user_version", 1)
 
 
-def _check(db: apsw.Connection, path: Path, schema: str, application_id: int) -> None:
+def _is_made_by(db: apsw.Connection, schema: str, application_id: int) -> bool:
     with apsw.Connection(":memory:") as right:
         right.execute(schema)
         wanted = set(right.execute(_SCHEMA))
-    if int(db.pragma("application_id")) != application_id or set(db.execute(_SCHEMA)) != wanted:
-        raise DamageError(
-            f"{path} is not as this vaultembed makes it. Nothing of it was used", "Move it away; a new one is made."
-        )
+    try:
+        return int(db.pragma("application_id")) == application_id and set(db.execute(_SCHEMA)) == wanted
+    except (apsw.NotADBError, apsw.CorruptError):
+        return False
