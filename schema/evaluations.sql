@@ -46,7 +46,7 @@ CREATE TABLE runs(
     messages    INTEGER NOT NULL,            -- live ones
     not_covered INTEGER,                     -- of these, by meaning
     absent      INTEGER NOT NULL,            -- documents that answer a query and are not in the archive
-    began_at    INTEGER NOT NULL
+    ended_at    INTEGER NOT NULL DEFAULT (unixepoch())
 ) STRICT;
 
 -- One row is how well a run answered one query. A run that was interrupted has fewer than its set has queries.

@@ -18,7 +18,7 @@ from vaultembed.errors import DamageError, IncompleteError, NotReadyError, Usage
 from vaultembed.search.query import plain_query
 from vaultembed.service.evaluating import (
     MODES,
-    RunView,
+    Run,
     all_runs,
     compare_runs,
     run_set,
@@ -57,7 +57,7 @@ def judged(path: Path, queries: Judged) -> Path:
     return folder
 
 
-def run(path: Path, queries: Judged, mode: Any = "text", **options: Any) -> RunView:
+def run(path: Path, queries: Judged, mode: Any = "text", **options: Any) -> Run:
     return run_set(path, judged(path, queries), modes=(mode,), open_embedder=Models(), **options).data.runs[0]
 
 
@@ -169,8 +169,9 @@ def test_what_cannot_be_asked_is_no_run(tmp_path: Path, mode: Any) -> None:
         add(archive, "subject3", "thing3", message_id="m3@x")
     with pytest.raises(NotReadyError):
         run(path, {"1": ("thing3", {"m3@x": 1})}, mode)
+    assert all_runs(path).data.runs == ()
     with pytest.raises(UsageError, match="nothing was evaluated"):
-        all_runs(path)
+        show_run(path, 1)
     assert not Path(f"{path}.eval").exists()
     assert run(path, {"1": ("thing3", {"m3@x": 1})}).measures.recall_1 == 1
 
@@ -264,6 +265,9 @@ def test_the_file_is_its_owners_and_nobody_elses(path: Path) -> None:
 def test_what_a_person_sees(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         run(path, {"1": ("thing3", {"m3@x": 1}), "2": ("\x1b[31mwhere is thing4 now", {"m5@x": 1})})
+    with pytest.raises(typer.Exit):
+        evaluating.run_eval(path.with_name("judged"), path, "text", None, "once more", as_json=True)
+    assert json.loads(capsys.readouterr().out)["data"]["runs"][0]["setting"] == "once more"
     with pytest.raises(typer.Exit):
         evaluating.run_list(path, as_json=False)
     listed = capsys.readouterr().out

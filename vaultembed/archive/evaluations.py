@@ -3,7 +3,6 @@ archive, which stays as it is."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -76,26 +75,30 @@ class RunFacts:
     version: str
     generation: int | None
     building: int | None
+    """The one being built that answered beside it."""
     fingerprint: str | None
     model: str | None
     messages: int
     not_covered: int | None
     absent: int
-    began_at: int
+    """Documents that answer a query and are not in the archive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(RunFacts):
+    """As it was kept."""
+
     id: int
-    set_name: str
+    set: str
     set_fingerprint: str
-    facts: RunFacts
+    ended_at: str
     queries: int
     """Of the set."""
     answered: int
+    """Fewer where the run was interrupted."""
     milliseconds: float
     """A query, on average."""
-    means: Measures
+    measures: Measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,9 @@ def _keep_set(kept: Archive, judged: JudgedSet) -> int:
     found = kept.scalar("SELECT id FROM sets WHERE fingerprint = ?", (judged.fingerprint,))
     if found is not None:
         return int(found)
-    set_id = kept.insert("INSERT INTO sets(name, fingerprint) VALUES (?, ?) RETURNING id", astuple(judged)[:2])
+    set_id = kept.insert(
+        "INSERT INTO sets(name, fingerprint) VALUES (?, ?) RETURNING id", (judged.name, judged.fingerprint)
+    )
     for query in judged.queries:
         query_id = kept.insert(
             "INSERT INTO queries(set_id, name, text) VALUES (?, ?, ?) RETURNING id", (set_id, query.name, query.text)
@@ -167,13 +172,18 @@ def _keep_run(kept: Archive, set_id: int, ids: Mapping[str, int], facts: RunFact
     return run_id
 
 
-_RUN_COLUMNS: Final = ", ".join(f"r.{field.name}" for field in fields(RunFacts))
-_MEANS: Final = ", ".join(f"avg(a.{name})" for name in MEASURES)
+_RUNS: Final = f"""
+SELECT {", ".join(f"r.{field.name}" for field in fields(RunFacts))}, r.id, s.name, s.fingerprint,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', r.ended_at, 'unixepoch'),
+       (SELECT count(*) FROM queries q WHERE q.set_id = s.id), count(*), round(1000 * avg(a.seconds), 1),
+       {", ".join(f"avg(a.{name})" for name in MEASURES)}
+FROM runs r JOIN sets s ON s.id = r.set_id JOIN answers a ON a.run_id = r.id
+"""
 
 
 def list_runs(kept: Archive) -> list[Run]:
     """The last one last."""
-    return [_run(row) for row in kept.rows(_runs_where("1"))]
+    return [_run(row) for row in kept.rows(f"{_RUNS} GROUP BY r.id ORDER BY r.id")]
 
 
 def read_run(kept: Archive, run_id: int) -> Run:
@@ -181,24 +191,15 @@ def read_run(kept: Archive, run_id: int) -> Run:
     Raises:
         UsageError: there is none.
     """
-    found = kept.row(_runs_where("r.id = ?"), (run_id,))
+    found = kept.row(f"{_RUNS} WHERE r.id = ? GROUP BY r.id", (run_id,))
     if found is None:
         raise UsageError(f"there is no run {run_id}", "To list them: vaultembed eval list")
     return _run(found)
 
 
-def _runs_where(condition: str) -> str:
-    return (
-        "SELECT r.id, s.name, s.fingerprint, (SELECT count(*) FROM queries q WHERE q.set_id = s.id), count(*),"
-        f" 1000 * avg(a.seconds), {_RUN_COLUMNS}, {_MEANS} FROM runs r JOIN sets s ON s.id = r.set_id"
-        f" JOIN answers a ON a.run_id = r.id WHERE {condition} GROUP BY r.id ORDER BY r.id"
-    )
-
-
 def _run(row: Sequence[Any]) -> Run:
-    run_id, name, fingerprint, queries, answered, milliseconds, *rest = row
-    facts, means = RunFacts(*rest[: len(fields(RunFacts))]), Measures(*rest[len(fields(RunFacts)) :])
-    return Run(run_id, name, fingerprint, facts, queries, answered, milliseconds, means)
+    values = [*row[: -len(MEASURES)], Measures(*row[-len(MEASURES) :])]
+    return Run(*values)
 
 
 def read_answers(kept: Archive, run_id: int) -> list[Answered]:
@@ -224,7 +225,3 @@ def read_answers(kept: Archive, run_id: int) -> list[Answered]:
         Answered(name, text, cohorts.get(query_id, {}), Measures(*measures), tuple(ranks.get(query_id, ())))
         for query_id, name, text, *measures in rows
     ]
-
-
-def now() -> int:
-    return int(time.time())

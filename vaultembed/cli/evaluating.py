@@ -15,9 +15,9 @@ from vaultembed.service.evaluating import (
     CorpusView,
     Difference,
     Measures,
+    Run,
     RunDetailsView,
     RunsView,
-    RunView,
     all_runs,
     compare_runs,
     run_set,
@@ -96,8 +96,8 @@ def render_runs(data: RunsView) -> None:
         say(f"    {_measures(found.measures)}")
 
 
-def _headline(run: RunView) -> str:
-    parts = [f"{run.id}  {(run.began_at or '')[:16].replace('T', ' ')}  {safe_line(run.set)}, {run.mode}"]
+def _headline(run: Run) -> str:
+    parts = [f"{run.id}  {run.ended_at[:16].replace('T', ' ')}  {safe_line(run.set)}, {run.mode}"]
     parts += [f"generation {run.generation} ({safe_line(run.model or '')})"] if run.generation else []
     parts += [f"with generation {run.building}"] if run.building else []
     parts += [safe_line(run.setting)] if run.setting else []

@@ -11,7 +11,7 @@ from typing import Final
 
 from vaultembed import __version__
 from vaultembed.archive.backup import taking_place
-from vaultembed.archive.database import Archive, open_archive_readonly
+from vaultembed.archive.database import Archive, open_archive_readonly, require_archive
 from vaultembed.archive.evaluations import (
     MEASURES,
     Answer,
@@ -19,17 +19,16 @@ from vaultembed.archive.evaluations import (
     JudgedQuery,
     JudgedSet,
     RankedMessage,
-    Run,
     RunFacts,
     evaluations_file,
     keep_runs,
     list_runs,
-    now,
     open_evaluations,
     read_answers,
     read_run,
 )
 from vaultembed.archive.evaluations import Measures as Measures
+from vaultembed.archive.evaluations import Run as Run
 from vaultembed.archive.generations.records import list_generations
 from vaultembed.archive.mail.judged import conversations_of, messages_named, source_of
 from vaultembed.errors import IncompleteError, UsageError
@@ -41,7 +40,7 @@ from vaultembed.search.answering import Opener
 from vaultembed.search.model_of import open_for_query
 from vaultembed.search.query import plain_query
 from vaultembed.service.keeping import Embedder, Generation, keep
-from vaultembed.service.result import Result, iso
+from vaultembed.service.result import Result
 from vaultembed.service.searching import Mode, SearchView, search_archive
 from vaultembed.text.mime.identity import normalise_message_id
 
@@ -49,34 +48,9 @@ MODES: Final[tuple[Mode, ...]] = ("text", "vector", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
-class RunView:
-    id: int
-    set: str
-    set_fingerprint: str
-    mode: str
-    setting: str
-    version: str
-    generation: int | None
-    building: int | None
-    """The one being built that answered beside it."""
-    fingerprint: str | None
-    model: str | None
-    began_at: str | None
-    messages: int
-    not_covered: int | None
-    absent: int
-    """Documents that answer a query and are not in the archive."""
-    queries: int
-    answered: int
-    """Fewer than `queries` where the run was interrupted."""
-    milliseconds: float
-    measures: Measures
-
-
-@dataclass(frozen=True, slots=True)
 class RunsView:
     file: Path
-    runs: tuple[RunView, ...]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +63,7 @@ class CohortView:
 
 @dataclass(frozen=True, slots=True)
 class RunDetailsView:
-    run: RunView
+    run: Run
     cohorts: tuple[CohortView, ...]
     queries: tuple[Answered, ...]
     """The worst first; none unless asked for."""
@@ -106,8 +80,8 @@ class CohortDifference:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonView:
-    first: RunView
-    second: RunView
+    first: Run
+    second: Run
     cohorts: tuple[CohortDifference, ...]
     """All queries first."""
 
@@ -139,14 +113,14 @@ def run_set(
         IncompleteError: meanwhile another generation came to answer; nothing was kept.
     """
     judged, known = _known_here(archive_path, read_set(set_path, split))
-    kept = keep(_OpenedOnce(open_embedder))
+    kept = keep(_opened_once(open_embedder))
     if any(mode != "text" for mode in modes):  # hybrid alone would go by words, and only say so
         search_archive(archive_path, plain_query(judged.queries[0].text), mode="vector", limit=1, kept=kept)
     with open_evaluations(archive_path):
         pass  # where nothing can be kept, nothing needs to be asked
     answers: dict[Mode, list[Answer]] = {mode: [] for mode in modes}
     views: dict[Mode, SearchView] = {}
-    began_at, began = now(), time.monotonic()
+    began = time.monotonic()
     done, total = 0, len(modes) * len(judged.queries)
     with open_archive_readonly(archive_path) as archive:
         for query in judged.queries:
@@ -163,17 +137,17 @@ def run_set(
                 answers[mode].append(_answer(archive, known, query, view, seconds))
                 done += 1
                 on_query(done, total, time.monotonic() - began)
-        facts = [_facts(archive, view, setting, known.absent, began_at) for view in views.values()]
-    runs: tuple[RunView, ...] = ()
+        facts = [_facts(archive, view, setting, known.absent) for view in views.values()]
+    runs: tuple[Run, ...] = ()
     if done:
         with open_evaluations(archive_path) as file:
             ids = keep_runs(file, judged, list(zip(facts, answers.values(), strict=True)))
-            runs = tuple(_view(read_run(file, run_id)) for run_id in ids)
+            runs = tuple(read_run(file, run_id) for run_id in ids)
     data = RunsView(evaluations_file(archive_path), runs)
     return Result("eval run", data, _notes(known, runs), 0 if done == total else 130)
 
 
-def _notes(known: _Known, runs: Sequence[RunView]) -> tuple[str, ...]:
+def _notes(known: _Known, runs: Sequence[Run]) -> tuple[str, ...]:
     notes = []
     if known.absent:
         notes.append(f"{known.absent:,} documents that answer a query are not in the archive, and count as not found.")
@@ -190,17 +164,16 @@ def _answered_by(view: SearchView) -> tuple[int | None, int | None]:
     return view.generation, view.building.generation if view.building else None
 
 
-class _OpenedOnce:
-    """An `Opener` whose models stay open from query to query."""
+def _opened_once(open_embedder: Opener) -> Opener:
+    """Models stay open from query to query."""
+    opened: dict[int, Embedder] = {}
 
-    def __init__(self, open_embedder: Opener) -> None:
-        self._open = open_embedder
-        self._opened: dict[int, Embedder] = {}
+    def lend(generation: Generation) -> Embedder:
+        if generation.id not in opened:
+            opened[generation.id] = _Lent(open_embedder(generation))
+        return opened[generation.id]
 
-    def __call__(self, generation: Generation) -> Embedder:
-        if generation.id not in self._opened:
-            self._opened[generation.id] = _Lent(self._open(generation))
-        return self._opened[generation.id]
+    return lend
 
 
 class _Lent:
@@ -283,7 +256,7 @@ def _conversation(conversation_id: int | None, message_id: int) -> Hashable:
     return ("alone", message_id) if conversation_id is None else conversation_id
 
 
-def _facts(archive: Archive, view: SearchView, setting: str, absent: int, began_at: int) -> RunFacts:
+def _facts(archive: Archive, view: SearchView, setting: str, absent: int) -> RunFacts:
     main, building = _answered_by(view)
     generation = next((one for one in list_generations(archive) if one.id == main), None)
     return RunFacts(
@@ -297,14 +270,16 @@ def _facts(archive: Archive, view: SearchView, setting: str, absent: int, began_
         messages=view.coverage.live,
         not_covered=view.not_covered,
         absent=absent,
-        began_at=began_at,
     )
 
 
 def all_runs(archive_path: Path) -> Result[RunsView]:
     """The runs so far."""
-    with _kept(archive_path) as file:
-        runs = tuple(map(_view, list_runs(file)))
+    require_archive(archive_path)
+    runs: tuple[Run, ...] = ()
+    if evaluations_file(archive_path).exists():
+        with open_evaluations(archive_path) as file:
+            runs = tuple(list_runs(file))
     note = () if runs else ("No runs yet. Next: vaultembed eval run SET",)
     return Result("eval list", RunsView(evaluations_file(archive_path), runs), note)
 
@@ -316,7 +291,7 @@ def show_run(archive_path: Path, run_id: int, *, each_query: bool = False) -> Re
         UsageError: there is no such run.
     """
     with _kept(archive_path) as file:
-        run = _view(read_run(file, run_id))
+        run = read_run(file, run_id)
         answers = read_answers(file, run_id)
     cohorts = [
         CohortView(name, value, len(of), mean([answer.measures for answer in of]))
@@ -345,7 +320,7 @@ def compare_runs(archive_path: Path, first_id: int, second_id: int) -> Result[Co
         first, second = read_run(file, first_id), read_run(file, second_id)
         if first.set_fingerprint != second.set_fingerprint:
             raise UsageError(
-                f"run {first_id} is of {first.set_name}, run {second_id} of {second.set_name}, or of another edition",
+                f"run {first_id} is of {first.set}, run {second_id} of {second.set}, or of another edition",
                 "Only runs of one set compare. To list them: vaultembed eval list",
             )
         before = {answer.query: answer for answer in read_answers(file, first_id)}
@@ -357,7 +332,7 @@ def compare_runs(archive_path: Path, first_id: int, second_id: int) -> Result[Co
     notes = []
     if len(after) < max(first.answered, second.answered):
         notes.append(f"Compared over the {len(after):,} queries that both answered.")
-    return Result("eval compare", ComparisonView(_view(first), _view(second), tuple(cohorts)), tuple(notes))
+    return Result("eval compare", ComparisonView(first, second, tuple(cohorts)), tuple(notes))
 
 
 def _difference(name: str, value: str, before: Mapping[str, Answered], after: Sequence[Answered]) -> CohortDifference:
@@ -373,29 +348,6 @@ def _kept(archive_path: Path) -> Iterator[Archive]:
         raise UsageError(f"nothing was evaluated yet for {archive_path}", "Next: vaultembed eval run SET")
     with open_evaluations(archive_path) as file:
         yield file
-
-
-def _view(run: Run) -> RunView:
-    return RunView(
-        id=run.id,
-        set=run.set_name,
-        set_fingerprint=run.set_fingerprint,
-        mode=run.facts.mode,
-        setting=run.facts.setting,
-        version=run.facts.version,
-        generation=run.facts.generation,
-        building=run.facts.building,
-        fingerprint=run.facts.fingerprint,
-        model=run.facts.model,
-        began_at=iso(run.facts.began_at),
-        messages=run.facts.messages,
-        not_covered=run.facts.not_covered,
-        absent=run.facts.absent,
-        queries=run.queries,
-        answered=run.answered,
-        milliseconds=round(run.milliseconds, 1),
-        measures=run.means,
-    )
 
 
 def write_corpus(set_path: Path, destination: Path, *, overwrite: bool = False) -> Result[CorpusView]:
