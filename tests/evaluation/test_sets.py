@@ -69,6 +69,7 @@ def test_an_edited_set_is_another(tmp_path: Path) -> None:
     [
         ('{"_id": "1", "text": "a"}\n{"_id": 2}\n', "1\td\t1\n", "queries.jsonl:2"),
         ('["_id", "text"]\n', "1\td\t1\n", "queries.jsonl:1"),
+        ('{"_id": "1", "text": "\\ud800"}\n', "1\td\t1\n", "queries.jsonl:1"),
         ('{"_id": "1", "text": " "}\n', "1\td\t1\n", "queries.jsonl:1"),
         ('{"_id": "1", "text": "a"}\n', "1\td\t1\n1\td\n", "test.tsv:2"),
         ('{"_id": "1", "text": "a"}\n', "1\td\t1\n1\te\t0.5\n", "test.tsv:2"),

@@ -117,6 +117,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, line in _lines(path):
         try:
             entry = json.loads(line)
+            json.dumps(entry, ensure_ascii=False).encode()  # half of a character, "\\ud800", is not text
             is_right = isinstance(entry["_id"], str) and isinstance(entry["text"], str)
         except (ValueError, KeyError, TypeError):
             is_right = False
