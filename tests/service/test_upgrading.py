@@ -85,6 +85,7 @@ ARGUMENTS = {
     "delete": ["1", "--yes"],
     "undelete": ["1"],
     "backup": ["{folder}/backup.db"],
+    "eval run": ["{mail}"],
     "embeddings activate": ["1"],
     "embeddings retire": ["1"],
     "embeddings discard": ["--yes"],
@@ -92,6 +93,9 @@ ARGUMENTS = {
 }
 ELSEWHERE = {
     "restore": "takes no archive but the one that it moves aside",
+    **dict.fromkeys(
+        ("eval list", "eval show", "eval compare"), "read the file beside the archive, and not the archive"
+    ),
     "mcp": "answers each call with what search, show and stats say",
 }
 

@@ -112,7 +112,7 @@ def run_set(
         NotReadyError: by meaning is to be asked, and nothing can answer.
         IncompleteError: meanwhile another generation came to answer; nothing was kept.
     """
-    judged, known = _known_here(archive_path, read_set(set_path, split))
+    judged, known = _read_set(archive_path, set_path, split)
     kept = keep(_opened_once(open_embedder))
     if any(mode != "text" for mode in modes):  # hybrid alone would go by words, and only say so
         search_archive(archive_path, plain_query(judged.queries[0].text), mode="vector", limit=1, kept=kept)
@@ -197,14 +197,15 @@ class _Known:
     absent: int
 
 
-def _known_here(archive_path: Path, judged: JudgedSet) -> tuple[JudgedSet, _Known]:
+def _read_set(archive_path: Path, set_path: Path, split: str | None) -> tuple[JudgedSet, _Known]:
     """The set with the source of each query's answer for a cohort, and what it judges.
 
     Raises:
-        UsageError: nothing of it is in the archive.
+        UsageError: as `read_set`; or nothing of it is in the archive.
     """
-    answering = {name for query in judged.queries for name, grade in query.grades.items() if grade > 0}
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
+        judged = read_set(set_path, split)
+        answering = {name for query in judged.queries for name, grade in query.grades.items() if grade > 0}
         messages = messages_named(archive, (name for query in judged.queries for name in query.grades))
         if not any(messages.values()):
             raise UsageError(
