@@ -9,6 +9,7 @@ DROP TABLE message_recipients;
 DROP TABLE message_references;
 DROP TABLE thread_ids;
 DROP TABLE message_sources;
+DROP TABLE message_readings;
 DROP TABLE message_raw;
 DROP TABLE message_bodies;
 DROP TABLE messages;

@@ -21,6 +21,7 @@ CREATE TABLE source_files(
     mtime_ns    INTEGER NOT NULL,
     prefix_hash BLOB NOT NULL,               -- of what was read: tells "appended to" from "rewritten"; empty for one-message files
     read_to     INTEGER NOT NULL,            -- byte offset of a message boundary
+    reader      INTEGER NOT NULL,            -- version of the reader: what an earlier one has read is read again
     PRIMARY KEY(source_id, path)
 ) STRICT, WITHOUT ROWID;
 
@@ -81,6 +82,14 @@ CREATE TABLE message_raw(
     encoding   TEXT NOT NULL CHECK(encoding IN ('zlib')),
     mime       BLOB NOT NULL
 ) STRICT;
+
+-- One row is how a message was last read from what was sent. Missing of what another program kept of one.
+CREATE TABLE message_readings(
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    reader     INTEGER NOT NULL,             -- its version; what an earlier one has read is read again
+    digests    BLOB NOT NULL                 -- of what it found, 4 bytes a part: where another text stands here, somebody wrote it
+) STRICT;
+CREATE INDEX message_readings_by_reader ON message_readings(reader);
 
 -- One row is one place where a message stands. One message may stand in several.
 CREATE TABLE message_sources(
@@ -189,6 +198,7 @@ CREATE TRIGGER message_deleted AFTER DELETE ON messages
 BEGIN
     DELETE FROM message_bodies WHERE message_id = old.id;
     DELETE FROM message_raw WHERE message_id = old.id;
+    DELETE FROM message_readings WHERE message_id = old.id;
     DELETE FROM message_sources WHERE message_id = old.id;
     DELETE FROM message_references WHERE message_id = old.id;
     DELETE FROM message_recipients WHERE message_id = old.id;

@@ -42,6 +42,8 @@ class FileState:
     """Of samples of the part before `offset`: tells a file that grew from one that was rewritten."""
     offset: int
     """A message boundary: all before it was read."""
+    is_current: bool = True
+    """Not by an earlier version of the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +132,7 @@ class ParsedMessage:
     """Of its source; no message is written without."""
     packed: bytes | None = None
     """As it was sent, compressed; None where that is not to be kept, or not known."""
+    reader: int | None = None
+    """Version of what read it; None where it was not read from what was sent."""
     thread: Thread | None = None
     """None where Message-IDs are all there is."""

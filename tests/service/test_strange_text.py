@@ -57,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     db = apsw.Connection(str(path))
     for sql in (
         "INSERT INTO sources VALUES (1, 'mbox', '/mail/box', 0, 0)",
-        "INSERT INTO source_files VALUES (1, 'box', 1, 1, x'', 1)",
+        "INSERT INTO source_files VALUES (1, 'box', 1, 1, x'', 1, 1)",
         'INSERT INTO message_recipients SELECT 1, value, 0, 1 FROM json_each(\'["to", "cc"]\')',
         "INSERT INTO labels VALUES (1, 'label', 'home')",
         "INSERT INTO message_labels VALUES (1, 1)",

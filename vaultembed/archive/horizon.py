@@ -25,7 +25,7 @@ _VIEWS: Final = {
     **{
         name: _OF_MESSAGES.format(name, "message_id")
         for name in (
-            *("message_sources", "message_raw", "message_bodies", "message_labels"),
+            *("message_sources", "message_raw", "message_readings", "message_bodies", "message_labels"),
             *("attachments", "reactions", "problems"),
         )
     },

@@ -20,6 +20,7 @@ from vaultembed.cli.options import (
     Numbers,
     OptionalNumber,
     OptionalPath,
+    OptionalPaths,
     OptionalText,
     Texts,
     YesOption,
@@ -68,11 +69,11 @@ def root(
 )
 def import_command(
     paths: Annotated[
-        list[Path],
+        OptionalPaths,
         typer.Argument(
             metavar="PATH...", help="mbox files, Maildirs, message files, folders of these; or a msgvault archive."
         ),
-    ],
+    ] = None,
     archive: ArchiveOption = None,
     raw: Annotated[
         Literal["keep", "none"],
@@ -87,14 +88,27 @@ def import_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be taken over from a msgvault archive, and do nothing.")
     ] = False,
+    reread: Annotated[
+        bool,
+        typer.Option(
+            "--reread",
+            help="Without a PATH: read again, from what is kept of it, mail that an earlier version has read.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Import mail. What is in the archive already is skipped; run it again whenever there is more."""
     from vaultembed.cli import importing
 
+    if bool(paths) == reread:
+        raise typer.BadParameter(
+            "--reread goes without a PATH: to import one does it, too" if reread else "Missing argument 'PATH...'"
+        )
+    if reread:
+        importing.run_reread(archive, as_json=json)
     if dry_run:
-        importing.run_dry(paths, archive, vectors, as_json=json)
-    importing.run(paths, archive, raw, vectors, as_json=json)
+        importing.run_dry(paths or [], archive, vectors, as_json=json)
+    importing.run(paths or [], archive, raw, vectors, as_json=json)
 
 
 @command(

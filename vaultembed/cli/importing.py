@@ -19,6 +19,7 @@ from vaultembed.service.importing import (
     MsgvaultView,
     Raw,
     import_mail,
+    read_again,
 )
 from vaultembed.service.result import Result
 
@@ -35,6 +36,21 @@ def run(paths: list[Path], archive: Path | None, raw: Raw, vectors: Path | None,
                     vectors=vectors,
                     on_progress=lambda at: show_progress(progress, at),
                     should_stop=stop,
+                )
+                return stop.exit_code(result)
+        finally:
+            progress.close()
+
+    finish("import", call, render, as_json=as_json)
+
+
+def run_reread(archive: Path | None, *, as_json: bool) -> NoReturn:
+    def call() -> Result[Imported]:
+        progress = Progress("Reading again")
+        try:
+            with stopping() as stop:
+                result = read_again(
+                    archive_path(archive), on_progress=lambda at: show_progress(progress, at), should_stop=stop
                 )
                 return stop.exit_code(result)
         finally:
@@ -70,7 +86,8 @@ def show_progress(progress: Progress, at: ImportProgress) -> None:
 
 def render(data: Imported) -> None:
     counts = data.counts
-    say(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
+    if data.paths:
+        say(f"{count(counts.added, 'message')} added in {duration(data.seconds)} to {data.archive}")
     others = [
         (counts.updated, "updated"),
         (counts.unchanged, "unchanged"),
@@ -81,6 +98,7 @@ def render(data: Imported) -> None:
         (counts.unread, "not read"),
         (counts.problems, "with something missing or not as it was sent"),
         (counts.guessed, "read by a guess, most likely right"),
+        (counts.reread, f"read again with a newer reader, {counts.differ:,} differ"),
         (counts.not_mail, "file skipped: not mail" if counts.not_mail == 1 else "files skipped: not mail"),
     ]
     for number, what in others:

@@ -55,6 +55,7 @@ def model_names() -> list[str]:
 OptionalText = str | None
 OptionalNumber = int | None
 OptionalPath = Path | None
+OptionalPaths = list[Path] | None
 Numbers = list[int] | None
 Texts = list[str] | None
 

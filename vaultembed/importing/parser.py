@@ -20,7 +20,7 @@ from typing import BinaryIO, Final, Protocol
 from vaultembed.failpoints import failpoint
 from vaultembed.message import ParsedMessage
 from vaultembed.text.html.to_text import html_to_text
-from vaultembed.text.mime.mime import header_alone, parse_message
+from vaultembed.text.mime.mime import READER_VERSION, header_alone, parse_message
 from vaultembed.text.mime.packed import compress
 from vaultembed.text.problems import ProblemLog
 
@@ -71,7 +71,9 @@ class Mime:
         read_html = html_to_text if depth is Depth.WHOLE else _leave_out
         parsed = parse_message(read, delivered_at=self.delivered_at, read_html=read_html)
         packed = compress(self.mime) if self.is_kept else None
-        return replace(parsed, size_bytes=self.size, content_hash=self.content_hash, packed=packed)
+        return replace(
+            parsed, size_bytes=self.size, content_hash=self.content_hash, packed=packed, reader=READER_VERSION
+        )
 
 
 def _leave_out(_html: str, _log: ProblemLog) -> str:

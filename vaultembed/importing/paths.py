@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
-from vaultembed.archive.mail.messages import index_parsed
+from vaultembed.archive.mail.messages import find_by_hash, index_parsed
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
 from vaultembed.archive.mail.problems import forget_problem, record_unread
 from vaultembed.archive.mail.reading import read_raw
+from vaultembed.archive.mail.rereading import Reread, finish_rereads
 from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.parsing import Parsers
+from vaultembed.importing.rereading import read_kept_again
 from vaultembed.importing.size import TotalSize
 from vaultembed.importing.writing import (
     Entry,
@@ -30,7 +32,7 @@ from vaultembed.importing.writing import (
     parse_unknown,
     write_entry,
 )
-from vaultembed.message import FileState, ParsedMessage, Problem
+from vaultembed.message import FileState, ParsedMessage, Problem, RawMessage
 from vaultembed.sources import (
     NotMail,
     SourceFile,
@@ -73,6 +75,10 @@ class ImportCounts:
     """Messages that were declared wrongly or not at all, and read by a guess."""
     not_mail: int = 0
     """Files passed over."""
+    reread: int = 0
+    """Messages that an earlier version had read, and this one has read again."""
+    differ: int = 0
+    """Of those: that read otherwise now."""
 
     @property
     def messages(self) -> int:
@@ -164,6 +170,15 @@ class PathImport:
         self._total.stop()
         return self._counts
 
+    def _read_kept_again(self, source_ids: Sequence[int]) -> None:
+        """What an earlier version has read and was not met, since its file is gone: from what is kept of it."""
+
+        def on_batch(done: Collection[Reread]) -> None:
+            self._counts = with_rereads(self._counts, done)
+            self._progress()
+
+        read_kept_again(self._archive, self._parsers, source_ids, on_batch, self._should_stop)
+
     def _finish(self) -> None:
         with self._archive.transaction():
             for source_id in places.sources_at(self._archive, self._identifier):
@@ -174,6 +189,7 @@ class PathImport:
                 places.import_finished(self._archive, source_id)
             if self._all_readable:
                 self._sighting.forget_unread(printable(self._path), _UNREADABLE, os.path.lexists)
+        self._read_kept_again(places.sources_at(self._archive, self._identifier))
 
     def _delete_beginnings(self, source_id: int) -> None:
         """Messages that were read half written, from a mailbox that has been rewritten since, or a download that has
@@ -194,14 +210,16 @@ class PathImport:
         key = maildir_key(file) if file.kind == "maildir" else file.relative_path
         self._sighting.saw_file(source_id, key)
         known = places.read_state(self._archive, source_id, key)
-        begun_at = None
+        begun_at, is_same = None, False
         try:
             facts = file.path.stat()
-            if known and known.size < facts.st_size and growth(file.path, known) != "rewritten":
+            is_same = known is not None and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+            is_grown = known is not None and known.size < facts.st_size and growth(file.path, known) != "rewritten"
+            if is_grown or is_same:  # what stands there is the beginning of it, or it as an earlier version has read it
                 begun_at = key
         except OSError:
             facts = None  # renamed since it was listed; reading looks again
-        if facts and known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+        if facts and known and is_same and known.is_current:
             self._refresh(source_id, file, key)
             self._count(unchanged=1)
             self._advance(facts.st_size)
@@ -237,19 +255,24 @@ class PathImport:
         known = places.read_state(self._archive, source_id, path)
         try:
             facts = file.path.stat()
-            if known and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns):
+            is_same = known is not None and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+            if known and is_same and known.is_current:
                 self._count(unchanged=places.count_in_file(self._archive, source_id, path))
                 self._advance(facts.st_size)
                 return
             start, begun_at = 0, None
             grown = growth(file.path, known) if known else None
-            if known and grown == "at-end":
+            # read by an earlier version: once more from its beginning
+            read_again_to = known.offset if known and not known.is_current and grown != "rewritten" else 0
+            if read_again_to:
+                self._sighting.note_places(source_id, path)
+            elif known and grown == "at-end":
                 start = known.offset
             elif grown == "in-last-message":
                 begun_at, start = places.last_in_file(self._archive, source_id, path) or (None, 0)
             # A rewritten file is read from its beginning in one go: what is gone from it shows only at the end of that.
             before = places.count_in_file(self._archive, source_id, path)
-            is_rewritten = before > 0 and (grown is None or grown == "rewritten")
+            is_rewritten = before > 0 and (grown is None or grown == "rewritten" or read_again_to > 0)
             if not is_rewritten:
                 self._count(unchanged=before - (begun_at is not None))
         except OSError as error:
@@ -268,8 +291,10 @@ class PathImport:
                 self._report(source_id, entry.message)
                 whole = whole and not entry.message.hides_more
             else:
-                is_repeated = not self._sighting.saw_key(source_id, entry.message.source_key)
                 raw = entry.message
+                if offset <= read_again_to and self._was_deleted(source_id, raw):
+                    continue
+                is_repeated = not self._sighting.saw_key(source_id, raw.source_key)
                 new = entry_of_mime(source_id, raw, self._raw, is_repeated=is_repeated, begun_at=begun_at)
                 self._batch.add(new, len(raw.mime))
             begun_at = None
@@ -279,7 +304,9 @@ class PathImport:
                 self._pass_on()
             if self._should_stop():
                 return
-        if whole and is_rewritten:
+        if whole and read_again_to:
+            self._batch.steps.append(lambda: self._count(differ=self._sighting.delete_misread_keys(source_id, path)))
+        elif whole and is_rewritten:
             self._batch.steps.append(lambda: self._count(gone=self._sighting.mark_gone_keys(source_id, path)))
         if whole and start == 0:
             locator = printable(file.path)
@@ -289,6 +316,11 @@ class PathImport:
             self._then_record(source_id, file, facts, offset, facts.st_size)
         elif not is_rewritten:
             self._then_record(source_id, file, facts, offset, NOT_TO_ITS_END)
+
+    def _was_deleted(self, source_id: int, raw: RawMessage) -> bool:
+        """For ever, since it was read: an mbox that has not changed does not bring it back."""
+        is_here = find_by_hash(self._archive, raw.content_hash) is not None
+        return not is_here and self._sighting.is_forgotten(source_id, raw.locator)
 
     def _then_record(self, source_id: int, file: SourceFile, facts: os.stat_result, offset: int, size: int) -> None:
         """Note that an mbox was read up to `offset`, when what stands before that is written."""
@@ -330,6 +362,7 @@ class PathImport:
             failpoint("import.before_transaction")
             with self._archive.transaction():
                 to_index: dict[int, ParsedMessage] = {}
+                reread: dict[int, Reread] = {}
                 for step in batch.steps:
                     if self._should_stop():
                         break  # what was written stays
@@ -337,9 +370,12 @@ class PathImport:
                         written = self._write_message(step, next(parsed))
                         if written.message_id is not None and written.to_index is not None:
                             to_index[written.message_id] = written.to_index
+                        if written.message_id is not None and written.reread is not None:
+                            reread[written.message_id] = written.reread
                         failpoint("import.in_transaction")
                     else:
                         step()
+                finish_rereads(self._archive, reread)
                 index_parsed(self._archive, to_index)
         except BaseException as error:
             self._counts = before
@@ -389,4 +425,9 @@ def counted(counts: ImportCounts, written: Written) -> ImportCounts:
         more["problems" if written.weight == "incomplete" else written.weight] = 1
     if written.became != "unreadable":
         more[written.became] = 1
-    return counts.plus(**more)
+    counts = counts.plus(**more)
+    return counts if written.reread is None else with_rereads(counts, [written.reread])
+
+
+def with_rereads(counts: ImportCounts, done: Collection[Reread]) -> ImportCounts:
+    return counts.plus(reread=len(done), differ=sum(each.differs for each in done))

@@ -20,8 +20,11 @@ from vaultembed.archive.mail.messages import (
 )
 from vaultembed.archive.mail.places import Place
 from vaultembed.archive.mail.problems import record_problems
+from vaultembed.archive.mail.readings import is_outdated
+from vaultembed.archive.mail.rereading import Reread, read_again
 from vaultembed.importing.parser import Mime, Unparsed
 from vaultembed.importing.parsing import Parsers
+from vaultembed.importing.rereading import as_kept
 from vaultembed.message import FileState, ParsedMessage, Problem, RawMessage
 from vaultembed.text.mime.mime import labels_in_header
 from vaultembed.text.problems import Weight, worst_weight
@@ -70,6 +73,8 @@ class Written:
     """The text here is what this entry says."""
     to_index: ParsedMessage | None = None
     """What it has been given, for `index_parsed` at the end of the transaction."""
+    reread: Reread | None = None
+    """It was here, as an earlier version had read it."""
 
 
 def entry_of_mime(
@@ -99,12 +104,10 @@ def flags_text(flags: frozenset[str]) -> str:
 
 
 def parse_unknown(archive: Archive, parsers: Parsers, entries: Sequence[Entry]) -> Callable[[], list[Parsed]]:
-    """Have parsed what is not here by its content; the result waits for it, and may raise what `Parsers.collect` does.
+    """Have parsed what is not here by its content, or as an earlier version read it; the result waits for it, and may
+    raise what `Parsers.collect` does.
     Before the transaction that writes it, so that this is short."""
-    unparsed = [
-        None if isinstance(each.unparsed, Problem) or _find(archive, each) is not None else each.unparsed
-        for each in entries
-    ]
+    unparsed = [_to_parse(archive, each) for each in entries]
     submitted = parsers.submit([each for each in unparsed if each is not None])
 
     def collect() -> list[Parsed]:
@@ -115,6 +118,17 @@ def parse_unknown(archive: Archive, parsers: Parsers, entries: Sequence[Entry]) 
         ]
 
     return collect
+
+
+def _to_parse(archive: Archive, entry: Entry) -> Unparsed | None:
+    if isinstance(entry.unparsed, Problem):
+        return None
+    here = _find(archive, entry)
+    if here is None:
+        return entry.unparsed
+    if isinstance(entry.unparsed, Mime) and is_outdated(archive, here):
+        return as_kept(archive, here, entry.unparsed)
+    return None
 
 
 def parse_entry(parsers: Parsers, entry: Entry) -> ParsedMessage | Problem:
@@ -214,18 +228,23 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
     elif key != place.source_key:
         places.forget_place(archive, source_id, key)
     places.put_at(archive, source_id, place, message_id)
-    if new is None:  # not parsed, but this copy may bear other labels
+    reread = None
+    if facts.is_here and new is not None and new.reader is not None and is_outdated(archive, message_id):
+        reread = read_again(archive, message_id, new)
+    if facts.is_here and not entry.is_extract:  # this copy may bear other labels
         add_labels(archive, message_id, "label", entry.labels())
     if place.folder:
         add_labels(archive, message_id, "folder", [place.folder])
     to_index = new if step in ("add", *_REPLACES) else None
     problems = to_index.problems if to_index is not None else ()
     record_problems(archive, source_id, message_id, place.locator, problems)
+    if reread is not None:
+        problems = reread.problems
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
     is_current = {"stays deleted": not entry.is_extract, "stands": not facts.says_something_else, "keep better": False}
     is_gone = displaced and not entry.begun_at
-    return Written(message_id, became, is_gone, worst_weight(problems), is_current.get(step, True), to_index)
+    return Written(message_id, became, is_gone, worst_weight(problems), is_current.get(step, True), to_index, reread)
 
 
 def _facts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,11 +25,13 @@ from vaultembed.archive.mail.messages import (
 from vaultembed.archive.mail.places import Known, Place
 from vaultembed.archive.mail.problems import forget_problem, record_problems
 from vaultembed.archive.mail.reading import read_reactions
+from vaultembed.archive.mail.rereading import Reread
 from vaultembed.archive.mail.threads import rename_chat
 from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
 from vaultembed.importing.parsing import Parsers
-from vaultembed.importing.paths import ImportCounts, ImportProgress, counted
+from vaultembed.importing.paths import ImportCounts, ImportProgress, counted, with_rereads
+from vaultembed.importing.rereading import read_kept_again
 from vaultembed.importing.writing import Parsed, Raw, Written, parse_unknown, write_entry
 from vaultembed.message import ParsedMessage, Problem
 from vaultembed.msgvault.batches import BATCH_MESSAGES, Tally, UnreadableMessage, batches, origin_of, settle
@@ -116,6 +118,7 @@ class MsgvaultImport:
                 self._on_progress(ImportProgress(self._paths.archive, done, done, len(theirs.ids), seconds))
             if not self._should_stop():
                 self._finish(theirs)
+                self._read_kept_again()
         if not self._should_stop():
             self._withdraw(theirs)
             backfill.follow(self._archive, self._states(theirs))
@@ -364,6 +367,13 @@ class MsgvaultImport:
             if theirs.is_whole and not self._note_gone(theirs, source_id):
                 return
             places.import_finished(self._archive, source_id)
+
+    def _read_kept_again(self) -> None:
+        def on_batch(done: Collection[Reread]) -> None:
+            self.counts = with_rereads(self.counts, done)
+
+        sources = places.sources_below(self._archive, "msgvault", f"{self._identifier}#")
+        read_kept_again(self._archive, self._parsers, sources, on_batch, self._should_stop)
 
     def _note_gone(self, theirs: Opened, source_id: int) -> bool:
         """False: it cannot be told, because something is damaged."""

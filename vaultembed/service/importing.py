@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vaultembed.archive.database import Archive, open_archive
+from vaultembed.archive.database import Archive, open_archive, require_archive
 from vaultembed.archive.generations.records import (
     Coverage,
     coverage_of,
@@ -20,10 +20,13 @@ from vaultembed.archive.generations.records import (
 from vaultembed.archive.mail.fulltext import refresh_stale
 from vaultembed.archive.mail.problems import Unread as Unread
 from vaultembed.archive.mail.problems import tell_unread
+from vaultembed.archive.mail.readings import count_outdated
+from vaultembed.archive.mail.rereading import Reread
 from vaultembed.errors import UsageError
 from vaultembed.importing.parsing import Parsers
-from vaultembed.importing.paths import ImportCounts, PathImport
+from vaultembed.importing.paths import ImportCounts, PathImport, with_rereads
 from vaultembed.importing.paths import ImportProgress as ImportProgress
+from vaultembed.importing.rereading import read_kept_again
 from vaultembed.importing.size import size_of_files, total_size
 from vaultembed.importing.writing import Raw as Raw
 from vaultembed.msgvault.binding import CompareView as CompareView
@@ -120,6 +123,7 @@ def import_mail(
         filled, active = generation_to_fill(archive), generation_in_state(archive, "active")
         ways_out = [way_out(each, next((c for c in compared if c.generation == each.id), None)) for each in unchecked]
         coverage = coverage_of(archive, filled.id if filled else None)
+        outdated = count_outdated(archive)
         interrupted = should_stop()
         unread = () if interrupted else tuple(tell_unread(archive))
     data = Imported(
@@ -133,12 +137,43 @@ def import_mail(
         interrupted,
     )
     notes = [*run.refused, *run.passed_by, *migrated, *_notes(data)]
+    if outdated and not interrupted:
+        notes.append(
+            f"{outdated:,} messages were read by an earlier version. Import their sources again; if those are out of"
+            " reach: vaultembed import --reread"
+        )
     if not (interrupted and run.views):  # of an adopted generation nothing is in use before the end
         answers = active is not None and active.is_checked
         notes += next_steps(ways_out, answers, run.counts, coverage if run.views else None)
     failed = len(run.refused) == len(paths) or any(view.left_out for view in run.views)
     exit_code = 130 if interrupted else 1 if failed else 3 if run.refused or unread else 0
     return Result("import", data, tuple(notes), exit_code)
+
+
+def read_again(
+    archive_path: Path,
+    *,
+    on_progress: Callable[[ImportProgress], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Result[Imported]:
+    """Read all messages again that an earlier version has read and that are kept as they were sent. An import does it
+    for those of its sources; this is for those whose source is out of reach, or gone."""
+    require_archive(archive_path)
+    started = time.monotonic()
+    counts = ImportCounts()
+    with Parsers(should_stop) as parsers, open_archive(archive_path) as archive:
+        migrated = migration_notes(archive)
+        total = count_outdated(archive)
+
+        def on_batch(done: Collection[Reread]) -> None:
+            nonlocal counts
+            counts = with_rereads(counts, done)
+            on_progress(ImportProgress(archive_path, counts.reread, counts.reread, total, time.monotonic() - started))
+
+        read_kept_again(archive, parsers, None, on_batch, should_stop)
+    seconds = time.monotonic() - started
+    data = Imported(archive_path, (), counts, (), (), seconds, (), interrupted=should_stop())
+    return Result("import", data, (*migrated, *_notes(data)), 130 if data.interrupted else 0)
 
 
 class _Import:

@@ -22,6 +22,8 @@ GUESSED_KINDS: Final = (
     *("undeclared-8bit", "unknown-charset", "wrong-charset"),
 )
 """Any other kind makes a message incomplete."""
+LEFT_OUT_KINDS: Final = ("html-left-out", "unreadable-message")
+"""Of what was too much to read: another time, more may be read of it."""
 
 
 def worst_weight(problems: Iterable[Problem]) -> Weight | None:

@@ -63,6 +63,7 @@ _MAIL_TABLES: Final = (
     "participants",
     "messages",
     "message_bodies",
+    "message_readings",
     "message_sources",
     "message_recipients",
     "labels",

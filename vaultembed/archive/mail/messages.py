@@ -10,9 +10,10 @@ from typing import Any, Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts, texts_to_index
+from vaultembed.archive.mail.readings import as_stored, record_reading
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
 from vaultembed.message import ParsedMessage, Person, Reaction
-from vaultembed.text.mime.dates import FIRST_SECOND, LAST_SECOND, MINUTES_A_DAY
+from vaultembed.text.mime.dates import MINUTES_A_DAY
 from vaultembed.text.mime.snippet import snippet
 
 
@@ -33,12 +34,14 @@ def has_raw(archive: Archive, message_id: int) -> bool:
 def add_message(archive: Archive, new: ParsedMessage) -> int:
     """Write a message that is not here yet; returns its id. It leaves embed_gen NULL: needs work. To be followed by
     `index_parsed`."""
+    new = as_stored(new)
     message_id = archive.insert(
         f"INSERT INTO messages({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) RETURNING id",
-        _values(archive, new),
+        _values(archive, new, conversation_of(archive, new)),
     )
     archive.execute("INSERT INTO message_bodies VALUES (?, ?)", (message_id, new.body_text))
     _write_details(archive, message_id, new)
+    record_reading(archive, message_id, new)
     return message_id
 
 
@@ -46,18 +49,27 @@ def replace_message(archive: Archive, message_id: int, new: ParsedMessage) -> No
     """Write what a message now is over what it was. Its stamp is cleared, by trigger, only if its text differs. To be
     followed by `index_parsed`."""
     said = headers_of(archive, [message_id])
+    new = as_stored(new)
+    for table in ("message_raw", "problems"):
+        archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
+    write_over(archive, message_id, new, conversation_of(archive, new))
+    record_reading(archive, message_id, new)
+    forget_headers(archive, said)
+
+
+def write_over(archive: Archive, message_id: int, new: ParsedMessage, conversation_id: int | None) -> None:
+    """Write what a message says over what it said, where the rest of it stays."""
     archive.execute(
         f"UPDATE messages SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?",
-        (*_values(archive, new), message_id),
+        (*_values(archive, new, conversation_id), message_id),
     )
     archive.execute(
         "INSERT INTO message_bodies VALUES (?, ?) ON CONFLICT DO UPDATE SET body_text = excluded.body_text",
         (message_id, new.body_text),
     )
-    for table in ("message_recipients", "attachments", "message_raw", "problems"):
+    for table in ("message_recipients", "attachments"):
         archive.execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
     _write_details(archive, message_id, new)
-    forget_headers(archive, said)
 
 
 def index_parsed(archive: Archive, messages: Mapping[int, ParsedMessage]) -> None:
@@ -185,28 +197,23 @@ _COLUMNS: Final = (
 )
 
 
-def _values(archive: Archive, parsed: ParsedMessage) -> tuple[Any, ...]:
+def _values(archive: Archive, parsed: ParsedMessage, conversation_id: int | None) -> tuple[Any, ...]:
     """The values of `_COLUMNS`."""
     return (
         parsed.rfc822_message_id,
         parsed.content_hash,
-        conversation_of(archive, parsed),
+        conversation_id,
         parsed.in_reply_to,
         _participant(archive, parsed.sender),
         parsed.message_type,
-        _if_within(parsed.sent_at, FIRST_SECOND, LAST_SECOND),
-        _if_within(parsed.zone_minutes, 1 - MINUTES_A_DAY, MINUTES_A_DAY - 1),
+        parsed.sent_at,
+        parsed.zone_minutes,
         parsed.subject,
         snippet(parsed.body_text),
         parsed.list_id,
         parsed.size_bytes,
         int(any(not a.inline for a in parsed.attachments)),
     )
-
-
-def _if_within(number: int | None, least: int, most: int) -> int | None:
-    """None for what no calendar has: it is not to stand here, whichever reader gave it."""
-    return number if number is not None and least <= number <= most else None
 
 
 def _write_details(archive: Archive, message_id: int, parsed: ParsedMessage) -> None:

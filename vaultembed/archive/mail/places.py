@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
-from vaultembed.archive.engine.values import FORGOTTEN, forgotten
+from vaultembed.archive.engine.values import FORGOTTEN, forgotten, text_of
 from vaultembed.message import FileState
+from vaultembed.text.mime.mime import READER_VERSION
 
 NOT_TO_ITS_END: Final = -1
 """In place of the size of a file that has not been read whole."""
@@ -42,18 +43,23 @@ def find_source(archive: Archive, kind: str, identifier: str) -> int | None:
 
 def read_state(archive: Archive, source_id: int, path: str) -> FileState | None:
     found = archive.row(
-        "SELECT size, mtime_ns, prefix_hash, read_to FROM source_files"
+        # a file whose message was deleted for ever is not read again for a newer reader
+        "SELECT size, mtime_ns, prefix_hash, read_to, reader >= ?3 OR path <> ?2 FROM source_files"
         " WHERE source_id = ?1 AND path IN (?2, forgotten(CAST(?2 AS BLOB))) ORDER BY path <> ?2 LIMIT 1",
-        (source_id, path),
+        (source_id, path, READER_VERSION),
     )
-    return None if found is None else FileState(*found)
+    if found is None:
+        return None
+    size, mtime_ns, prefix_hash, offset, is_current = found
+    return FileState(size, mtime_ns, prefix_hash, offset, bool(is_current))
 
 
 def set_read_state(archive: Archive, source_id: int, path: str, state: FileState) -> None:
     archive.execute(
-        "INSERT INTO source_files VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
-        " mtime_ns = excluded.mtime_ns, prefix_hash = excluded.prefix_hash, read_to = excluded.read_to",
-        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.offset),
+        "INSERT INTO source_files VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
+        " mtime_ns = excluded.mtime_ns, prefix_hash = excluded.prefix_hash, read_to = excluded.read_to,"
+        " reader = excluded.reader",
+        (source_id, path, state.size, state.mtime_ns, state.prefix_hash, state.offset, READER_VERSION),
     )
 
 
@@ -64,6 +70,16 @@ def message_at(archive: Archive, source_id: int, source_key: str) -> int | None:
         (source_id, source_key),
     )
     return found
+
+
+def first_place(archive: Archive, message_id: int) -> tuple[int | None, str]:
+    """Source and locator of one place where a message stands, or stood."""
+    found = archive.row(
+        f"SELECT source_id, {text_of('locator')} FROM message_sources WHERE message_id = ?"
+        " ORDER BY gone_at IS NOT NULL, source_id, source_key LIMIT 1",
+        (message_id,),
+    )
+    return (None, f"message {message_id}") if found is None else (found[0], found[1])
 
 
 def stands_alone(archive: Archive, message_id: int) -> bool:
@@ -152,15 +168,16 @@ def count_in_file(archive: Archive, source_id: int, path: str) -> int:
 
 def last_in_file(archive: Archive, source_id: int, path: str) -> tuple[str, int] | None:
     """Key and offset of the last message that stands in one mbox file."""
-    found = (
-        (key, int(locator.rpartition("@")[2]))
-        for key, locator in archive.rows(
-            "SELECT source_key, locator FROM message_sources WHERE source_id = ? AND source_key >= ?"
-            " AND source_key < ? AND gone_at IS NULL",
-            (source_id, path + ":", path + ";"),
-        )
-    )
-    return max(found, key=lambda at: at[1], default=None)
+    return max(_in_file(archive, source_id, path), key=lambda at: at[1], default=None)
+
+
+def _in_file(archive: Archive, source_id: int, path: str) -> Iterator[tuple[str, int]]:
+    for key, locator in archive.rows(
+        "SELECT source_key, locator FROM message_sources WHERE source_id = ? AND source_key >= ?"
+        " AND source_key < ? AND gone_at IS NULL",
+        (source_id, path + ":", path + ";"),
+    ):
+        yield key, int(locator.rpartition("@")[2])
 
 
 class Sighting:
@@ -171,9 +188,9 @@ class Sighting:
         archive.execute("DROP TABLE IF EXISTS temp.known_files")
         # as it is now: what another import adds meanwhile is none of this one's business
         archive.execute(
-            "CREATE TEMP TABLE known_files AS SELECT f.source_id, f.path FROM source_files f"
-            " JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
-            (identifier,),
+            "CREATE TEMP TABLE known_files AS SELECT f.source_id, f.path, f.reader < ? AS is_outdated"
+            " FROM source_files f JOIN sources s ON s.id = f.source_id WHERE s.identifier = ?",
+            (READER_VERSION, identifier),
         )
         for table in ("seen_files", "seen_keys", "seen_unread"):
             archive.execute(
@@ -226,18 +243,60 @@ class Sighting:
             (source_id, path),
         )
 
+    def note_places(self, source_id: int, path: str) -> None:
+        """What stands where in an mbox, before it is read again with a newer reader."""
+        self._archive.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS stood(position INTEGER PRIMARY KEY, source_key TEXT NOT NULL)"
+        )
+        self._archive.execute("DELETE FROM stood")
+        self._archive.execute_many(
+            "INSERT INTO stood VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(at, key) for key, at in _in_file(self._archive, source_id, path)],
+        )
+
+    def is_forgotten(self, source_id: int, locator: str) -> bool:
+        """Whether a message that is not here was, where `note_places` was called: it was deleted for ever. Else it is
+        part of what stood there and is not met again, or could not be read before."""
+        position = int(locator.rpartition("@")[2])
+        sql = "SELECT source_key FROM temp.stood WHERE position <= ? ORDER BY position DESC LIMIT 1"
+        stood = self._archive.scalar(sql, (position,))
+        is_met = self._archive.scalar("SELECT 1 FROM seen_keys WHERE source_id = ? AND name = ?", (source_id, stood))
+        unread = self._archive.scalar("SELECT 1 FROM problems WHERE locator = ? AND message_id IS NULL", (locator,))
+        return (stood is None or is_met is not None) and unread is None
+
+    def delete_misread_keys(self, source_id: int, path: str) -> int:
+        """After an mbox was read again with a newer reader: what stood in it and was not seen never was a message. It
+        is deleted, as with a source; its parts, or the whole, are here."""
+        misread = self._archive.rows(
+            "SELECT source_key, message_id FROM message_sources WHERE source_id = ?1 AND source_key >= ?2 || ':'"
+            " AND source_key < ?2 || ';' AND gone_at IS NULL"
+            " AND source_key NOT IN (SELECT name FROM seen_keys WHERE source_id = ?1)"
+            " AND locator NOT IN (SELECT name FROM seen_unread)",
+            (source_id, path),
+        )
+        for key, message_id in misread:
+            delete_beginning(self._archive, source_id, key, message_id)
+        return len(misread)
+
     def mark_gone_files(self, source_id: int) -> int:
         """After a source was walked whole: messages of files not seen are gone; they stay in the archive."""
         gone = 0
-        for (path,) in self._archive.rows(
-            "SELECT path FROM temp.known_files WHERE source_id = ?1"
-            " AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)"
+        for path, is_of_other_kind in self._archive.rows(
+            "SELECT path, is_outdated AND path IN (SELECT name FROM seen_files) FROM temp.known_files"
+            " WHERE source_id = ?1 AND path NOT IN (SELECT name FROM seen_files WHERE source_id = ?1)"
             f" AND (path NOT GLOB '{FORGOTTEN}*'"
             " OR path NOT IN (SELECT forgotten(CAST(name AS BLOB)) FROM seen_files WHERE source_id = ?1))",
             (source_id,),
         ):
             # one by one: an OR of both conditions is planned as a walk over the whole source
             for condition in ("source_key = ?2", "source_key >= ?2 || ':' AND source_key < ?2 || ';'"):
+                if is_of_other_kind:  # a newer reader takes it for an mbox, say, that was one message
+                    for key, message_id in self._archive.rows(
+                        "SELECT source_key, message_id FROM message_sources WHERE source_id = ?1 AND gone_at IS NULL"
+                        f" AND {condition}",
+                        (source_id, path),
+                    ):
+                        delete_beginning(self._archive, source_id, key, message_id)
                 gone += self._archive.execute(
                     "UPDATE message_sources SET gone_at = unixepoch() WHERE source_id = ?1 AND gone_at IS NULL"
                     f" AND {condition}",

@@ -119,14 +119,22 @@ def _change_texts(
     done = [change for change in changes if write_text(archive, change)]
     if not done:
         return []
-    now = archive.scalar("SELECT content_rev FROM messages WHERE id = ?", (message_id,))
-    if now != before[0]:
-        if keeps_embedding:
-            _carry_outcomes(archive, message_id, before[0], now, before[1])
-        else:
-            archive.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
+    settle_outcomes(archive, message_id, before, keeps_embedding=keeps_embedding)
     index_messages(archive, [message_id])
     return done
+
+
+def settle_outcomes(
+    archive: Archive, message_id: int, before: tuple[int, int | None], *, keeps_embedding: bool
+) -> None:
+    """After texts of a message have changed. `before`: its content_rev and stamp."""
+    now = archive.scalar("SELECT content_rev FROM messages WHERE id = ?", (message_id,))
+    if now == before[0]:
+        return
+    if keeps_embedding:
+        _carry_outcomes(archive, message_id, before[0], now, before[1])
+    else:
+        archive.execute("DELETE FROM message_texts WHERE message_id = ?", (message_id,))
 
 
 def _carry_outcomes(archive: Archive, message_id: int, before: int, now: int, stamp: int | None) -> None:

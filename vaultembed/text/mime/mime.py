@@ -20,6 +20,10 @@ from vaultembed.text.mime.identity import normalise_message_id
 from vaultembed.text.mime.parts import read_part
 from vaultembed.text.problems import ProblemLog
 
+READER_VERSION: Final = 1
+"""Of all that reads mail: this, charsets, HTML, and `sources/`. Raise it with every change that reads some mail
+otherwise: the next import of it then reads again what is in archives."""
+
 Fields = Mapping[str, Sequence[str]]
 
 _KINDS: Final[tuple[tuple[str, RecipientKind], ...]] = (
