@@ -16,6 +16,7 @@ from vaultembed.archive.mail.messages import find_by_hash, index_parsed
 from vaultembed.archive.mail.places import NOT_TO_ITS_END, Place, Sighting
 from vaultembed.archive.mail.problems import forget_problem, record_unread
 from vaultembed.archive.mail.reading import read_raw
+from vaultembed.archive.mail.readings import is_outdated
 from vaultembed.archive.mail.rereading import Reread, finish_rereads
 from vaultembed.errors import StoppedError
 from vaultembed.failpoints import failpoint
@@ -193,10 +194,14 @@ class PathImport:
 
     def _delete_beginnings(self, source_id: int) -> None:
         """Messages that were read half written, from a mailbox that has been rewritten since, or a download that has
-        another name now: all of them is the beginning of a message that is here whole."""
+        another name now: all of them is the beginning of a message that is here whole. And those that an earlier
+        version took for one with what followed them in a mailbox."""
         for key, message_id, other in places.gone_beside_namesakes(self._archive, source_id, self._started_at):
             begun, whole = read_raw(self._archive, message_id), read_raw(self._archive, other)
-            if begun and whole and _is_beginning(begun.rstrip(), whole):
+            if not begun or not whole:
+                continue
+            is_several = is_outdated(self._archive, message_id) and _is_followed(whole.rstrip(), begun)
+            if is_several or _is_beginning(begun.rstrip(), whole):
                 places.delete_beginning(self._archive, source_id, key, message_id)
 
     def _source_id(self, kind: str) -> int:
@@ -416,6 +421,10 @@ class PathImport:
 def _is_beginning(begun: bytes, whole: bytes) -> bool:
     lines, end, last = begun.rpartition(b"\n")  # where ">From " was cut short, it was not unquoted
     return len(begun) < len(whole) and whole.startswith((begun, lines + end + last.removeprefix(b">")))
+
+
+def _is_followed(first: bytes, several: bytes) -> bool:
+    return several.startswith(first) and several[len(first) :].lstrip(b"\r\n>").startswith(b"From ")
 
 
 def counted(counts: ImportCounts, written: Written) -> ImportCounts:
