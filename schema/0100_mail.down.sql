@@ -8,6 +8,7 @@ DROP TABLE labels;
 DROP TABLE message_recipients;
 DROP TABLE message_references;
 DROP TABLE thread_ids;
+DROP VIEW messages_by_places;
 DROP TABLE message_sources;
 DROP TABLE message_readings;
 DROP TABLE message_raw;

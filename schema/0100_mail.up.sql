@@ -62,6 +62,7 @@ CREATE TABLE messages(
     has_attachments   INTEGER NOT NULL DEFAULT 0,
     added_at          INTEGER NOT NULL DEFAULT (unixepoch()),
     deleted_at        INTEGER,               -- NULL = live
+    set_aside         INTEGER NOT NULL DEFAULT 0,          -- 1: in trash or spam wherever it stands; kept by triggers
     content_rev       INTEGER NOT NULL DEFAULT 1,          -- grows when an input of the embeddable text changes; see 0102
     embed_gen         INTEGER REFERENCES generations       -- generation this message has its outcome in; NULL = needs work
 ) STRICT;
@@ -69,6 +70,7 @@ CREATE INDEX messages_by_message_id ON messages(rfc822_message_id);
 CREATE INDEX messages_by_conversation ON messages(conversation_id);
 CREATE INDEX messages_by_sent_at ON messages(sent_at);
 CREATE INDEX messages_by_sender ON messages(sender_id);
+CREATE INDEX messages_set_aside ON messages(id) WHERE set_aside <> 0 AND deleted_at IS NULL;
 
 -- One row is the visible text of a message: quotes and signature included, HTML as text.
 CREATE TABLE message_bodies(
@@ -100,9 +102,45 @@ CREATE TABLE message_sources(
     folder     TEXT NOT NULL,
     flags      TEXT NOT NULL,                -- sorted, space-separated: 'answered seen'
     gone_at    INTEGER,                      -- no longer there when last looked; the message stays
+    labels     TEXT NOT NULL DEFAULT '[]' CHECK(json_valid(labels)),   -- of this copy: the next may have lost some
+    set_aside  TEXT NOT NULL DEFAULT '' CHECK(set_aside IN ('', 'trash', 'spam')),   -- what folder, labels and flags say
     PRIMARY KEY(source_id, source_key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_sources_by_message ON message_sources(message_id);
+CREATE INDEX message_sources_set_aside ON message_sources(set_aside, message_id) WHERE set_aside <> '';
+
+-- The definition of messages.set_aside: every place says so that is not gone; where all are, every one that went last. Mail
+-- in a trash that was emptied stays where it was.
+CREATE VIEW messages_by_places(message_id, set_aside) AS
+SELECT m.id, coalesce((
+    SELECT min(x.set_aside <> '') FROM message_sources x
+    WHERE x.message_id = m.id AND ifnull(x.gone_at, 9e18) = (
+        SELECT max(ifnull(y.gone_at, 9e18)) FROM message_sources y WHERE y.message_id = m.id)), 0)
+FROM messages m;
+
+-- A place that says nothing of the kind only ever brings a message back.
+CREATE TRIGGER set_aside_by_new_place AFTER INSERT ON message_sources
+WHEN new.set_aside <> '' OR (SELECT set_aside FROM messages WHERE id = new.message_id)
+BEGIN
+    UPDATE messages SET set_aside = (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id)
+    WHERE id = new.message_id
+      AND set_aside <> (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id);
+END;
+
+CREATE TRIGGER set_aside_by_place AFTER UPDATE OF message_id, gone_at, set_aside ON message_sources
+WHEN new.message_id <> old.message_id OR new.gone_at IS NOT old.gone_at OR new.set_aside <> old.set_aside
+BEGIN
+    UPDATE messages SET set_aside = (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id)
+    WHERE id IN (old.message_id, new.message_id)
+      AND set_aside <> (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id);
+END;
+
+CREATE TRIGGER set_aside_by_lost_place AFTER DELETE ON message_sources
+BEGIN
+    UPDATE messages SET set_aside = (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id)
+    WHERE id = old.message_id
+      AND set_aside <> (SELECT p.set_aside FROM messages_by_places p WHERE p.message_id = messages.id);
+END;
 
 -- One row is one Message-ID that was seen in whatever header, also of a message that is not here, or the name that a chat has in
 -- msgvault: its conversation.

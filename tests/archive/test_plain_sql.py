@@ -33,7 +33,7 @@ from vaultembed.message import Person, Recipient
 OF_ITS_OWN: Final = """
 INSERT INTO message_raw SELECT id, 'zlib', x'789c030000000001' FROM messages;
 INSERT INTO message_readings SELECT id, 1, x'' FROM messages;
-INSERT INTO message_sources SELECT 1, id, id, 'l', 'INBOX', 'seen', NULL FROM messages;
+INSERT INTO message_sources SELECT 1, id, id, 'l', 'INBOX', 'seen', NULL, '[]', '' FROM messages;
 INSERT INTO source_files VALUES (1, 'mbox', 1, 1, x'', 1, 1), (2, 'mbox', 1, 1, x'', 1, 1);
 INSERT INTO attachments SELECT id, 0, 'plan.pdf', 'application/pdf', 1, x'', 0 FROM messages;
 INSERT INTO reactions SELECT id, 0, 'love', sender_id FROM messages;

@@ -107,7 +107,7 @@ def test_a_scope_may_name_sources_and_types(archive: Archive) -> None:
     for n in range(6):
         message_id = add(archive, f"s{n}", f"word{n}", message_id=str(n))
         archive.db.execute(
-            "INSERT INTO message_sources VALUES (?, ?, ?, '', '', '', NULL)", (1 + n % 2, str(n), message_id)
+            "INSERT INTO message_sources VALUES (?, ?, ?, '', '', '', NULL, '[]', '')", (1 + n % 2, str(n), message_id)
         )
     archive.db.execute("UPDATE messages SET message_type = 'chat' WHERE id = 1")
     assert source_id_of_path(archive, "/mail/home") == source_id_of_path(archive, "home") == [2]
@@ -121,7 +121,7 @@ def test_a_scope_may_name_sources_and_types(archive: Archive) -> None:
     )
     assert built.coverage.live == 2
     assert built.generation.scope == "source1,typeemail"
-    archive.db.execute("INSERT INTO message_sources VALUES (1, 'copy', 2, '', '', '', NULL)")
+    archive.db.execute("INSERT INTO message_sources VALUES (1, 'copy', 2, '', '', '', NULL, '[]', '')")
     assert coverage_of(archive, 2).missing == 1
     assert coverage_of(archive, 1).missing == 1
     check_invariants(archive.path)

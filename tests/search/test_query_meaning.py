@@ -82,7 +82,7 @@ def _add(archive: Archive, n: int, luck: random.Random) -> None:
     message_id = add_parsed(archive, parsed)
     if n % 3:
         archive.execute(
-            "INSERT INTO message_sources VALUES (?, ?, ?, '', '', ?, NULL)",
+            "INSERT INTO message_sources VALUES (?, ?, ?, '', '', ?, NULL, '[]', '')",
             (1 + n % 2, str(n), message_id, " ".join(sorted(luck.sample(("answered", "flagged", "seen"), n % 4)))),
         )
     for kind, name in {(luck.choice(("folder", "label")), luck.choice(FOLDERS)) for _ in range(n % 3)}:

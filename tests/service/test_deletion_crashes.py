@@ -12,7 +12,7 @@ from tests.kit.archives import add, check_invariants, new_archive
 from tests.kit.builds import run
 from tests.kit.processes import vaultembed, vaultembed_process
 from vaultembed.archive.database import open_archive, open_archive_readonly
-from vaultembed.archive.mail.messages import add_labels
+from vaultembed.archive.mail.labels import add_labels
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.message import Person
 

@@ -89,7 +89,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         db.execute("INSERT INTO message_labels VALUES (?1, ?1)", (n,))
         db.execute("INSERT INTO attachments VALUES (?1, 0, 'a.pdf', 'application/pdf', 5, x'00', 0)", (n,))
         db.execute("INSERT INTO message_raw VALUES (?1, 'zlib', x'789c030000000001')", (n,))
-        db.execute("INSERT INTO message_sources VALUES (?1, 'k', ?1, '/mail/box', 'Inbox', 'seen', NULL)", (n,))
+        db.execute(
+            "INSERT INTO message_sources VALUES (?1, 'k', ?1, '/mail/box', 'Inbox', 'seen', NULL, '[]', '')", (n,)
+        )
         db.execute("INSERT INTO problems VALUES (?1, ?1, ?1, '/mail/box' || ?1, 'bad-date', 'x', 0, NULL)", (n,))
         db.execute(
             "INSERT INTO embed_runs(id, generation_id, host, pid, started_at) VALUES (?1, 1, 'here', 1, 5)", (n,)

@@ -115,14 +115,20 @@ _BY_PART: Final = {
 _NEAREST: Final = {"vec_2 VIRTUAL TABLE INDEX 0:3{___}___*d__": "one pass over the bits is how the nearest are found"}
 _DELETED: Final = "all that is deleted, and no more"
 _COUNTED: Final = "all are counted"
+_SET_ASIDE: Final = "whether anything is in trash or spam: the first there is"
 ALLOWED: Final[dict[str, dict[str, str]]] = {
     "search": {
         **_BY_PART,
         **_NEAREST,
         "messages USING COVERING INDEX messages_by_sender": "a word is common by the share of messages that have it",
+        "messages USING INDEX messages_set_aside": _SET_ASIDE,
         "m USING INDEX messages_by_embed_gen": "what a filter leaves is scored one by one, where that is little",
     },
-    "newest": {**_BY_PART, "m USING INDEX messages_by_sent_at": "from the newest, until a page is full"},
+    "newest": {
+        **_BY_PART,
+        "messages USING INDEX messages_set_aside": _SET_ASIDE,
+        "m USING INDEX messages_by_sent_at": "from the newest, until a page is full",
+    },
     "lists": _BY_PART,
     "counts": {
         "m USING INDEX messages_by_embed_gen": _COUNTED,

@@ -68,7 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "INSERT INTO attachments VALUES (1, 0, 'a.pdf', 'application/pdf', 5, x'00', 0)",
         "INSERT INTO reactions VALUES (1, 0, 'love', 1)",
         "INSERT INTO msgvault_messages VALUES (1, 'k', x'00', 1, NULL)",
-        "INSERT INTO message_sources VALUES (1, 'k', 1, '/mail/box', 'Inbox', 'seen', NULL)",
+        "INSERT INTO message_sources VALUES (1, 'k', 1, '/mail/box', 'Inbox', 'seen', NULL, '[]', '')",
         "INSERT INTO problems VALUES (1, 1, 1, '/mail/box', 'bad-date', 'x', 0, NULL)",
         "UPDATE embed_outcomes SET outcome = 'failed', reason = 'r' WHERE message_id = 1",
         "INSERT INTO embed_runs(generation_id, host, pid, started_at) VALUES (2, 'here', 5, 0)",

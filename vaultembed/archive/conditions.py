@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.text.folding import folded
+from vaultembed.text.set_aside import set_aside
 
+ANYWHERE: Final = "anywhere"
+"""As a folder: every message, in trash and spam as well."""
 Field = Literal[
     "from", "to", "cc", "bcc", "with", "label", "in", "is", "list", "filename", "has", "type", "source", "id", "thread"
 ]
@@ -91,7 +94,27 @@ def compile_condition(condition: Condition, *, negated: bool = False) -> Filter:
         case Words():
             return _words(condition, negated)
     leaf = _leaf(condition)
-    return Filter(f"({leaf.sql}) IS NOT TRUE", leaf.bindings) if negated else leaf
+    if not negated:
+        return leaf
+    return Filter("0") if leaf.is_empty else Filter(f"({leaf.sql}) IS NOT TRUE", leaf.bindings)
+
+
+def shown_by(condition: Condition) -> Filter:
+    """What a list, a search or a deletion is about: without trash and spam, unless the condition asks for them."""
+    return replace(compile_condition(condition), hides_set_aside=not _asks_for_set_aside(condition))
+
+
+def _asks_for_set_aside(condition: Condition, *, negated: bool = False) -> bool:
+    match condition:
+        case Not(part):
+            return _asks_for_set_aside(part, negated=not negated)
+        case All(parts) | Either(parts):
+            return any(_asks_for_set_aside(part, negated=negated) for part in parts)
+        case Has("in" | "label", value):
+            return not negated and (value == ANYWHERE or set_aside(value, [value], ()) != "")
+        case Has("is", "trashed"):
+            return not negated
+    return False
 
 
 def _joined(parts: Sequence[Filter], every: bool) -> Filter:
@@ -165,11 +188,26 @@ def _label(value: str) -> Filter:
     )
 
 
+def _in(value: str) -> Filter:
+    """A folder or label; `trash` and `spam` are what stands there now, whatever its name is."""
+    if value == ANYWHERE:
+        return Filter()
+    return _aside(folded(value)) if folded(value) in ("trash", "spam") else _label(value)
+
+
+def _aside(kind: str) -> Filter:
+    # "<> ''" lets the index be used
+    places = f"SELECT x.message_id FROM message_sources x WHERE x.set_aside = '{kind}' AND x.set_aside <> ''"
+    return Filter(f"m.id IN ({places} AND x.gone_at IS NULL) OR (m.set_aside <> 0 AND m.id IN ({places}))")
+
+
 def _contains(sql: str) -> Callable[[str], Filter]:
     return lambda value: Filter(sql, (folded(value),))
 
 
 def _flag(value: str) -> Filter:
+    if value == "trashed":
+        return _aside("trash")
     return Filter(
         "m.id IN (SELECT x.message_id FROM message_sources x WHERE instr(' ' || x.flags || ' ', ?))", (f" {value} ",)
     )
@@ -186,7 +224,7 @@ _FIELDS: Final[dict[str, Callable[[str], Filter]]] = {
     "bcc": _people(_recipient("bcc")),
     "with": _people(_SENDER, _recipient("to", "cc", "bcc", "mention")),
     "label": _label,
-    "in": _label,
+    "in": _in,
     "is": _flag,
     # a list's address and its id differ in the "@"
     "list": lambda value: Filter("instr(folded(CAST(m.list_id AS BLOB)), ?)", (folded(value).replace("@", "."),)),

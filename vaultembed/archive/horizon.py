@@ -60,7 +60,7 @@ def limit(archive: Archive, only: Filter) -> None:
     archive.execute("PRAGMA temp_store = MEMORY")
     archive.execute("CREATE TEMP TABLE horizon(id INTEGER PRIMARY KEY)")
     archive.execute(
-        f"INSERT INTO temp.horizon SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql})",
+        f"INSERT INTO temp.horizon SELECT m.id FROM messages m WHERE {only.live} AND ({only.sql})",
         only.bindings,
     )
     counted: dict[int, defaultdict[str, int]] = {}

@@ -45,6 +45,7 @@ from vaultembed.sources import (
     read_one,
 )
 from vaultembed.sources.base import printable
+from vaultembed.sources.eml import file_flags
 from vaultembed.sources.maildir import maildir_flags, maildir_key
 
 BATCH_MESSAGES: Final = 400
@@ -245,7 +246,7 @@ class PathImport:
 
     def _refresh(self, source_id: int, file: SourceFile, key: str) -> None:
         """A Maildir renames a message to change its flags; its content is not read again for that."""
-        flags = maildir_flags(file.path.name) if file.kind == "maildir" else frozenset()
+        flags = (maildir_flags if file.kind == "maildir" else file_flags)(file.path.name)
         place = Place(key, printable(file.path), file.folder, flags_text(flags))
         if places.place_differs(self._archive, source_id, place):
             message_id = places.message_at(self._archive, source_id, key)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
-    add_labels,
     add_message,
     find_by_hash,
     find_mail,
@@ -45,7 +44,7 @@ class Entry:
     content_hash: bytes
     unparsed: Unparsed | Problem
     labels: Callable[[], Sequence[str]]
-    """Of this copy, for a message that is not parsed."""
+    """Of this copy."""
     is_repeated: bool = False
     """The same message stood before in the same file."""
     deleted_at: int | None = None
@@ -227,14 +226,13 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
         places.displace(archive, source_id, key)
     elif key != place.source_key:
         places.forget_place(archive, source_id, key)
-    places.put_at(archive, source_id, place, message_id)
+    place = replace(place, labels=tuple(entry.labels()))
+    # a copy that was thrown away says nothing beside one in the same mbox that was not
+    if not entry.is_repeated or not places.is_aside_beside_kept(archive, source_id, place):
+        places.put_at(archive, source_id, place, message_id)
     reread = None
     if facts.is_here and new is not None and new.reader is not None and is_outdated(archive, message_id):
         reread = read_again(archive, message_id, new)
-    if facts.is_here and not entry.is_extract:  # this copy may bear other labels
-        add_labels(archive, message_id, "label", entry.labels())
-    if place.folder:
-        add_labels(archive, message_id, "folder", [place.folder])
     to_index = new if step in ("add", *_REPLACES) else None
     problems = to_index.problems if to_index is not None else ()
     record_problems(archive, source_id, message_id, place.locator, problems)

@@ -28,8 +28,6 @@ class Taken:
 
     message: TheirMessage
     entry: Entry
-    labels: tuple[str, ...]
-    """Msgvault's, and those of its header."""
 
 
 def place_of(database: ForeignDatabase, message: TheirMessage) -> Place:
@@ -72,7 +70,7 @@ def take(
         is_extract=mime is None,
         was_read=was_read,
     )
-    return Taken(message, entry, labels)
+    return Taken(message, entry)
 
 
 @dataclass(frozen=True, slots=True)

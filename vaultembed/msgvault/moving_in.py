@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vaultembed.archive.database import Archive
@@ -16,10 +16,8 @@ from vaultembed.archive.generations.transitions import restamp
 from vaultembed.archive.ledger import run_steps
 from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
-    add_labels,
     content_rev_of,
     index_parsed,
-    set_labels,
     set_reactions,
 )
 from vaultembed.archive.mail.places import Known, Place
@@ -238,10 +236,10 @@ class MsgvaultImport:
         archive, message_id = self._archive, before.message_id
         if message.deleted_at is None:
             places.undelete_with_source(archive, message_id)
-        places.put_at(archive, source_id, place, message_id)
         # what somebody repaired here is not undone because of a flag
         if before.digest[LABELS] != message.digest[LABELS]:
-            self._put_labels(message_id, message.labels)
+            place = replace(place, labels=message.labels)
+        places.put_at(archive, source_id, place, message_id)
         self._put_chat(message_id, message, before)
         if message.deleted_at is not None:
             places.delete_with_source(
@@ -266,12 +264,6 @@ class MsgvaultImport:
             both = {(each.reaction, each.person and each.person.address): each for each in (*message.reactions, *here)}
             set_reactions(archive, message_id, both.values())
 
-    def _put_labels(self, message_id: int, labels: Sequence[str]) -> None:
-        if places.stands_alone(self._archive, message_id):
-            set_labels(self._archive, message_id, labels)
-        else:
-            add_labels(self._archive, message_id, "label", labels)
-
     def _write(self, taken: Taken, new: Parsed, before: Known | None) -> Written:
         written = write_entry(self._archive, self._parsers, taken.entry, new)
         self.counts = counted(self.counts, written)
@@ -280,10 +272,6 @@ class MsgvaultImport:
         source_id, place = taken.entry.source_id, taken.entry.place
         self._put_chat(written.message_id, taken.message, before)
         forget_problem(self._archive, place.locator, UNREADABLE)
-        if written.became == "added":
-            add_labels(self._archive, written.message_id, "label", taken.labels)
-        else:
-            self._put_labels(written.message_id, taken.labels)
         if written.is_current:  # else it is looked at again the next time
             self._remember(source_id, taken.message, content_rev_of(self._archive, written.message_id))
         return written

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, cast
 
-from vaultembed.archive.conditions import All, Condition, Field, Has, Not, Sent, Size, Words
+from vaultembed.archive.conditions import ANYWHERE, All, Condition, Field, Has, Not, Sent, Size, Words
 from vaultembed.archive.mail.fulltext import phrase
 from vaultembed.errors import QueryError
 from vaultembed.search.dates import Period, ago, period
@@ -110,7 +110,7 @@ def _subject(_field: str, value: str, _: datetime) -> Condition:
 
 
 def _folder(field: str, value: str, now: datetime) -> Condition:
-    return All() if value.lower() == "anywhere" else _text(field, value, now)
+    return Has("in", ANYWHERE) if value.lower() == ANYWHERE else _text(field, value, now)
 
 
 def _state(_field: str, value: str, _: datetime) -> Condition:

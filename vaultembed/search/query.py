@@ -24,8 +24,8 @@ from vaultembed.archive.conditions import (
     Sent,
     Size,
     Words,
-    compile_condition,
     match_of,
+    shown_by,
 )
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
@@ -49,13 +49,13 @@ class Query:
     words: tuple[Words, ...]
     """Any of them ranks a message by words; without what is excluded."""
     condition: Condition
-    """What a search demands: everything but bare words."""
+    """What a search demands: everything but bare words. Trash and spam it does not see, unless it asks for them."""
     everything: All
     """What a command demands that changes messages, or counts them: every word, too."""
 
     @property
     def only(self) -> Filter:
-        return compile_condition(self.condition)
+        return shown_by(self.condition)
 
     def match_distinctive(self, archive: Archive) -> str | None:
         """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""

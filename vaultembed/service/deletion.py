@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vaultembed.archive.backup import copies_holding
-from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of
+from vaultembed.archive.conditions import Has, Sent, Size, Words, compile_condition, match_of, shown_by
 from vaultembed.archive.database import Archive, open_archive, open_archive_readonly, require_archive
 from vaultembed.archive.generations.records import coverage_of, generation_to_fill
 from vaultembed.archive.mail.deletion import (
@@ -26,12 +26,13 @@ from vaultembed.archive.mail.deletion import (
     undelete,
 )
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
+from vaultembed.archive.mail.lexical import count_set_aside
 from vaultembed.archive.upkeep.erasing import delete_forever
 from vaultembed.errors import UsageError
 from vaultembed.search.query import MOST_LEAVES, Query, describe, leaves, parse_query
 from vaultembed.search.tokens import is_small_operator
 from vaultembed.service.backup import migration_notes
-from vaultembed.service.result import Result, iso
+from vaultembed.service.result import Result, iso, set_aside_note
 
 SHOWN: Final = 5
 _HELD: Final = (
@@ -59,6 +60,8 @@ class Selection:
     """Of them not deleted yet."""
     read_as: str | None = None
     """How the query was read; None where there was none."""
+    set_aside: int = 0
+    """Messages that match the query, and are left out since they are in trash or spam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,12 @@ def select_messages(
         query = _parsed(" ".join(arguments))
         for what in excluded_in_vain(archive, query):
             raise UsageError(what, "Leave it out if that is right.")
-        matching = matching_ids(archive, compile_condition(query.everything), deleted=among_deleted)
-        return replace(_selection(archive, matching, shown), read_as=describe(query.everything))
+        only = shown_by(query.everything)
+        return replace(
+            _selection(archive, matching_ids(archive, only, deleted=among_deleted), shown),
+            read_as=describe(query.everything),
+            set_aside=count_set_aside(archive, None, only, deleted=among_deleted),
+        )
 
 
 def _present(archive: Archive, ids: list[int], *, among_deleted: bool) -> list[int]:
@@ -238,6 +245,8 @@ def _notes(view: DeletionView, selection: Selection) -> list[str]:
     notes = []
     if view.interrupted:
         notes.append("Interrupted; what is deleted stays so. The same command goes on from here.")
+    if selection.set_aside:
+        notes.append(set_aside_note(selection.set_aside))
     if not selection.ids:
         notes.append("Nothing matches; nothing was deleted." if view.read_as else "They are gone already.")
     elif view.dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vaultembed.archive.conditions import compile_condition
+from vaultembed.archive.conditions import shown_by
 from vaultembed.archive.database import Within as Within
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import Generation as Generation
@@ -38,7 +38,7 @@ def only_matching(archive_path: Path, query: str) -> Within:
     """
     if not parse_query(query).everything.parts:  # also of characters that nobody sees
         raise QueryError("--only says nothing to look for", "For all of the archive, leave it out.")
-    return Within(archive_path, lambda: compile_condition(parse_query(query).everything))
+    return Within(archive_path, lambda: shown_by(parse_query(query).everything))
 
 
 def keep(open_embedder: Opener) -> Kept:

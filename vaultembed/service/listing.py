@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaultembed.archive.conditions import compile_condition
+from vaultembed.archive.conditions import shown_by
 from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.mail.grouping import Group, count_groups, count_matching
 from vaultembed.archive.mail.grouping import Grouping as Grouping
@@ -137,7 +137,7 @@ def list_messages(
     Raises:
         QueryError: a filter makes no sense.
     """
-    only = compile_condition(filters.condition())
+    only = shown_by(filters.condition())
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         positions = list_positions(archive, only, order, after, limit + 1)
         messages = tuple(_listed(archive, position.message_id, characters) for position in positions[:limit])
@@ -231,7 +231,7 @@ def count_by(
     Raises:
         QueryError: a filter makes no sense.
     """
-    only = compile_condition(filters.condition())
+    only = shown_by(filters.condition())
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         groups = count_groups(archive, by, only, offset, limit + 1)
         matching = count_matching(archive, only)

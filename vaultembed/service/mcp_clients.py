@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from vaultembed.archive.conditions import compile_condition
+from vaultembed.archive.conditions import shown_by
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.grouping import count_matching
@@ -151,7 +151,7 @@ def _opened_by(archive_path: Path, only: str | None) -> list[str]:
         return []
     query = parse_query(only)
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
-        opened, live = (count_matching(archive, some) for some in (compile_condition(query.everything), Filter()))
+        opened, live = (count_matching(archive, some) for some in (shown_by(query.everything), Filter()))
         in_vain = [f"Look again: {what}." for what in excluded_in_vain(archive, query)]
     return [f"It opens {opened:,} of {live:,} messages now.", *in_vain]
 

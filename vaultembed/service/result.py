@@ -82,6 +82,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def set_aside_note(count: int) -> str:
+    """Of what matches and was left out."""
+    return f"{count:,} more in trash or spam: add in:anywhere"
+
+
 def iso(seconds: int | None, zone_minutes: int | None = 0) -> str | None:
     """Unix seconds as ISO 8601 with the given offset from UTC, if it can be one. None stays None, and so becomes what
     no calendar has: milliseconds, say, that another program wrote."""

@@ -13,6 +13,7 @@ from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
+from vaultembed.archive.mail.lexical import count_set_aside, is_any_set_aside
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
 from vaultembed.search.answering import Answering, Opener, Serving, answer, find_serving, why_unavailable
@@ -23,7 +24,7 @@ from vaultembed.search.query import Query, parse_query
 from vaultembed.search.ranking import DEPTH, Hit, by_answerers, by_distinctive_words, by_words, fuse
 from vaultembed.search.ranking import Mode as Mode
 from vaultembed.search.ranking import Signal as Signal
-from vaultembed.service.result import Result, iso
+from vaultembed.service.result import Result, iso, set_aside_note
 
 if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
@@ -82,6 +83,8 @@ class SearchView:
     results: tuple[Found, ...]
     more: bool
     """There are further results."""
+    left_out: int
+    """Messages in trash or spam that were not looked at, and match: by words, where any tells messages apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def search_archive(
         building = serving.building if serving else None
         main_id = serving.main.id if serving else None
         stale = count_stale(archive)
+        left_out = _left_out(archive, query, mode, answering)
         view = SearchView(
             query=text if isinstance(text, str) else text.text,
             mode=mode,
@@ -144,7 +148,10 @@ def search_archive(
             not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
             results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,
+            left_out=left_out,
         )
+    if left_out:
+        notes.append(set_aside_note(left_out))
     if answering is not None:
         notes += _notes(answering, live)
     if mode != "vector" and query.words and query.match_any() is None:
@@ -185,6 +192,18 @@ def _hits(
         # of one generation, the similarities themselves; of two, they cannot be compared
         return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
     return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
+
+
+def _left_out(archive: Archive, query: Query, mode: Mode, answering: Answering | None) -> int:
+    """By words where any tells messages apart; by date or by meaning, every message counts."""
+    if not is_any_set_aside(archive):  # else words are weighed, which takes as long as to search by them
+        return 0
+    match = None
+    if mode != "vector" and query.text:
+        match = query.match_distinctive(archive) or (query.match_any() if answering is None else None)
+        if match is None and answering is None:
+            return 0
+    return count_set_aside(archive, match, query.only)
 
 
 def damage_noted_in(notes: list[str]) -> Callable[[int, str], None]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Final
 
-from vaultembed.message import MESSAGE_LIMIT, RawMessage
+from vaultembed.message import MESSAGE_LIMIT, Flag, RawMessage
 from vaultembed.sources.base import SourceFile, Unreadable, describe_os_error, printable
 from vaultembed.sources.closed import closed_format, unpacked
 from vaultembed.sources.envelope import open_envelope
 from vaultembed.sources.sniff import HEAD_SIZE, without_utf_16
 from vaultembed.text.mime.identity import content_hash
+
+_REMOVED: Final = re.compile(r"[,#]\d+")
+"""How MH names what rmm has removed, until somebody cleans up."""
 
 
 def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
@@ -29,8 +34,14 @@ def read_eml_file(file: SourceFile) -> RawMessage | Unreadable:
         mime=mime,
         content_hash=content_hash(mime),
         folder=file.folder,
+        flags=file_flags(file.path.name),
         delivered_at=delivered_at,
     )
+
+
+def file_flags(name: str) -> frozenset[Flag]:
+    """The flags in a file name."""
+    return frozenset({"trashed"}) if _REMOVED.fullmatch(name) else frozenset()
 
 
 def read_message_bytes(path: Path) -> bytes | Unreadable:

@@ -123,6 +123,19 @@ LIES: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "a counter of chunks": ("counters", lambda p: meddle(p, "UPDATE embed_coverage SET chunks = 0")),
     "no counters": ("counters", lambda p: meddle(p, "DELETE FROM embed_coverage WHERE generation_id = 2")),
+    "a message in trash that stands elsewhere": (
+        "set_aside",
+        lambda p: meddle(p, "UPDATE messages SET set_aside = 1 WHERE id = 5"),
+    ),
+    "a message in trash alone that counts as mail": (
+        "set_aside",
+        lambda p: meddle(
+            p,
+            "INSERT INTO sources VALUES (9, 'mbox', '/box', 0, NULL)",
+            "INSERT INTO message_sources VALUES (9, 'k', 5, 'l', 'Trash', '', NULL, '[]', 'trash')",
+            without=("set_aside_by_new_place",),
+        ),
+    ),
     "a stamp without an outcome": (
         "stamps",
         lambda p: meddle(
@@ -488,7 +501,7 @@ def test_mail_that_is_damaged_is_named_and_left_alone(path: Path) -> None:
         path,
         "UPDATE message_bodies SET body_text = CAST(x'80ff' AS TEXT) WHERE message_id = 4",
         "INSERT INTO message_raw VALUES (5, 'zlib', x'0011')",
-        "INSERT INTO message_sources VALUES (9, 'k', 5, 'l', 'f', '', NULL)",
+        "INSERT INTO message_sources VALUES (9, 'k', 5, 'l', 'f', '', NULL, '[]', '')",
     )
     found = {f.kind: f for f in look(path) if f.severity == "damage"}
     assert set(found) == {"text", "raw", "references"}

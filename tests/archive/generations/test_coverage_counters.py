@@ -60,6 +60,8 @@ operations = st.lists(
         st.tuples(st.just("stand"), sources, ids, st.integers(1, 3)),
         st.tuples(st.just("restand"), sources, ids, st.integers(1, 3)),
         st.tuples(st.just("leave"), sources, st.integers(1, 3)),
+        st.tuples(st.just("throw away"), sources, st.integers(1, 3), st.sampled_from(["", "trash", "spam"])),
+        st.tuples(st.just("go"), sources, st.integers(1, 3), st.sampled_from([None, 7, 8])),
         st.tuples(st.just("delete source"), sources),
         st.tuples(st.just("bump"), ids),
         st.tuples(st.just("collect")),
@@ -185,9 +187,10 @@ def do(archive: Archive, operation: tuple[object, ...]) -> None:
             sql("UPDATE messages SET message_type = ? WHERE id = ?", (kind, message))
         case ("stand", source, message, key):
             sql(
-                "INSERT INTO message_sources SELECT s.id, ?, m.id, '', '', '', NULL FROM sources s, messages m"
-                " WHERE s.id = ? AND m.id = ? ON CONFLICT DO UPDATE SET message_id = excluded.message_id",
-                (str(key), source, message),
+                "INSERT INTO message_sources SELECT s.id, ?, m.id, '', '', '', NULL, '[]', ?"
+                " FROM sources s, messages m WHERE s.id = ? AND m.id = ?"
+                " ON CONFLICT DO UPDATE SET message_id = excluded.message_id, set_aside = excluded.set_aside",
+                (str(key), ("", "trash", "spam")[(message + int(key)) % 3], source, message),
             )
         case ("restand", source, message, key):
             sql(
@@ -197,6 +200,13 @@ def do(archive: Archive, operation: tuple[object, ...]) -> None:
             )
         case ("leave", source, key):
             sql("DELETE FROM message_sources WHERE source_id = ? AND source_key = ?", (source, str(key)))
+        case ("throw away", source, key, kind):
+            sql(
+                "UPDATE message_sources SET set_aside = ? WHERE source_id = ? AND source_key = ?",
+                (kind, source, str(key)),
+            )
+        case ("go", source, key, at):
+            sql("UPDATE message_sources SET gone_at = ? WHERE source_id = ? AND source_key = ?", (at, source, str(key)))
         case ("delete source", source):
             # of one that a generation is limited to, the limit would go as well
             if source != 1:
@@ -210,6 +220,10 @@ def do(archive: Archive, operation: tuple[object, ...]) -> None:
 
 
 def recount(archive: Archive) -> None:
+    for message, is_aside in archive.rows("SELECT id, set_aside FROM messages"):
+        places = archive.rows("SELECT gone_at, set_aside FROM message_sources WHERE message_id = ?", (message,))
+        last = {at for at, _ in places if at is None} or {max((at for at, _ in places), default=None)}
+        assert is_aside == (places != [] and all(kind for at, kind in places if at in last)), message
     live = archive.scalar("SELECT count(*) FROM messages WHERE deleted_at IS NULL")
     assert archive.scalar("SELECT live FROM live_count") == live
     for generation, condition in IN_SCOPE.items():

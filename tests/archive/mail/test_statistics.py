@@ -10,7 +10,7 @@ import pytest
 from tests.kit.archives import add, new_archive
 from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
-from vaultembed.archive.mail.messages import add_labels
+from vaultembed.archive.mail.labels import add_labels
 from vaultembed.archive.mail.statistics import count_archive, count_labels, count_sources, count_types
 
 SOURCES = 3
@@ -29,7 +29,7 @@ def fill(archive: Archive, chance: random.Random) -> None:
         with archive.transaction():
             for place in range(chance.randint(0, 4)):
                 archive.db.execute(
-                    "INSERT INTO message_sources VALUES (?, ?, ?, 'here', '', '', ?)",
+                    "INSERT INTO message_sources VALUES (?, ?, ?, 'here', '', '', ?, '[]', '')",
                     (chance.randint(1, SOURCES), f"{n}.{place}", message, chance.choice([None, 1])),
                 )
             for kind in ("label", "folder"):

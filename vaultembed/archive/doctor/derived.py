@@ -217,6 +217,19 @@ def check_counters(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
             yield Finding("counters", "wrong", what, len(said_wrong), said_wrong, generation.id, fix)
 
 
+SET_ASIDE_WRONG: Final = (
+    "SELECT m.id FROM messages m JOIN messages_by_places p ON p.message_id = m.id AND p.set_aside <> m.set_aside"
+    " WHERE m.set_aside <> 0 OR m.id IN (SELECT message_id FROM message_sources WHERE set_aside <> '')"
+)
+
+
+def check_set_aside(archive: Archive, _on_step: OnStep) -> Iterator[Finding]:
+    """A message is in trash or spam if all of its places say so."""
+    what = "messages are in trash or spam, or are not, against what their places say"
+    finding = Finding("set_aside", "wrong", what, fix="ask their places again")
+    yield from from_rows(archive.stream(SET_ASIDE_WRONG), finding)
+
+
 def count_live(archive: Archive) -> int:
     return int(archive.scalar("SELECT count(*) FROM messages NOT INDEXED WHERE deleted_at IS NULL"))
 
@@ -421,6 +434,7 @@ DERIVED_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("outcomes", check_outcomes),
     ("scopes", check_scopes),
     ("counters", check_counters),
+    ("trash and spam", check_set_aside),
     ("the watermark", check_watermark),
     ("leases", check_leases),
     ("deleted messages", check_deleted),

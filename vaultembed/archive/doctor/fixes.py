@@ -16,6 +16,7 @@ from vaultembed.archive.backup import Stopped
 from vaultembed.archive.doctor.derived import (
     MEMBERS_MISSING,
     MEMBERS_TOO_MANY,
+    SET_ASIDE_WRONG,
     STRAYS,
     TEXT_GONE,
     TEXT_MISSING,
@@ -248,6 +249,11 @@ def _counters(archive: Archive, _found: list[Finding]) -> list[str]:
     return ["Counted the counters again"]
 
 
+def _set_aside(archive: Archive, _found: list[Finding]) -> list[str]:
+    changed = archive.execute(f"UPDATE messages SET set_aside = 1 - (set_aside <> 0) WHERE id IN ({SET_ASIDE_WRONG})")
+    return [f"Asked the places of {changed:,} messages whether they are in trash or spam"]
+
+
 def _watermark(archive: Archive, _found: list[Finding]) -> list[str]:
     archive.execute("UPDATE embed_watermark SET watermark_id = 0")
     return ["Set the watermark to 0: the next build looks at every message"]
@@ -370,6 +376,7 @@ _REPAIRS: Final[tuple[tuple[tuple[str, ...], Repair], ...]] = (
     (("stamps", "stamps_unknown"), _stamps),
     (("scope",), _scopes),
     (("counters",), _counters),
+    (("set_aside",), _set_aside),
     (("watermark",), _watermark),
     (("orphans_alive",), _orphans_alive),
     (("coarse_index",), _coarse),

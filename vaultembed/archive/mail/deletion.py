@@ -76,7 +76,9 @@ def matching_ids(archive: Archive, only: Filter, *, deleted: bool) -> list[int]:
     return [
         row[0]
         for row in archive.rows(
-            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND ({only.sql}) ORDER BY m.id", only.bindings
+            f"SELECT m.id FROM messages m WHERE m.deleted_at IS {state} AND {only.shown} AND ({only.sql})"
+            " ORDER BY m.id",
+            only.bindings,
         )
     ]
 

@@ -49,7 +49,7 @@ def count_groups(archive: Archive, by: Grouping, only: Filter, offset: int, limi
         for row in archive.rows(
             f"SELECT {text_of('key')}, messages FROM"
             f" (SELECT {key} AS key, count(DISTINCT m.id) AS messages FROM {source}"
-            f" WHERE m.deleted_at IS NULL AND {key} IS NOT NULL AND ({only.sql})"
+            f" WHERE {only.live} AND {key} IS NOT NULL AND ({only.sql})"
             f" GROUP BY 1 ORDER BY {order} LIMIT ? OFFSET ?)",
             (*only.bindings, limit, offset),
         )
@@ -58,6 +58,4 @@ def count_groups(archive: Archive, by: Grouping, only: Filter, offset: int, limi
 
 def count_matching(archive: Archive, only: Filter) -> int:
     """Live messages that pass a filter."""
-    return int(
-        archive.scalar(f"SELECT count(*) FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql})", only.bindings)
-    )
+    return int(archive.scalar(f"SELECT count(*) FROM messages m WHERE {only.live} AND ({only.sql})", only.bindings))

@@ -59,7 +59,7 @@ def rank_by_words(archive: Archive, match: str, limit: int, only: Filter) -> lis
         rows = archive.rows(
             f"SELECT m.id, f.score FROM (SELECT rowid AS id, -bm25(messages_fts, {_WEIGHTS}) AS score FROM messages_fts"
             " WHERE messages_fts MATCH ? ORDER BY score DESC, rowid LIMIT ?) f JOIN messages m ON m.id = f.id"
-            f" WHERE m.deleted_at IS NULL AND m.id NOT IN (SELECT message_id FROM fulltext_stale) AND ({only.sql})"
+            f" WHERE {only.live} AND m.id NOT IN (SELECT message_id FROM fulltext_stale) AND ({only.sql})"
             " ORDER BY f.score DESC, m.id LIMIT ?",
             (match, most, *only.bindings, limit),
         )
@@ -73,8 +73,34 @@ def newest(archive: Archive, limit: int, only: Filter) -> list[int]:
     return [
         int(row[0])
         for row in archive.rows(
-            f"SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql})"
+            f"SELECT m.id FROM messages m WHERE {only.live} AND ({only.sql})"
             " ORDER BY m.sent_at DESC NULLS LAST, m.id DESC LIMIT ?",
             (*only.bindings, limit),
         )
     ]
+
+
+def is_any_set_aside(archive: Archive) -> bool:
+    return archive.scalar("SELECT 1 FROM messages WHERE set_aside <> 0 AND deleted_at IS NULL LIMIT 1") is not None
+
+
+def count_set_aside(archive: Archive, match: str | None, only: Filter, *, deleted: bool = False) -> int:
+    """How many a filter hides that are in trash or spam: those that pass the rest of it and hold the words, if there
+    are any to match."""
+    if not only.hides_set_aside:
+        return 0
+    state = "NOT NULL" if deleted else "NULL"
+    found = (
+        ""
+        if match is None
+        else " AND m.id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
+        " AND m.id NOT IN (SELECT message_id FROM fulltext_stale)"
+    )
+    return int(
+        archive.scalar(
+            # CROSS JOIN: begins with what is set aside, and where nothing is, the filter and the words cost nothing
+            f"SELECT count(*) FROM (SELECT id FROM messages WHERE set_aside <> 0 AND deleted_at IS {state}) aside"
+            f" CROSS JOIN messages m ON m.id = aside.id WHERE ({only.sql}){found}",
+            (*only.bindings, *(() if match is None else (match,))),
+        )
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
@@ -53,7 +53,7 @@ def _dated(archive: Archive, only: Filter, order: Order, after: Position | None,
     return [
         Position(*row)
         for row in archive.rows(
-            f"SELECT m.sent_at, m.id FROM messages m WHERE m.deleted_at IS NULL AND {dated}{beyond}"
+            f"SELECT m.sent_at, m.id FROM messages m WHERE {only.live} AND {dated}{beyond}"
             f" AND ({only.sql}) ORDER BY m.sent_at {direction}, m.id {direction} LIMIT ?",
             (*bindings, *only.bindings, limit),
         )
@@ -68,7 +68,7 @@ def _undated(archive: Archive, only: Filter, order: Order, after: Position | Non
         Position(None, row[0])
         for row in archive.rows(
             # two seeks: with an OR, SQLite reads the whole table in the order of id
-            "SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND m.id IN (SELECT id FROM messages"
+            f"SELECT m.id FROM messages m WHERE {only.live} AND m.id IN (SELECT id FROM messages"
             f" WHERE sent_at IS NULL UNION ALL SELECT id FROM messages WHERE sent_at >= ''){beyond}"
             f" AND ({only.sql}) ORDER BY m.id {direction} LIMIT ?",
             (*bindings, *only.bindings, limit),
@@ -76,25 +76,27 @@ def _undated(archive: Archive, only: Filter, order: Order, after: Position | Non
     ]
 
 
+# trash and spam only where there is nothing else
+_OF_CONVERSATION: Final = (
+    "FROM messages WHERE conversation_id = ?1 AND deleted_at IS NULL AND set_aside <="
+    " (SELECT min(set_aside) FROM messages WHERE conversation_id = ?1 AND deleted_at IS NULL)"
+)
+
+
 def list_conversation(archive: Archive, conversation_id: int, offset: int, limit: int) -> list[int]:
-    """Ids of its live messages, oldest first."""
+    """Ids of its live messages, oldest first; not of those in trash or spam, unless all are."""
     return [
         int(row[0])
         for row in archive.rows(
-            "SELECT id FROM messages WHERE conversation_id = ? AND deleted_at IS NULL ORDER BY sent_at, id"
-            " LIMIT ? OFFSET ?",
+            f"SELECT id {_OF_CONVERSATION} ORDER BY sent_at, id LIMIT ?2 OFFSET ?3",
             (conversation_id, limit, offset),
         )
     ]
 
 
 def count_conversation(archive: Archive, conversation_id: int) -> int:
-    """Its live messages; 0 where there is no such conversation."""
-    return int(
-        archive.scalar(
-            "SELECT count(*) FROM messages WHERE conversation_id = ? AND deleted_at IS NULL", (conversation_id,)
-        )
-    )
+    """Those that `list_conversation` gives; 0 where there is no such conversation."""
+    return int(archive.scalar(f"SELECT count(*) {_OF_CONVERSATION}", (conversation_id,)))
 
 
 def read_facts(archive: Archive, message_id: int) -> MessageFacts | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.fulltext import IndexedTexts, index_texts, texts_to_index
+from vaultembed.archive.mail.labels import add_labels
 from vaultembed.archive.mail.readings import as_stored, record_reading
 from vaultembed.archive.mail.threads import conversation_of, forget_headers, headers_of, write_references
 from vaultembed.message import ParsedMessage, Person, Reaction
@@ -147,26 +147,6 @@ def is_extract_of(
 
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold()))
-
-
-def set_labels(archive: Archive, message_id: int, names: Iterable[str]) -> None:
-    """Let a message bear these labels, and no others. Its folders stay."""
-    archive.execute(
-        "DELETE FROM message_labels WHERE message_id = ? AND label_id IN (SELECT id FROM labels WHERE kind = 'label')"
-        " AND label_id NOT IN (SELECT id FROM labels WHERE name IN (SELECT value FROM json_each(?)))",
-        (message_id, json.dumps(list(names))),
-    )
-    add_labels(archive, message_id, "label", names)
-
-
-def add_labels(archive: Archive, message_id: int, kind: str, names: Iterable[str]) -> None:
-    """Put labels (`kind` "label") or folders ("folder") on a message; those it has stay."""
-    for name in names:
-        archive.execute("INSERT INTO labels(kind, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (kind, name))
-        archive.execute(
-            "INSERT INTO message_labels SELECT ?, id FROM labels WHERE kind = ? AND name = ? ON CONFLICT DO NOTHING",
-            (message_id, kind, name),
-        )
 
 
 def set_reactions(archive: Archive, message_id: int, reactions: Iterable[Reaction]) -> None:

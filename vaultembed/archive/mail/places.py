@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import FORGOTTEN, forgotten, text_of
+from vaultembed.archive.mail.labels import add_labels, remove_labels
 from vaultembed.message import FileState
 from vaultembed.text.mime.mime import READER_VERSION
+from vaultembed.text.set_aside import Aside, set_aside
 
 NOT_TO_ITS_END: Final = -1
 """In place of the size of a file that has not been read whole."""
@@ -25,6 +27,8 @@ class Place:
     locator: str
     folder: str
     flags: str
+    labels: tuple[str, ...] | None = None
+    """That this copy bears; None where they were not read, and are what they were."""
 
 
 def source_id_of(archive: Archive, kind: str, identifier: str) -> int:
@@ -136,13 +140,44 @@ def forget_place(archive: Archive, source_id: int, source_key: str) -> None:
 
 
 def put_at(archive: Archive, source_id: int, place: Place, message_id: int) -> None:
-    """Let a message stand at a place; the place is there (again)."""
-    archive.execute(
-        "INSERT INTO message_sources VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
-        " message_id = excluded.message_id, locator = excluded.locator, folder = excluded.folder,"
-        " flags = excluded.flags, gone_at = NULL",
-        (source_id, place.source_key, message_id, place.locator, place.folder, place.flags),
+    """Let a message stand at a place; the place is there (again). Labels that it bore there and does not bear any more
+    come off it, unless it bears them elsewhere."""
+    before = archive.scalar(
+        "SELECT labels FROM message_sources WHERE source_id = ? AND source_key = ? AND message_id = ?",
+        (source_id, place.source_key, message_id),
     )
+    bore = tuple(json.loads(before or "[]"))
+    labels = bore if place.labels is None else place.labels
+    archive.execute(
+        "INSERT INTO message_sources VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO UPDATE SET"
+        " message_id = excluded.message_id, locator = excluded.locator, folder = excluded.folder,"
+        " flags = excluded.flags, gone_at = NULL, labels = excluded.labels, set_aside = excluded.set_aside",
+        (
+            *(source_id, place.source_key, message_id, place.locator, place.folder, place.flags),
+            json.dumps(labels, ensure_ascii=False),
+            _said_of(archive, source_id, replace(place, labels=labels)),
+        ),
+    )
+    if bore != labels:
+        remove_labels(archive, message_id, set(bore) - set(labels))
+        add_labels(archive, message_id, "label", labels)
+    if place.folder:
+        add_labels(archive, message_id, "folder", [place.folder])
+
+
+def _said_of(archive: Archive, source_id: int, place: Place) -> Aside:
+    """Whether a place is in a trash or among spam: also where that was imported by its own name."""
+    identifier = str(archive.scalar("SELECT identifier FROM sources WHERE id = ?", (source_id,)))
+    name = identifier.rpartition("/")[2]
+    root = "" if name.lower().endswith(".eml") else name.removeprefix(".").partition(".mb")[0]
+    return set_aside(f"{root}/{place.folder}", place.labels or (), place.flags.split())
+
+
+def is_aside_beside_kept(archive: Archive, source_id: int, place: Place) -> bool:
+    """Whether a place is in a trash or among spam, and the same place on record is not."""
+    sql = "SELECT 1 FROM message_sources WHERE source_id = ? AND source_key = ? AND gone_at IS NULL AND set_aside = ''"
+    is_kept = archive.scalar(sql, (source_id, place.source_key)) is not None
+    return is_kept and _said_of(archive, source_id, place) != ""
 
 
 def place_differs(archive: Archive, source_id: int, place: Place) -> bool:

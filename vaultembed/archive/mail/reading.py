@@ -82,7 +82,8 @@ class Details:
     people: tuple[Person, ...]
     """Of its conversation."""
     conversation: tuple[Line, ...]
-    """All live messages of its conversation, this one included, oldest first."""
+    """All live messages of its conversation, this one included, oldest first; those in trash or spam only beside one
+    that is there, too."""
 
 
 _SUMMARY = f"""
@@ -133,8 +134,9 @@ def read_details(archive: Archive, message_id: int) -> Details | None:
         conversation=tuple(
             _lines(
                 archive,
-                "WHERE m.deleted_at IS NULL AND m.conversation_id = ? ORDER BY m.sent_at, m.id",
-                (conversation_id,),
+                "WHERE m.deleted_at IS NULL AND m.conversation_id = ?"
+                " AND m.set_aside <= (SELECT set_aside FROM messages WHERE id = ?) ORDER BY m.sent_at, m.id",
+                (conversation_id, message_id),
             )
         ),
     )

@@ -11,7 +11,8 @@ from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
 from vaultembed.archive.mail.deletion import remove_unused_participant
 from vaultembed.archive.mail.fulltext import index_messages
-from vaultembed.archive.mail.messages import set_labels, write_over
+from vaultembed.archive.mail.labels import set_labels
+from vaultembed.archive.mail.messages import write_over
 from vaultembed.archive.mail.places import first_place
 from vaultembed.archive.mail.problems import problems_of, record_problems
 from vaultembed.archive.mail.readings import (

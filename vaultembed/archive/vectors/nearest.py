@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -54,7 +54,7 @@ _CURRENT: Final = """
 CROSS JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id
      AND o.content_rev = m.content_rev AND o.outcome = 'embedded'
 CROSS JOIN vectors v ON v.chunk_id = c.id AND length(v.embedding) = {bytes}
-WHERE m.deleted_at IS NULL AND ({condition})
+WHERE {live} AND ({condition})
 """
 # begins with the messages that pass the filter
 _OF_MESSAGES: Final = "FROM messages m CROSS JOIN chunks c ON c.generation_id = ? AND c.message_id = m.id" + _CURRENT
@@ -95,7 +95,7 @@ def nearest_messages(
     passing = _both(only, rest.condition if rest else Filter())
     stored = count_chunks(archive, generation.id)
     if stored <= (EXACT_CHUNKS if kept is None else 2 * kept.candidates):
-        sql = _OF_GENERATION.format(condition=passing.sql, bytes=2 * generation.dimension)
+        sql = _sql(_OF_GENERATION, generation, passing)
         return _score(archive, sql, (generation.id, *passing.bindings), query, limit)
     if rest and rest.share < _SMALL_REST:
         return _exact(archive, generation, query, _both(only, everything), limit)
@@ -126,7 +126,7 @@ def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBit
     if only.is_empty:
         return candidates
     matching = archive.scalar(
-        f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.deleted_at IS NULL AND ({only.sql}) LIMIT ?)",
+        f"SELECT count(*) FROM (SELECT 1 FROM messages m WHERE {only.live} AND ({only.sql}) LIMIT ?)",
         (*only.bindings, EXACT_CHUNKS),
     )
     few = EXACT_CHUNKS
@@ -140,7 +140,7 @@ def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBit
 def vector_of_message(archive: Archive, generation: Generation, message_id: int) -> Floats | None:
     """(dimension,), normalised: the mean over its chunks. None where its present text is not embedded there, or its
     vectors are damaged."""
-    sql = _OF_MESSAGES.format(condition="m.id = ?", bytes=2 * generation.dimension)
+    sql = _sql(_OF_MESSAGES, generation, Filter("m.id = ?"))
     rows = archive.rows(f"SELECT v.embedding {sql}", (generation.id, message_id))
     if not rows:
         return None
@@ -153,13 +153,18 @@ def vector_of_message(archive: Archive, generation: Generation, message_id: int)
 
 
 def _both(one: Filter, other: Filter) -> Filter:
+    hides = one.hides_set_aside or other.hides_set_aside
     if one.is_empty or other.is_empty:
-        return other if one.is_empty else one
-    return Filter(f"({one.sql}) AND ({other.sql})", one.bindings + other.bindings)
+        return replace(other if one.is_empty else one, hides_set_aside=hides)
+    return Filter(f"({one.sql}) AND ({other.sql})", one.bindings + other.bindings, hides)
+
+
+def _sql(template: str, generation: Generation, only: Filter) -> str:
+    return template.format(live=only.live, condition=only.sql, bytes=2 * generation.dimension)
 
 
 def _exact(archive: Archive, generation: Generation, query: Floats, only: Filter, limit: int) -> list[Neighbour]:
-    sql = _OF_MESSAGES.format(condition=only.sql, bytes=2 * generation.dimension)
+    sql = _sql(_OF_MESSAGES, generation, only)
     return _score(archive, sql, (generation.id, *only.bindings), query, limit)
 
 
@@ -219,7 +224,7 @@ def _score_near(
     scores = _scores([row[1] for row in rows], query)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > _NO_NEIGHBOUR]
-    sql = _OF_CHUNKS.format(condition=only.sql, bytes=2 * generation.dimension)
+    sql = _sql(_OF_CHUNKS, generation, only)
     best: list[Neighbour] = []
     for some in (order[: 2 * limit].tolist(), order[2 * limit :].tolist()):
         if some and len(best) < limit:

@@ -96,6 +96,7 @@ class SearchArguments(Explained):
                 ' words. May hold conditions: "exact phrases", -excluded, OR, parentheses, and fields from: to: cc:'
                 " with: subject: label: in: is: list: filename: has:attachment before: after: on: newer_than: larger:"
                 " type: source: id: thread:, as in 'from:anna after:2019-06 leaking roof'."
+                " Trash and spam are left out; in:anywhere has them."
             ),
         ),
     ]

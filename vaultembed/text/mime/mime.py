@@ -9,7 +9,7 @@ from email import message_from_bytes, policy
 from email.message import Message
 from typing import Final
 
-from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind
+from vaultembed.message import ParsedMessage, Person, Recipient, RecipientKind, Thread
 from vaultembed.text.charsets import clean
 from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.body import LONGEST_BODY, ReadHtml, body_of
@@ -76,6 +76,7 @@ def parse_message(mime: bytes, *, delivered_at: int | None = None, read_html: Re
         attachments=tuple(body.attachments),
         size_bytes=len(mime),
         problems=log.problems(),
+        thread=_gmail_thread(fields),
     )
 
 
@@ -154,6 +155,12 @@ def _recipients(fields: Fields, log: ProblemLog, hint: str | None) -> tuple[Reci
             for person in addresses(value, log, hint):
                 found.setdefault((kind, person.address), Recipient(kind, person))
     return tuple(found.values())
+
+
+def _gmail_thread(fields: Fields) -> Thread | None:
+    """The conversation as Gmail's export names it: also of messages that name each other by no id."""
+    number = _first(fields, "x-gm-thrid").strip()
+    return Thread(f"X-GM-THRID:{number}", "", is_chat=False) if re.fullmatch("[0-9]{1,20}", number) else None
 
 
 def _list_id(fields: Fields, log: ProblemLog) -> str | None:
