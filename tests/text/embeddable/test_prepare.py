@@ -46,6 +46,13 @@ def test_subject_stands_in_front_and_blank_is_blank() -> None:
         "2 апреля 2012 г., 18:26 пользователь Ann <ann@example.org> написал:",
         "2012年4月2日(月) 18:26 Ann <ann@example.org>:",
         "Ann <ann@example.org> 于2012年4月2日周一 18:26写道：",
+        # list archives lose letters beyond ASCII, and web forums the colon
+        "Le 2 avril 2012 à 18:26, Ann Example a ??crit :",
+        "2 avril 2012, Ann <ann@example.org> a ?crit?:",
+        "El lun, 2 abr 2012 a las 18:26, Ann (<ann@example.org>) escribi??:",
+        "2012.04.02. 18:26 keltez?ssel, Ann ?rta:",
+        "Ann napisa?(a):",
+        "Ann Example-2 wrote",
     ],
 )
 def test_quotes_go_with_their_attribution(attribution: str) -> None:
@@ -69,6 +76,11 @@ def test_quotes_go_with_their_attribution(attribution: str) -> None:
         "Från: Ann\nSkickat: måndag\nTill: Bob\nÄmne: Båt",
         "Od: Ann\nWysłano: poniedziałek\nDo: Bob\nTemat: Łódź",
         "От: Ann\nОтправлено: понедельник\nКому: Bob\nТема: Лодка",
+        "De : Ann\nEnvoy? : lundi 2 avril 2012\n? : Bob\nObjet : Bateau",
+        "De?: Ann\nEnvoy??: lundi 2 avril 2012\n??: Bob\nObjet?: Bateau",
+        "Fr?n: Ann\nSkickat: m?ndag\nTill: Bob\n?mne: B?t",
+        "Od: Ann\nWys?ano: poniedzia?ek\nDo: Bob\nTemat: ??d?",
+        "Felad?: Ann\nElk?ldve: h?tf?\nC?mzett: Bob\nT?rgy: Haj?",
         "Od: Ann\nOdesláno: pondělí\nKomu: Bob\nPředmět: Loď",
         "差出人: Ann\n送信日時: 月曜日\n宛先: Bob\n件名: 船",
         "发件人: Ann\n发送时间: 星期一\n收件人: Bob\n主题: 船",
@@ -113,7 +125,9 @@ SESSION = "> library(sp)\n> m <- read.csv(\n+ 'm.csv')\n> # now look\n> plot(m)\
     [
         (f"This is what I see:\n\n{SESSION}\n\nWhat is wrong?", True),
         (f"Ann wrote:\n> {THEIRS}\n\nI get this:\n\n{SESSION}", True),  # the computer answers below
+        (f"You can do this:\n\n> library(sp)\n> plot(m)\n\nOn 1 May 2012, Ann wrote:\n> {THEIRS}", True),  # above
         ("Ann wrote:\n> library(sp)\n> plot(m)\n\nUse the other one.", False),
+        (f"Ann wrote:\n> {THEIRS}\n\nI see.\n\n> library(sp)\n> plot(m)\n\nUse the other one.", False),
         ("> > library(sp)\n> plot(m)\n\nUse the other one.", False),
         (f"> I would call plot(m) there, if I were you\n> and library(sp) before it, for good measure\n\n{OWN}", False),
     ],

@@ -16,14 +16,23 @@ _MOST_ATTRIBUTION_LINES: Final = 4
 QUOTED: Final = re.compile(r"^[ \t]{0,3}(?:[A-Za-z]{1,4})?[>＞](?![-=])|^[ \t]{0,2}\|[ >](?!.*\|)")
 _MARKS: Final = re.compile(r"^[ \t]{0,3}(?:[A-Za-z]{1,4}(?=>))?(?:[>＞|][ \t]?)+")
 
+_LOST: Final = re.compile("[\u00c0-\u024f]")
+
+
+def _losable(words: str) -> str:
+    """A pattern that finds the words with "?" for letters beyond ASCII, too: list archives lose them."""
+    return _LOST.sub(lambda letter: rf"(?:{letter[0]}|[?\ufffd]{{1,2}})", words)
+
+
 # "wrote", with what may stand between it and the colon at the end ("schrieb Anna <a@b.de>:").
 _WROTE: Final = re.compile(
-    r"(?i)(?:\b(?:wrote|writes|write|written|said|says|schrieb(?:en)?|schreibt|geschrieben"
-    r"|a .crit|écrit|ecrit|escribi[óo?]|escribe"
-    r"|escreveu|ha scritto|scrive|scrisse|schreef|geschreven|skrev|skriver|napisała?|napisał\(a\)"
-    r"|pisze|napsala?|napsal\(a\)"
-    r"|píše|.rta|kirjoitti|написала?|написал\(а\)|пишет|писала?|пише|написав|yazdı|şunları yazdı"
-    r"|έγραψε|a scris|wrote the following)"
+    r"(?i)(?:(?<!\w)(?:"
+    + _losable(
+        r"wrote|writes|write|written|said|says|schrieb(?:en)?|schreibt|geschrieben|écrit|ecrit|escribió|escribio|escribe"
+        r"|escreveu|ha scritto|scrive|scrisse|schreef|geschreven|skrev|skriver|napisała?|napisał\(a\)|pisze"
+        r"|napsala?|napsal\(a\)|píše|írta|yazdı|şunları yazdı"
+    )
+    + r"|kirjoitti|написала?|написал\(а\)|пишет|писала?|пише|написав|έγραψε|a scris|wrote the following)"
     r"(?![\w-])|写道|寫道|写到|wrote|のメッセージ|さんは書きました|:の書き込み|님이 작성|כתב"
     r"|كتب)[^:：]{0,160}[:：]\s*$"
 )
@@ -35,7 +44,10 @@ _OPENS: Final = re.compile(
 )
 _DATED: Final = re.compile(r"\d{1,2}[:.h]\d{2}|\b(?:19|20)\d{2}\b|\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}|\d年")
 _ADDRESSED: Final = re.compile(r"@|<[^>]*>| at \S+\.\S")
-_VERBLESS: Final = re.compile(r"(?i)^\W{0,3}(?:quoting|zitat von|citando|citat|cytowanie|citát)\b")
+# Without a verb, or without a colon ("Ann Lee-2 wrote", as web forums have it).
+_CURT: Final = re.compile(
+    r"^\W{0,3}(?:(?i:quoting|zitat von|citando|citat|cytowanie|citát)\b|(?:[A-Z][\w.'-]* ){1,4}wrote\s*$)"
+)
 
 _ORIGINAL: Final = re.compile(
     r"(?i)^[\s>]{0,6}[-_=*]{2,}\s*(?:original message|original-nachricht|original appointment"
@@ -82,9 +94,15 @@ _KEYS: Final = {
         "|aihe|tárgy|konu|件名|主题|主旨|主題|제목"
     ),
 }
-_KEY_KIND: Final = {key: kind for kind, keys in _KEYS.items() for key in keys.split("|")}
+_KEY_KIND: Final = {
+    spelling: kind
+    for kind, keys in _KEYS.items()
+    for key in keys.split("|")
+    for spelling in (key, _LOST.sub("?", key))
+    if spelling != "?"
+}
 _HEADER_LINE: Final = re.compile(
-    r"^[ \t]{0,8}\*{0,2}_?([^\W\d_][\w' -]{0,22}?)\*{0,2}[ \t\u00a0]?[:：]\*{0,2}(?:\s|$|\S)"
+    r"^[ \t]{0,8}\*{0,2}_?((?:[^\W\d_]|\?(?=[a-z]))[\w'? -]{0,22}?)\*{0,2}[ \t\u00a0]?[:：]\*{0,2}(?:\s|$|\S)"
 )
 _RULE: Final = re.compile(r"^\s*[-_=*~—–]{5,}\s*$")
 _MOST_HEADER_LINES: Final = 12
@@ -134,7 +152,7 @@ def split_quotes(text: str, *, replying: bool, forwarding: bool) -> OwnText:
     dropped: list[str] = []
     keys = [_key(line) for line in lines]
     attributions = _attributions(lines, marks, keys)
-    quotes = _without_sessions(lines, marks, is_sure=not attributions)
+    quotes = _without_sessions(lines, marks, below=min(attributions, default=len(lines)))
     quoting = replying or bool(attributions) or _reads_like_a_reply(lines, quotes)
     index = 0
     while index < len(lines):
@@ -179,9 +197,9 @@ def _marked(lines: list[str]) -> list[bool]:
     ]
 
 
-def _without_sessions(lines: list[str], marked: list[bool], *, is_sure: bool) -> list[bool]:
+def _without_sessions(lines: list[str], marked: list[bool], *, below: int) -> list[bool]:
     """`marked` without what somebody typed at a prompt ("> library(sp)"): lines of code, with what the computer said
-    below them. `is_sure`: nobody is quoted elsewhere, so that the code alone tells."""
+    below them. `below`: from that line on somebody is quoted, code too; above, the code alone tells."""
     quotes = list(marked)
     index = 0
     while index < len(lines):
@@ -192,7 +210,7 @@ def _without_sessions(lines: list[str], marked: list[bool], *, is_sure: bool) ->
             typed = [text for line in lines[begin:index] if (text := unquoted(line).strip())]
             is_nested = any(_NESTED.match(line[:12]) for line in lines[begin:index])
             is_answered = index < len(lines) and _OUTPUT.match(lines[index][:80]) is not None
-            if typed and not is_nested and (is_sure or is_answered) and all(map(_is_code, typed)):
+            if typed and not is_nested and (begin < below or is_answered) and all(map(_is_code, typed)):
                 quotes[begin:index] = [False] * (index - begin)
         index += 1
     return quotes
@@ -238,7 +256,7 @@ def _attributions(lines: list[str], quotes: list[bool], keys: list[str | None]) 
         wrote = _WROTE.search(line[-250:]) if ends else None
         if ends and not wrote:  # "Am 1. Jan. 2023 um 17:22 Uhr / schrieb Ann < / ann@b.org>:"
             wrote = _WROTE.search(" ".join(_paragraph_up_to(lines, quotes, index))[-250:])
-        if not (wrote or (marked and (ends or _DATED.search(line) or _VERBLESS.match(line)))):
+        if not (wrote or (marked and (ends or _DATED.search(line) or _CURT.match(line)))):
             continue
         begin = _begin_of_attribution(lines, quotes, index, limit=last_end)
         if marked and begin == index and not wrote and ends:
@@ -247,7 +265,7 @@ def _attributions(lines: list[str], quotes: list[bool], keys: list[str | None]) 
         dated = _DATED.search(whole) is not None
         named = _ADDRESSED.search(whole) is not None
         if marked:
-            sure = wrote is not None or _VERBLESS.match(whole) is not None
+            sure = wrote is not None or _CURT.match(whole) is not None
             # Without a verb: "2013/5/3 Ann <a@b.org>", "* Ann <a@b.org> [020304 10:00]:"; not "see below:".
             if not sure and not (dated and named):
                 continue
@@ -317,7 +335,10 @@ def _key(line: str) -> str | None:
     if ":" not in start and "：" not in start:
         return None
     match = _HEADER_LINE.match(start)
-    return _KEY_KIND.get(match[1].strip().lower()) if match else None
+    if match is None:
+        return None
+    name = match[1].lower().replace("??", "?")  # the two bytes of a letter, or a letter and a no-break space
+    return _KEY_KIND.get(name.strip()) or _KEY_KIND.get(name.rstrip("? "))
 
 
 def _without_rule(own: list[str]) -> list[str]:
