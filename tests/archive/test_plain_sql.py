@@ -110,7 +110,7 @@ def fix(path: Path) -> tuple[list[str], list[Finding]]:
 
 
 def words(archive: Archive, match: str) -> list[int]:
-    return [message_id for message_id, _ in rank_by_words(archive, match, 10, Filter())]
+    return [found.message_id for found in rank_by_words(archive, match, 10, Filter())]
 
 
 NO_PART_OF_IT: Final = re.compile(r"sqlite_|schema_migrations|messages_fts|vec_\d")

@@ -11,8 +11,9 @@ import pytest
 from tests.kit.archives import add
 from vaultembed.archive.database import Archive
 from vaultembed.archive.mail.fulltext import count_stale, refresh_stale
-from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.mail.lexical import weigh
 from vaultembed.search.query import parse_query
+from vaultembed.search.ranking import by_words
 
 
 def stamp(archive: Archive, message_id: int) -> None:
@@ -170,4 +171,4 @@ def test_the_sqlite3_shell_can_write_without_sqlite_vec(archive: Archive) -> Non
 
 def found(archive: Archive, words: str) -> list[int]:
     query = parse_query(words)
-    return [message_id for message_id, _ in rank_by_words(archive, query.match_any() or "", 10, query.only)]
+    return [hit.message_id for hit in by_words(archive, query, weigh(archive, query.phrases), 10)]

@@ -226,7 +226,7 @@ def test_of_an_enormous_message_the_beginning_is_embedded_and_all_of_it_is_found
     assert archive.scalar("SELECT recipe FROM embed_outcomes WHERE message_id = ?", (log,)) == f"{recipe}c{MOST_CHUNKS}"
     assert archive.scalar("SELECT recipe FROM embed_outcomes WHERE message_id <> ?", (log,)) == recipe
     assert str(archive.scalar("SELECT text FROM message_texts WHERE message_id = ?", (log,))).endswith("needle")
-    assert [message_id for message_id, _ in rank_by_words(archive, "needle", 5, Filter())] == [log]
+    assert [match.message_id for match in rank_by_words(archive, "needle", 5, Filter())] == [log]
     check_invariants(archive.path)
     assert run(archive).run.embedded == 0
     archive.db.execute("UPDATE messages SET deleted_at = 1 WHERE id = ?", (log,))

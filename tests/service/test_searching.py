@@ -98,7 +98,7 @@ def test_the_right_message_is_among_the_first_whichever_generation_has_it(path: 
         fill(archive, "new", 20)
     for n in (3, 33):
         query = f"thing{n} box{n % 4}"
-        # the first of the other half is as good by rank alone; words tell them apart
+        # by meaning alone another may be nearer in the other space; words tell them apart
         assert n + 1 in [found.id for found in meaning(path, query).results[:2]]
         assert search_archive(path, query, kept=Kept(Models())).data.results[0].id == n + 1
 
@@ -108,8 +108,6 @@ def test_the_best_of_few_messages_is_not_put_before_the_best_of_all(path: Path) 
         fill(archive, "new", 4)  # a tenth
     found = meaning(path, "thing33 box1").results
     assert found[0].id == 34
-    new = next(position for position, result in enumerate(found, 1) if result.vector and result.vector.generation == 2)
-    assert new == 9  # its first counts as rank 10, as does the ninth of the other nine tenths
 
 
 def test_nothing_goes_dark_at_any_step_of_a_rebuild(path: Path) -> None:

@@ -51,8 +51,8 @@ class Answerer:
     """Of the query, (dimension,)."""
     rest: Rest | None
     """Where it answers only for what a newer one leaves."""
-    share: float
-    """Of the live messages, for which it answers."""
+    unrelated: float
+    """Cosine similarity of texts that have nothing to do with each other, in its space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,6 @@ class Answering:
     not_covered: NotCovered
     unavailable: tuple[tuple[Generation, NotReadyError], ...]
     """What should have answered and could not, with the reason."""
-
-    @property
-    def shares(self) -> Mapping[int, float]:
-        return {answerer.generation.id: answerer.share for answerer in self.answerers}
 
 
 def find_serving(archive: Archive) -> Serving | None:
@@ -121,15 +117,14 @@ def answering_with(
     unavailable: tuple[tuple[Generation, NotReadyError], ...] = (),
 ) -> Answering:
     """`generations`: those that answer, the newer first; `vectors`: by generation, what each is asked for."""
-    left_out = not_covered(archive, generations)
-    live = coverage_of(archive, None).live
-    rest, answerers, answered = None, [], 0
+    from vaultembed.archive.vectors.nearest import unrelated_similarity
+
+    rest, answerers = None, []
     for generation in generations:
-        older = generations[generations.index(generation) + 1 :]
-        covered = count_covered(archive, generation) if older else live - left_out.total - answered
-        answerers.append(Answerer(generation, vectors[generation.id], rest, share=max(covered, 1) / max(live, 1)))
-        rest, answered = rest_beside(archive, generation), covered
-    return Answering(tuple(answerers), left_out, unavailable)
+        unrelated = unrelated_similarity(archive, generation)
+        answerers.append(Answerer(generation, vectors[generation.id], rest, unrelated))
+        rest = rest_beside(archive, generation)
+    return Answering(tuple(answerers), not_covered(archive, generations), unavailable)
 
 
 def _asked(archive: Archive, serving: Serving) -> list[Generation]:

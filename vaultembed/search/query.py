@@ -27,10 +27,7 @@ from vaultembed.archive.conditions import (
     match_of,
     shown_by,
 )
-from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
-from vaultembed.archive.mail.fulltext import match_expression
-from vaultembed.archive.mail.lexical import distinctive_words
 from vaultembed.errors import QueryError
 from vaultembed.search.filters import condition_of
 from vaultembed.search.tokens import Lexer, Token, error_at
@@ -57,21 +54,11 @@ class Query:
     def only(self) -> Filter:
         return shown_by(self.condition)
 
-    def match_distinctive(self, archive: Archive) -> str | None:
-        """FTS5 expression for every phrase and any word that tells messages apart; None where there are none."""
-        bare, others = self._searchable()
-        return match_expression([], [*others, *distinctive_words(archive, bare)])
-
-    def match_any(self) -> str | None:
-        """FTS5 expression for any phrase and any word; None where there is nothing to match."""
-        bare, others = self._searchable()
-        return match_expression([], [*others, *bare])
-
-    def _searchable(self) -> tuple[list[str], list[str]]:
-        """Bare words, and those that are quoted or go on: these tell messages apart whatever they are."""
-        found = dict.fromkeys((match_of(words), words.quoted or words.prefix) for words in self.words)
-        some = [(match, special) for match, special in found if match is not None][:_MOST_WORDS]
-        return [match for match, special in some if not special], [match for match, special in some if special]
+    @property
+    def phrases(self) -> dict[str, str]:
+        """FTS5 expressions of the words, and what each was written as."""
+        found = {match_of(words): words.text for words in self.words}
+        return {match: text for match, text in list(found.items())[:_MOST_WORDS] if match is not None}
 
 
 def plain_query(text: str) -> Query:

@@ -13,7 +13,7 @@ from vaultembed.archive.database import Archive, Within, open_archive_readonly
 from vaultembed.archive.generations.coverage import read_embedded_chunk
 from vaultembed.archive.generations.records import Coverage, Generation, coverage_of
 from vaultembed.archive.mail.fulltext import count_stale
-from vaultembed.archive.mail.lexical import count_set_aside, is_any_set_aside
+from vaultembed.archive.mail.lexical import Weighed, count_set_aside, is_any_set_aside, weigh
 from vaultembed.archive.mail.reading import Summary, read_body, read_summary
 from vaultembed.errors import QueryError, UsageError
 from vaultembed.search.answering import Answering, Opener, Serving, answer, find_serving, why_unavailable
@@ -21,7 +21,7 @@ from vaultembed.search.filters import Filters as Filters
 from vaultembed.search.model_of import open_for_query
 from vaultembed.search.passages import best_passage
 from vaultembed.search.query import Query, parse_query
-from vaultembed.search.ranking import DEPTH, Hit, by_answerers, by_distinctive_words, by_words, fuse
+from vaultembed.search.ranking import Hit, by_both, by_meaning, by_words
 from vaultembed.search.ranking import Mode as Mode
 from vaultembed.search.ranking import Signal as Signal
 from vaultembed.service.result import Result, iso, set_aside_note
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # text search does without numpy
     from vaultembed.archive.vectors.coarse_in_memory import KeptBits
 
 PASSAGE_CHARACTERS: Final = 280
+_UNKNOWN: Final = 5
+"""Words named that no message has."""
 NO_FILTERS: Final = Filters()
 
 
@@ -125,27 +127,25 @@ def search_archive(
     if limit < 1:
         raise UsageError(f"-n must be at least 1, not {limit}")
     notes: list[str] = []
-    by_meaning = mode != "text" and bool(query.text)
+    asks_meaning = mode != "text" and bool(query.text)
     # one state of the archive for all of it: a switch of generations in between changes nothing here
     with open_archive_readonly(archive_path) as archive, archive.snapshot():
         live = coverage_of(archive, None).live
-        serving = find_serving(archive) if by_meaning else None
-        answering = _ask(archive, query, mode, serving, kept, notes) if by_meaning else None
-        if answering is None:
-            hits = by_words(archive, query, offset + limit + 1)
-        else:
-            hits = _hits(archive, query, mode, answering, offset + limit + 1, kept, notes)
+        serving = find_serving(archive) if asks_meaning else None
+        answering = _ask(archive, query, mode, serving, kept, notes) if asks_meaning else None
+        words = weigh(archive, query.phrases if mode != "vector" else {})
+        hits = _hits(archive, query, mode, words, answering, offset + limit + 1, kept, notes)
         building = serving.building if serving else None
         main_id = serving.main.id if serving else None
         stale = count_stale(archive)
-        left_out = _left_out(archive, query, mode, answering)
+        left_out = _left_out(archive, query, mode, words, answering)
         view = SearchView(
             query=text if isinstance(text, str) else text.text,
             mode=mode,
             generation=main_id,
             coverage=coverage_of(archive, main_id),
             building=BuildingView(building.id, coverage_of(archive, building.id)) if building else None,
-            not_covered=(answering.not_covered.total if answering else live) if by_meaning else None,
+            not_covered=(answering.not_covered.total if answering else live) if asks_meaning else None,
             results=tuple(found_view(archive, query, hit) for hit in hits[offset : offset + limit]),
             more=len(hits) > offset + limit,
             left_out=left_out,
@@ -154,8 +154,12 @@ def search_archive(
         notes.append(set_aside_note(left_out))
     if answering is not None:
         notes += _notes(answering, live)
-    if mode != "vector" and query.words and query.match_any() is None:
+    if mode != "vector" and query.words and not query.phrases:
         notes.append(f"By words nothing was looked for: there is no letter or digit in {query.text!r}")
+    if words.unknown:
+        some = ", ".join(f'"{word}"' for word in words.unknown[:_UNKNOWN])
+        more = len(words.unknown) - _UNKNOWN
+        notes.append(f"No message has {some}{f', and {more} more of the words' if more > 0 else ''}")
     if stale and mode != "vector":
         notes.append(
             f"Not covered by words: {stale:,} messages changed from outside. Next: vaultembed embeddings build"
@@ -182,27 +186,30 @@ def _ask(
 
 
 def _hits(
-    archive: Archive, query: Query, mode: Mode, answering: Answering, limit: int, kept: Kept, notes: list[str]
+    archive: Archive,
+    query: Query,
+    mode: Mode,
+    words: Weighed,
+    answering: Answering | None,
+    limit: int,
+    kept: Kept,
+    notes: list[str],
 ) -> list[Hit]:
-    depth = limit if mode == "vector" else max(DEPTH, limit)
-    meaning = by_answerers(
-        archive, query, answering.answerers, depth, on_damage=damage_noted_in(notes), kept_bits=kept.bits
-    )
+    if answering is None:
+        return by_words(archive, query, words, limit)
+    asked, on_damage = answering.answerers, damage_noted_in(notes)
     if mode == "vector":
-        # of one generation, the similarities themselves; of two, they cannot be compared
-        return meaning if len(answering.answerers) == 1 else fuse([], meaning, limit, answering.shares)
-    return fuse(by_distinctive_words(archive, query, depth), meaning, limit, answering.shares)
+        return by_meaning(archive, query, asked, limit, on_damage=on_damage, kept_bits=kept.bits)
+    return by_both(archive, query, words, asked, limit, on_damage=on_damage, kept_bits=kept.bits)
 
 
-def _left_out(archive: Archive, query: Query, mode: Mode, answering: Answering | None) -> int:
-    """By words where any tells messages apart; by date or by meaning, every message counts."""
-    if not is_any_set_aside(archive):  # else words are weighed, which takes as long as to search by them
+def _left_out(archive: Archive, query: Query, mode: Mode, words: Weighed, answering: Answering | None) -> int:
+    """By words where any pick messages; by date or by meaning, every message counts."""
+    if not is_any_set_aside(archive):
         return 0
-    match = None
-    if mode != "vector" and query.text:
-        match = query.match_distinctive(archive) or (query.match_any() if answering is None else None)
-        if match is None and answering is None:
-            return 0
+    match = words.match if mode != "vector" and query.text else None
+    if match is None and answering is None and query.text:
+        return 0
     return count_set_aside(archive, match, query.only)
 
 

@@ -14,7 +14,7 @@ from vaultembed.errors import IndexBuildingError, NotEmbeddedError, NotReadyErro
 from vaultembed.search.answering import Serving, answerers_like, find_serving, why_unavailable
 from vaultembed.search.filters import Filters
 from vaultembed.search.query import Query
-from vaultembed.search.ranking import by_answerers, fuse
+from vaultembed.search.ranking import by_meaning
 from vaultembed.service.listing import no_message
 from vaultembed.service.result import Result
 from vaultembed.service.searching import NO_FILTERS, NOTHING_KEPT, Found, Kept, damage_noted_in, found_view
@@ -62,7 +62,7 @@ def similar_messages(
         if answering is None:
             raise _no_vectors(archive, serving, message_id)
         # a filter that leaves out one message would have to be counted, to see that it leaves out no more
-        hits = by_answerers(
+        hits = by_meaning(
             archive,
             query,
             answering.answerers,
@@ -71,8 +71,6 @@ def similar_messages(
             kept_bits=kept.bits,
             without=message_id,
         )
-        if len(answering.answerers) > 1:
-            hits = fuse([], hits, offset + limit + 1, answering.shares)
         view = SimilarView(
             message=message_id,
             generations=tuple(answerer.generation.id for answerer in answering.answerers),

@@ -21,7 +21,7 @@ SECRET = "xylophonequartz"  # noqa: S105
 
 
 def words(archive: Archive, text: str) -> list[int]:
-    return [message_id for message_id, _ in rank_by_words(archive, phrase(text) or "", 10, Filter())]
+    return [match.message_id for match in rank_by_words(archive, phrase(text) or "", 10, Filter())]
 
 
 def all_bytes(archive: Archive) -> bytes:

@@ -13,7 +13,7 @@ from tests.kit.archives import add, add_parsed, new_archive, new_message
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
 from vaultembed.archive.mail.fulltext import fulltext
-from vaultembed.archive.mail.lexical import rank_by_words
+from vaultembed.archive.mail.lexical import rank_by_words, weigh
 from vaultembed.errors import UsageError
 from vaultembed.message import Person, Recipient
 from vaultembed.search.query import parse_query
@@ -21,7 +21,8 @@ from vaultembed.search.ranking import by_words
 
 
 def found(archive: Archive, query: str) -> list[int]:
-    return [hit.message_id for hit in by_words(archive, parse_query(query), 10)]
+    parsed = parse_query(query)
+    return [hit.message_id for hit in by_words(archive, parsed, weigh(archive, parsed.phrases), 10)]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_no_query_is_a_syntax_error(one_archive: Archive, query: str) -> None:
         parsed = parse_query(query)
     except UsageError:
         return
-    by_words(one_archive, parsed, 5)
+    by_words(one_archive, parsed, weigh(one_archive, parsed.phrases), 5)
 
 
 @pytest.mark.parametrize("gone", [0, 3, 150, 195])
@@ -112,7 +113,7 @@ def test_deleted_and_stale_messages_take_no_place_among_the_best(archive: Archiv
     with archive.transaction():
         for n in range(200):
             add_parsed(archive, new_message("roof " * (200 - n), f"and other words {n}", message_id=str(n)))
-        best = [message_id for message_id, _ in rank_by_words(archive, "roof", 200, Filter())]
+        best = [match.message_id for match in rank_by_words(archive, "roof", 200, Filter())]
         archive.db.execute(
             "UPDATE messages SET deleted_at = 1 WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(best[: gone // 2]),),
@@ -121,7 +122,7 @@ def test_deleted_and_stale_messages_take_no_place_among_the_best(archive: Archiv
             "INSERT INTO fulltext_stale(message_id) SELECT value FROM json_each(?)",
             (json.dumps(best[gone // 2 : gone]),),
         )
-        assert [message_id for message_id, _ in rank_by_words(archive, "roof", 10, Filter())] == best[gone:][:10]
+        assert [match.message_id for match in rank_by_words(archive, "roof", 10, Filter())] == best[gone:][:10]
 
 
 def test_deleted_messages_are_not_found(archive: Archive) -> None:

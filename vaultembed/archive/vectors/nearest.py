@@ -30,6 +30,11 @@ from vaultembed.errors import DamageError, NotReadyError
 EXACT_CHUNKS: Final = 20_000
 """Up to so many rows, scoring all of them exactly is as fast as the coarse pass (about 30 ms)."""
 SAMPLE: Final = 2_048
+_UNRELATED: Final = 128
+"""Chunks to draw pairs of."""
+_IN_DOUBT: Final = 10
+_MOST_UNRELATED: Final = 0.8
+"""Where most of the messages are copies of one, there is no scale above."""
 _SMALL_REST: Final = 0.2
 """Of a rest below this share too few candidates would be left by those that another generation covers."""
 _BLOCK: Final = 8_192
@@ -120,6 +125,24 @@ def nearest_messages(
     return found
 
 
+def similarities(
+    archive: Archive, generation: Generation, query: Floats, message_ids: Sequence[int]
+) -> list[Neighbour]:
+    """As `nearest_messages`, of these messages alone."""
+    asked = Filter("m.id IN (SELECT value FROM json_each(?))", (json.dumps(list(message_ids)),))
+    return _exact(archive, generation, query, asked, len(message_ids)) if message_ids else []
+
+
+def unrelated_similarity(archive: Archive, generation: Generation) -> float:
+    """Cosine similarity of two chunks drawn by chance, on average: what a model gives to texts that have nothing to do
+    with each other. In doubt 0: a handful of messages may all be about one thing."""
+    vectors = _sampled(archive, generation, _UNRELATED)
+    vectors = vectors[np.isfinite(vectors).all(axis=1)]
+    count, total = len(vectors), vectors.sum(axis=0)
+    of_pairs = float(np.vecdot(total, total)) - count
+    return min(max(of_pairs, 0.0) / max(count * (count + _IN_DOUBT), 1), _MOST_UNRELATED)
+
+
 def _enough_candidates(archive: Archive, only: Filter, limit: int, kept: KeptBits | None) -> int | None:
     """How many the coarse pass is to give; None where so few messages pass the filter that those are scored."""
     candidates = max(CANDIDATES if kept is None else kept.candidates, 4 * limit)
@@ -192,22 +215,28 @@ def _coarse(archive: Archive, generation: Generation, query: Floats, stored: int
 
 def _sampled_distances(archive: Archive, generation: Generation, bits: bytes) -> npt.NDArray[np.int64]:
     """Hamming distances of a random sample of the generation's chunks to the query: where to put the threshold."""
+    vectors = _sampled(archive, generation, SAMPLE)
+    packed = np.packbits(vectors > 0, axis=1, bitorder="little")
+    distances: npt.NDArray[np.int64] = np.bitwise_count(packed ^ np.frombuffer(bits, np.uint8)).sum(
+        axis=1, dtype=np.int64
+    )
+    return distances
+
+
+def _sampled(archive: Archive, generation: Generation, draws: int) -> Floats:
+    """(n, dimension): vectors of the generation, as far as so many draws among those of all generations hit it."""
     # two look-ups: asked for both at once, SQLite walks the table
     low, high = archive.rows("SELECT (SELECT min(chunk_id) FROM vectors), (SELECT max(chunk_id) FROM vectors)")[0]
-    ids = random.Random(0).choices(range(low, high + 1), k=SAMPLE)  # noqa: S311 (a sample, not a secret)
+    if low is None:
+        return np.zeros((0, generation.dimension), np.float32)
+    ids = sorted(set(random.Random(0).choices(range(low, high + 1), k=draws)))  # noqa: S311 (a sample, not a secret)
     rows = archive.rows(
         "SELECT v.embedding FROM json_each(?) pick CROSS JOIN vectors v ON v.chunk_id = pick.value"
         " CROSS JOIN chunks c ON c.id = v.chunk_id WHERE c.generation_id = ? AND length(v.embedding) = ?",
         (json.dumps(ids), generation.id, 2 * generation.dimension),
     )
-    if not rows:
-        return np.zeros(0, np.int64)
-    signs = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(len(rows), -1) > 0
-    packed = np.packbits(signs, axis=1, bitorder="little")
-    distances: npt.NDArray[np.int64] = np.bitwise_count(packed ^ np.frombuffer(bits, np.uint8)).sum(
-        axis=1, dtype=np.int64
-    )
-    return distances
+    sampled: Floats = np.frombuffer(b"".join(row[0] for row in rows), "<f2").reshape(-1, generation.dimension)
+    return sampled.astype(np.float32)
 
 
 def _score_near(

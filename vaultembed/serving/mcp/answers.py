@@ -37,10 +37,10 @@ class NamedAddress:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a message was found. Scores compare only within one ranking."""
+    """Why a message was found. A rank is null where it is not among the first of that ranking."""
 
     text_rank: int | None
-    text_score: Annotated[float | None, Field(description="bm25")]
+    text_score: Annotated[float | None, Field(description="How much of the query's words it has, 0 to 1.")]
     vector_rank: int | None
     vector_score: Annotated[float | None, Field(description="Cosine similarity of the query to the best chunk.")]
     generation: Annotated[int | None, Field(description="Whose vectors found it.")]
@@ -57,7 +57,7 @@ class FoundMessage:
     chat: Chat
     has_attachments: bool
     passage: Annotated[Fenced, Field(description="The passage that matches best.")]
-    score: float
+    score: Annotated[float, Field(description="What results are ordered by, 0 to 1. Compares between queries.")]
     evidence: Annotated[Evidence | None, Field(description="Only with explain.")]
 
 
