@@ -273,7 +273,7 @@ CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev A
 WHERE o.generation_id = ?1 AND o.message_id > ?3 AND o.outcome IN ('embedded', 'blank')
   AND NOT EXISTS (SELECT 1 FROM embed_outcomes x WHERE x.generation_id = ?2 AND x.message_id = m.id
                   AND x.content_rev = m.content_rev
-                  AND NOT (x.recipe GLOB '*:t*c*' AND o.recipe NOT GLOB '*:t*c*'))
+                  AND NOT (x.is_in_part AND NOT o.is_in_part))
   AND (NOT EXISTS (SELECT 1 FROM embed_coverage c WHERE c.generation_id = ?2 AND c.is_scoped)
        OR EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?2 AND s.message_id = m.id))
 ORDER BY o.message_id LIMIT ?4
