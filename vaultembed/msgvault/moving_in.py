@@ -9,7 +9,7 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import backfill
-from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, withdraw, write_adopted
+from vaultembed.archive.generations.adopted import adopt, find_by_origin, list_from, standing, withdraw, write_adopted
 from vaultembed.archive.generations.outcomes import MessageOutcome
 from vaultembed.archive.generations.records import Generation, State, generation_with_id
 from vaultembed.archive.generations.transitions import restamp
@@ -349,15 +349,18 @@ class MsgvaultImport:
                 left = left[BATCH_MESSAGES:]
 
     def _states(self, theirs: Opened) -> list[tuple[int, State]]:
-        """Of what was adopted, in what state it is there by now."""
+        """Of what was adopted, in what state it is there by now. What is gone from a whole vectors.db is retired."""
         vectors = theirs.vectors
         if vectors is None:
             return []
-        found = [
-            (find_by_origin(self._archive, origin_of(vectors, each)), each.state)
-            for each in (*vectors.generations, *vectors.retired)
-        ]
-        return [(here.id, state) for here, state in found if here is not None and not is_given_up(here)]
+        found: dict[Generation, State] = {}
+        for each in (*vectors.generations, *vectors.retired):
+            here = find_by_origin(self._archive, origin_of(vectors, each))
+            if here is not None:
+                found[here] = each.state
+        for gone in () if vectors.left_out else list_from(self._archive, str(vectors.origin.resolve())):
+            found.setdefault(gone, "retired")
+        return [(here.id, state) for here, state in found.items() if not is_given_up(here)]
 
     def _finish(self, theirs: Opened) -> None:
         for source in theirs.sources.values():

@@ -92,6 +92,12 @@ def find_by_origin(archive: Archive, origin: Origin) -> Generation | None:
     return None if found is None else generation_with_id(archive, found)
 
 
+def list_from(archive: Archive, path: str) -> list[Generation]:
+    """Adopted from the vectors.db at a path, those that it does not have any more included."""
+    ids = archive.rows("SELECT generation_id FROM adopted_generations WHERE origin = ? ORDER BY 1", (path,))
+    return [generation_with_id(archive, row[0]) for row in ids]
+
+
 def adopt(archive: Archive, origin: Origin) -> Generation:
     """A generation for the vectors of another program's, out of service until its backfill; the one there is, if any.
     In the caller's transaction."""
