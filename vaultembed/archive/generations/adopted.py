@@ -6,6 +6,7 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -190,6 +191,34 @@ def is_as_stored(archive: Archive, generation_id: int, recipe: str, outcome: Mes
         return False
     pairs = zip(stored.chunks, outcome.chunks, strict=True)
     return all(replace(new, embedded_at=new.embedded_at or old.embedded_at) == old for old, new in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Of what rows of the other program an outcome was made."""
+
+    recipe: str
+    text_length: int | None
+    """Of the text that they were told to be of."""
+    spans: tuple[tuple[int, int, int], ...]
+    """Each with when it was embedded."""
+
+
+def stored_rows(
+    archive: Archive, generation_id: int, preparation: str, messages: Sequence[int]
+) -> dict[int, StoredRows]:
+    """By message, for those that are embedded."""
+    found: dict[int, StoredRows] = {}
+    for message_id, recipe, length, *span in archive.rows(
+        "SELECT o.message_id, o.recipe, (SELECT length(t.text) FROM message_texts t WHERE t.message_id = o.message_id"
+        " AND t.preparation = ?2), c.char_start, c.char_end, c.embedded_at FROM json_each(?3) j"
+        " CROSS JOIN embed_outcomes o ON o.generation_id = ?1 AND o.message_id = j.value"
+        " CROSS JOIN chunks c ON c.generation_id = ?1 AND c.message_id = j.value ORDER BY j.id, c.chunk_index",
+        (generation_id, preparation, json.dumps(messages)),
+    ):
+        spans = found[message_id].spans if message_id in found else ()
+        found[message_id] = StoredRows(recipe, length, (*spans, tuple(span)))
+    return found
 
 
 Standing = Literal["covered", "adopted", "open", "edited here", "deleted here"]
