@@ -88,17 +88,19 @@ CREATE TABLE embed_outcomes(
     generation_id INTEGER NOT NULL REFERENCES generations,
     message_id    INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
     content_rev   INTEGER NOT NULL,          -- current only while it equals the message's
-    recipe        TEXT NOT NULL,             -- 'p1:t256o32'; in part, of a longer text: 'p1:t256o32c64', 64 chunks; 'msgvault:truncated'
+    recipe        TEXT NOT NULL,             -- 'p1:t256o32', 'msgvault-p1-111111:c1000:e1'
     outcome       TEXT NOT NULL CHECK(outcome IN ('embedded', 'blank', 'failed')),
     reason        TEXT CHECK((outcome = 'failed') = (reason IS NOT NULL)),
     attempts      INTEGER NOT NULL DEFAULT 1,
     at            INTEGER NOT NULL,
     is_stale      INTEGER NOT NULL DEFAULT 0,   -- the text has changed since. Decides nothing; makes the stale quick to find
+    -- the text goes on where the chunks end, as the recipe says: 'p1:t256o32c64' has 64 chunks; msgvault has no number
+    is_in_part    INTEGER NOT NULL AS (recipe GLOB 'p*:t*c*' OR recipe GLOB 'msgvault*:truncated'),
     PRIMARY KEY(generation_id, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX embed_outcomes_by_message ON embed_outcomes(message_id);
 CREATE INDEX embed_outcomes_by_recipe ON embed_outcomes(generation_id, recipe);
-CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE recipe GLOB '*:t*c*';
+CREATE INDEX embed_outcomes_in_part ON embed_outcomes(generation_id, message_id) WHERE is_in_part;
 CREATE INDEX embed_outcomes_failed ON embed_outcomes(generation_id, message_id) WHERE outcome = 'failed';
 CREATE INDEX embed_outcomes_stale ON embed_outcomes(generation_id, message_id) WHERE is_stale;
 

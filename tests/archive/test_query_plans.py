@@ -15,6 +15,7 @@ from tests.kit.embedder import DIMENSION, WordHashEmbedder
 from tests.kit.plans import executed_on
 from vaultembed.archive.database import Archive
 from vaultembed.archive.filters import Filter
+from vaultembed.archive.generations.adopted import stored_rows
 from vaultembed.archive.generations.coverage import rest_beside
 from vaultembed.archive.generations.leases import claim, list_workers, release
 from vaultembed.archive.generations.outcomes import list_failures
@@ -113,6 +114,7 @@ HOT: dict[str, Callable[[Archive, int], object]] = {
     "garbage": lambda archive, _: collect_garbage(archive),
     "restamping": lambda archive, _: restamp(archive),
     "retrying": retry_failed,
+    "rows that were adopted": lambda archive, generation_id: stored_rows(archive, generation_id, "msgvault-p1", [1, 2]),
     "retrying what is in part": lambda archive, generation_id: retry_partial(archive, generation_id, "p1:t256o32c64"),
 }
 

@@ -141,15 +141,36 @@ def write_pair(
         if shape in ("v2", "v3"):
             db.execute("INSERT INTO applied_migrations VALUES ('embed_gen_backfill_active_v1', '2026-06-01 00:00:00')")
         if shape == "v3":
-            # a new archive has the row from its beginning
-            at = "2026-06-01 00:00:00" if upgraded else "2020-01-01 00:00:00"
-            db.execute("INSERT INTO applied_migrations VALUES ('messages_content_changed_at_backfill', ?)", (at,))
-            changed = f"{at}.000" if upgraded else "2021-03-04 05:06:07.089"
-            db.execute("UPDATE messages SET content_changed_at = ?", (changed,))
+            _record_changes(db, mails, upgraded=upgraded)
     db.close()
     if vectors:
         _write_vectors(pair, shape, mails, embed, building=building, wal=wal, dimension=dimension, model=model, cut=cut)
     return pair
+
+
+def _record_changes(db: apsw.Connection, mails: Sequence[Mail], *, upgraded: bool) -> None:
+    """In the ledger, which has the row from its beginning in a new archive; of each message; and by triggers, later."""
+    at = "2026-06-01 00:00:00" if upgraded else "2020-01-01 00:00:00"
+    db.execute("INSERT INTO applied_migrations VALUES ('messages_content_changed_at_backfill', ?)", (at,))
+    for one in mails:
+        # before it was embedded, and once more where its text changed or it was deleted
+        changed = (
+            "2023-12-12 05:06:07" if one.pending else "2022-02-02 02:02:02" if one.deleted else "2021-03-04 05:06:07"
+        )
+        moment = f"{at}.000" if upgraded else f"{changed}.{one.id % 1000:03}"
+        db.execute("UPDATE messages SET content_changed_at = ? WHERE id = ?", (moment, one.id))
+    now = "UPDATE messages SET content_changed_at = strftime('%Y-%m-%d %H:%M:%f', 'now') WHERE id ="
+    columns = ("message_type", "sent_at", "received_at", "subject", "snippet", "deleted_at", "deleted_from_source_at")
+    of_message = " OR ".join(f"old.{column} IS NOT new.{column}" for column in columns)
+    of_message = f"old.content_changed_at IS new.content_changed_at AND ({of_message})"
+    of_body = "old.body_text IS NOT new.body_text OR old.body_html IS NOT new.body_html"
+    for name, event, condition, row in (
+        ("messages", "UPDATE ON messages", f"WHEN {of_message}", "new.id"),
+        ("bodies_ins", "INSERT ON message_bodies", "", "new.message_id"),
+        ("bodies_upd", "UPDATE ON message_bodies", f"WHEN {of_body}", "new.message_id"),
+        ("bodies_del", "DELETE ON message_bodies", "", "old.message_id"),
+    ):
+        db.execute(f"CREATE TRIGGER trg_{name}_content_changed AFTER {event} {condition} BEGIN {now} {row}; END")
 
 
 def has_stamps(shape: Shape) -> bool:
@@ -299,7 +320,7 @@ def _write_vectors(
             " dimension INTEGER NOT NULL, fingerprint TEXT NOT NULL, started_at INTEGER, seeded_at INTEGER,"
             " completed_at INTEGER, activated_at INTEGER, state TEXT NOT NULL, message_count INTEGER)"
         )
-        fingerprint = f"{model}:{width}" + ("" if shape == "v0" else ":p1-111111:c32768:e1")
+        fingerprint = f"{model}:{width}" + ("" if shape == "v0" else f":p1-111111:c{cut}:e1")
         rows: list[tuple[int, str]] = [
             (1, "retired"),
             (ACTIVE, "active"),

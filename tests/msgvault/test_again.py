@@ -3,6 +3,7 @@ made here stays."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,12 @@ from tests.msgvault.test_truth import planned_and_done, swap
 from vaultembed.archive.database import open_archive_readonly
 from vaultembed.archive.generations.records import Coverage, coverage_of
 from vaultembed.failpoints import action_at
+from vaultembed.models.model_file import ModelFile
+from vaultembed.msgvault import their_vectors
+from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.service.embedding import BuildRequest, Options, build_embeddings
 from vaultembed.service.importing import import_mail
+from vaultembed.service.searching import search_archive
 from vaultembed.service.transitions import discard_generation
 
 EIGHT = [mail(n, f"Subject {n}", f"Text number {n}, and so on") for n in range(1, 9)]
@@ -105,6 +110,28 @@ def test_what_is_vouched_for_no_more_goes_and_what_was_embedded_anew_comes(
     assert stamped(archive) == set(range(1, 9))
     assert vectors_of(archive, 1) not in ([], before[1])
     assert planned_and_done(archive, pair).data.msgvault[0].generations[0].here_already == 8
+
+
+@pytest.mark.parametrize("shape", ["v0", "v3"])
+def test_of_what_has_not_changed_no_text_is_made_again(
+    tmp_path: Path, embed: Embed, archive: Path, shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told by the rows: an import of 100,000 messages with nothing new took five times as long."""
+    made = []
+
+    def counted(subject: bytes, body: bytes, recipe: str) -> str:
+        made.append(subject)
+        return embedded_text(subject, body, recipe)
+
+    copy = Mail(900, EIGHT[0].subject, EIGHT[0].body, raw=EIGHT[0].raw)
+    pair = write_pair(tmp_path / "mv", shape, [*EIGHT, copy], embed)
+    import_mail(archive, [pair.folder])
+    monkeypatch.setattr(their_vectors, "embedded_text", counted)
+    assert import_mail(archive, [pair.folder]).data.msgvault[0].generations[0].here_already == 8
+    assert made == []
+    pair.write("UPDATE embeddings SET embedded_at = embedded_at + 9 WHERE message_id = 2", name="vectors.db")
+    assert import_mail(archive, [pair.folder]).data.msgvault[0].generations[0].embedded == 1
+    assert made == [b"Subject 2"]
 
 
 def test_what_was_made_here_since_stays(tmp_path: Path, embed: Embed, archive: Path) -> None:
@@ -246,6 +273,58 @@ def test_also_where_it_was_never_seen_being_built(tmp_path: Path, embed: Embed, 
     assert stamped(archive, 2) == set(range(1, 9))
     assert build_embeddings(archive).data.run.messages == 0
     check_invariants(archive)
+
+
+@pytest.mark.parametrize("was_seen", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_one_of_a_model_that_is_not_here_waits_for_it_while_the_one_before_answers(
+    tmp_path: Path, embed: Embed, archive: Path, model: ModelFile, was_seen: bool
+) -> None:
+    unknown = "UPDATE index_generations SET model = 'my-own', fingerprint = 'my-own:384:p1-111111:c700:e1' WHERE id = ?"
+    pair = building(tmp_path / "mv", embed, activated=False)
+    pair.write(unknown, BUILDING, name="vectors.db")
+    if not was_seen:
+        pair.write("DELETE FROM index_generations WHERE id = ?", BUILDING, name="vectors.db")
+        pair.write("UPDATE messages SET embed_gen = ?", ACTIVE)
+    import_mail(archive, [pair.folder])
+    later = building(tmp_path / "later", embed, activated=True)
+    later.write(unknown, BUILDING, name="vectors.db")
+    swap(pair, later)
+    done = planned_and_done(archive, pair)
+    assert done.data.msgvault[0].generations[0].state_here == "building"
+    assert "my-own" in done.notes[-1]
+    assert "To go on without what is being built: vaultembed embeddings discard" in done.notes[-1]
+    assert len(search_archive(archive, "text", mode="vector").data.results) == 8
+    for _ in range(2):
+        assert sorted(states(archive)) == ["active", "building"]
+        import_mail(archive, [pair.folder])
+    built = build_embeddings(archive, BuildRequest(model=str(model.path)))
+    assert (built.data.run.messages, built.data.activated) == (0, True)
+    assert sorted(states(archive)) == ["active", "retired"]
+    check_invariants(archive)
+
+
+def test_what_is_gone_from_there_is_retired_until_it_is_back(tmp_path: Path, embed: Embed, archive: Path) -> None:
+    """An older copy was imported, or vectors.db was made anew."""
+    pair = write_pair(tmp_path / "mv", "v2", [mail(n, f"Subject {n}", f"Text number {n}") for n in range(1, 9)], embed)
+    pair.copy(tmp_path / "older")
+    import_mail(archive, [pair.folder])
+    building(tmp_path / "later", embed, activated=True).copy(tmp_path / "newer")
+    building(tmp_path / "half", embed, activated=False)
+    for folder, expected in (
+        ("half", {1: "active", 2: "building"}),
+        ("older", {1: "active", 2: "retired"}),
+        ("newer", {1: "retired", 2: "active"}),
+        ("older", {1: "active", 2: "retired"}),
+        ("half", {1: "active", 2: "building"}),
+    ):
+        swap(pair, Pair(tmp_path / folder, pair.shape, pair.mails).copy(tmp_path / "next"))
+        shutil.rmtree(tmp_path / "next")
+        import_mail(archive, [pair.folder])
+        with open_archive_readonly(archive) as opened:
+            assert dict(opened.rows("SELECT id, state FROM generations")) == expected
+        work = 4 if folder == "half" else 0
+        assert len(stamped(archive, 2 if folder != "older" else 1)) == 8 - work, folder
+        check_invariants(archive)
 
 
 @pytest.mark.slow

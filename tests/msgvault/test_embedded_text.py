@@ -15,7 +15,7 @@ from tests.msgvault.test_truth import planned_and_done
 from vaultembed.msgvault.embedded_text import embedded_text
 from vaultembed.service.searching import search_archive
 
-ALL = "msgvault-p1-111111:c32768:e1"
+ALL = "msgvault-p1-111111:c1200:e1"
 OLDEST = "msgvault"
 
 
@@ -91,7 +91,7 @@ def test_after_an_upgrade_all_is_taken_over(tmp_path: Path, embed: Embed, archiv
     # no text of theirs is known: without a model, msgvault's word counts
     pair.write("UPDATE message_bodies SET body_text = 'A longer text, number 7' WHERE message_id = 7")
     pair.write("UPDATE message_bodies SET body_text = 'A longer text, number 8' WHERE message_id = 8")
-    pair.write("UPDATE messages SET content_changed_at = '2026-07-07 00:00:00.321' WHERE id = 8")
+    pair.write("UPDATE messages SET content_changed_at = '2026-06-01 00:00:00.000' WHERE id = 7")  # before the upgrade
     done = planned_and_done(archive, pair)
     assert done.data.msgvault[0].generations[0].again == {"changed": 1, "not certain": 1, "unknown stamp": 1}
     assert stamped(archive) == {1, 2, 5, 6, 7}

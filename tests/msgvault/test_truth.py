@@ -275,6 +275,9 @@ def test_a_generation_pruned_while_it_is_adopted(tmp_path: Path, embed: Embed, a
 def planned_and_done(archive: Path, pair: Pair) -> Result[Imported]:
     plan = plan_import(archive, [pair.folder])
     done = import_mail(archive, [pair.folder])
+    planned, counts = plan.data.plans[0].counts, done.data.counts
+    assert (planned.new, planned.changed) == (counts.added, counts.updated + counts.marked)
+    assert (planned.unchanged, planned.duplicate) == (counts.unchanged, counts.duplicate)
     before, after = plan.data.plans[0].msgvault, done.data.msgvault[0]
     assert (before.left_out, before.passed_over) == (after.left_out, after.passed_over)
     assert plan.exit_code == done.exit_code
@@ -407,3 +410,11 @@ def test_down_and_up_again_the_sources_are_what_they_were(cast_of: Cast, archive
     assert done.data.counts.added == 0
     assert ACTIVE
     check_invariants(archive)
+
+
+def test_a_text_that_differs_there_only_changes_nothing_here(tmp_path: Path, embed: Embed, archive: Path) -> None:
+    """It comes from the mail as it was sent: an import and its dry run count it as unchanged."""
+    pair = write_pair(tmp_path / "mv", "v2", [mail(n, f"Subject {n}", f"Text number {n}") for n in (1, 2)], embed)
+    import_mail(archive, [pair.folder])
+    pair.write("UPDATE message_bodies SET body_text = 'G?rbled' WHERE message_id = 1")
+    assert planned_and_done(archive, pair).data.counts.unchanged == 2

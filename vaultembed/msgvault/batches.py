@@ -154,6 +154,9 @@ def settle(
     found = standing(archive, here.id if here else None, message_id, content_rev)
     if found not in ("open", "adopted"):
         return Settled(found, verdict)
+    if isinstance(verdict, Covered) and verdict.is_as_stored:
+        # or it was, a moment ago: then the next import looks at it
+        return Settled(found, verdict if found == "adopted" else "not certain")
     work = read_work(archive, [message_id])
     if verdict == BLANK and any(prepare_text(each.subject, each.body_text) for each in work):
         verdict = "vectors missing"

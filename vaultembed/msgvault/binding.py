@@ -8,6 +8,7 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations.adopted import find_adopted, take_over
+from vaultembed.archive.generations.backfill import put_to_use
 from vaultembed.archive.generations.records import Generation, generation_to_fill, list_generations
 from vaultembed.errors import ModelError
 from vaultembed.models.model_file import ModelFile
@@ -123,6 +124,7 @@ def bind_what_is_here(archive: Archive, should_stop: Callable[[], bool] = lambda
         elif not generation.is_checked and (is_beside or generation.state in ("active", "building")):
             view = _compare_one(archive, generation, target if is_beside else None, should_stop)
             views += [view] if view is not None else []
+    put_to_use(archive)
     return views
 
 

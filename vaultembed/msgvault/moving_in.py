@@ -9,7 +9,17 @@ from typing import Final
 
 from vaultembed.archive.database import Archive
 from vaultembed.archive.generations import backfill
-from vaultembed.archive.generations.adopted import adopt, find_by_origin, standing, withdraw, write_adopted
+from vaultembed.archive.generations.adopted import (
+    Standing,
+    StoredRows,
+    adopt,
+    find_by_origin,
+    list_from,
+    standing,
+    stored_rows,
+    withdraw,
+    write_adopted,
+)
 from vaultembed.archive.generations.outcomes import MessageOutcome
 from vaultembed.archive.generations.records import Generation, State, generation_with_id
 from vaultembed.archive.generations.transitions import restamp
@@ -206,13 +216,23 @@ class MsgvaultImport:
         for adoption in self._adoptions if vectors is not None else ():
             if adoption.is_out or vectors is None:
                 continue
-            done = {i for i, each in known.items() if self._is_done(adoption, each)}
+            standings = {i: self._standing(adoption, each) for i, each in known.items()}
+            done = {i for i, at in standings.items() if at == "covered"}
             for m in messages:
                 if m.id in done and m.deleted_at is None:
                     adoption.tally.tell(known[m.id].message_id, "covered", BLANK)
             wanted = [m for m in messages if m.id not in done]
-            found.append((adoption, vectors.read(adoption.theirs, wanted, adoption.here)))
+            stored = self._stored(adoption, {i: known[i].message_id for i, at in standings.items() if at == "adopted"})
+            found.append((adoption, vectors.read(adoption.theirs, wanted, adoption.here, stored)))
         return found
+
+    def _stored(self, adoption: _Adoption, adopted: Mapping[int, int]) -> dict[int, StoredRows]:
+        """By msgvault's id. `adopted`: the messages here."""
+        if adoption.here is None or not adopted:
+            return {}
+        preparation = adoption.theirs.recipe.partition(":")[0]
+        stored = stored_rows(self._archive, adoption.here.id, preparation, sorted({*adopted.values()}))
+        return {i: stored[message_id] for i, message_id in adopted.items() if message_id in stored}
 
     def _known(self, messages: Sequence[TheirMessage], owners: Mapping[int, TheirSource]) -> dict[int, Known]:
         """By msgvault's id."""
@@ -227,9 +247,9 @@ class MsgvaultImport:
             found |= {int(k): v for k, v in places.known_messages(self._archive, source_id, of_source).items()}
         return found
 
-    def _is_done(self, adoption: _Adoption, known: Known) -> bool:
-        here = adoption.here
-        return here is not None and standing(self._archive, here.id, known.message_id, known.content_rev) == "covered"
+    def _standing(self, adoption: _Adoption, known: Known) -> Standing:
+        here_id = adoption.here.id if adoption.here else None
+        return standing(self._archive, here_id, known.message_id, known.content_rev)
 
     def _mark(self, source_id: int, place: Place, message: TheirMessage, before: Known) -> None:
         """Its text is what it was: labels, flags, and whether it is deleted."""
@@ -337,15 +357,18 @@ class MsgvaultImport:
                 left = left[BATCH_MESSAGES:]
 
     def _states(self, theirs: Opened) -> list[tuple[int, State]]:
-        """Of what was adopted, in what state it is there by now."""
+        """Of what was adopted, in what state it is there by now. What is gone from a whole vectors.db is retired."""
         vectors = theirs.vectors
         if vectors is None:
             return []
-        found = [
-            (find_by_origin(self._archive, origin_of(vectors, each)), each.state)
-            for each in (*vectors.generations, *vectors.retired)
-        ]
-        return [(here.id, state) for here, state in found if here is not None and not is_given_up(here)]
+        found: dict[Generation, State] = {}
+        for each in (*vectors.generations, *vectors.retired):
+            here = find_by_origin(self._archive, origin_of(vectors, each))
+            if here is not None:
+                found[here] = each.state
+        for gone in () if vectors.left_out else list_from(self._archive, str(vectors.origin.resolve())):
+            found.setdefault(gone, "retired")
+        return [(here.id, state) for here, state in found.items() if not is_given_up(here)]
 
     def _finish(self, theirs: Opened) -> None:
         for source in theirs.sources.values():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from vaultembed.archive.generations.adopted import StoredRows
 from vaultembed.archive.generations.records import ADOPTED_RECIPE, Generation
 from vaultembed.embeddings.verify import LONGEST_ADOPTED, SAME_TENTH
 from vaultembed.errors import ModelError
@@ -83,9 +85,12 @@ class Covered:
     """None at all: it was skipped, as blank."""
     text: str | None
     """What they were made of, told by its length; None where that cannot be told."""
+    is_as_stored: bool = False
+    """They are those that are here, as the rows tell: they were not read."""
 
 
 BLANK: Final = Covered((), None)
+_AS_STORED: Final = Covered((), None, is_as_stored=True)
 
 
 class TheirVectors:
@@ -134,10 +139,15 @@ class TheirVectors:
         return 0
 
     def read(
-        self, generation: TheirGeneration, messages: Sequence[TheirMessage], here: Generation | None
+        self,
+        generation: TheirGeneration,
+        messages: Sequence[TheirMessage],
+        here: Generation | None,
+        stored: Mapping[int, StoredRows] = MappingProxyType({}),
     ) -> dict[int, Covered | Why]:
         """By id of each live message: its vectors, if they may be trusted to be of its present text; or why it is to be
-        embedded again. `here`: what the generation is in this archive."""
+        embedded again. `here`: what the generation is in this archive. `stored`: what it has of messages whose text has
+        not changed since."""
         live = [message for message in messages if message.deleted_at is None]
         ids = [message.id for message in live]
         try:
@@ -147,12 +157,34 @@ class TheirVectors:
             if len(live) == 1:
                 return {live[0].id: "vectors unusable"}
             middle = len(live) // 2
-            return self.read(generation, live[:middle], here) | self.read(generation, live[middle:], here)
+            return self.read(generation, live[:middle], here, stored) | self.read(
+                generation, live[middle:], here, stored
+            )
         return {
             message.id: self._why_not(generation, message, rows[message.id], is_pending=message.id in pending)
+            or self._as_stored(generation, message, rows[message.id], stored.get(message.id))
             or self._covered(generation, message, rows[message.id], here)
             for message in live
         }
+
+    def _as_stored(
+        self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], stored: StoredRows | None
+    ) -> Covered | None:
+        """Without reading vectors and making texts, where the rows are the same and the text that they are of is known:
+        nearly always. None: it is to be looked at."""
+        if stored is None or stored.text_length is None or len(rows) != len(stored.spans):
+            return None
+        for row, (start, end, embedded_at) in zip(rows, stored.spans, strict=True):
+            if _span(row) != (start, end) or (as_seconds(row["embedded_at"]) or embedded_at) != embedded_at:
+                return None
+        is_truncated = any(as_integer(row["truncated"]) for row in rows)
+        if stored.recipe != generation.recipe + (":truncated" if is_truncated else ""):
+            return None
+        length, end = stored.text_length, max(end for _, end, _ in stored.spans)
+        if length != end and not (is_truncated and length > end):
+            return None
+        is_sure = self.shape not in ("V2", "V3") or (message.embed_gen == generation.id and not is_truncated)
+        return _AS_STORED if is_sure or not self._is_older(message, [at for *_, at in stored.spans]) else None
 
     def _why_not(
         self, generation: TheirGeneration, message: TheirMessage, rows: list[dict[str, Any]], *, is_pending: bool
@@ -193,7 +225,7 @@ class TheirVectors:
     ) -> bool:
         """Of a message with a stamp. A time says less than a length: it moves with dates, labels and deletions, too."""
         is_length_known = message.embed_gen == generation.id and not chunks[-1].is_truncated
-        return is_told and (is_length_known or not self._is_older(message, chunks))
+        return is_told and (is_length_known or not self._is_older(message, [c.embedded_at for c in chunks]))
 
     def _is_vouched_for(self, generation: TheirGeneration, message: TheirMessage, chunks: Sequence[TheirChunk]) -> bool:
         """By stamp and times alone. The two files may be of different days; and where the stamp is that of the other
@@ -201,14 +233,14 @@ class TheirVectors:
         changed = message.content_changed_at
         if changed is not None and all(c.embedded_at is not None and c.embedded_at > changed for c in chunks):
             return True
-        return message.embed_gen == generation.id and not self._is_older(message, chunks)
+        return message.embed_gen == generation.id and not self._is_older(message, [c.embedded_at for c in chunks])
 
-    def _is_older(self, message: TheirMessage, chunks: Sequence[TheirChunk]) -> bool:
+    def _is_older(self, message: TheirMessage, embedded_at: Sequence[int | None]) -> bool:
         """Than a change of the message, as far as that is recorded: an upgrade filled in its own moment."""
         changed = message.content_changed_at
         if changed is None or changed <= self._upgraded_at:
             return False
-        return any(c.embedded_at is not None and c.embedded_at < changed for c in chunks)
+        return any(at is not None and at < changed for at in embedded_at)
 
     def _is_of(self, generation: TheirGeneration, text: str, last: TheirChunk, here: Generation | None) -> bool | None:
         """Whether the end of a text is what the last of its vectors is of, as a model says; None without one. (A draft
@@ -292,13 +324,9 @@ class TheirVectors:
                 return "vectors missing"
             if not isinstance(vector, np.ndarray):
                 return "vectors unusable"
-            start = max(as_integer(row["chunk_char_start"]) or 0, 0)
-            # V0 has one, of the beginning of the text; later ones record the length of the chunk as source_char_len
-            end = as_integer(row["chunk_char_end"]) or as_integer(row["source_char_len"]) or 1
             chunks.append(
                 TheirChunk(
-                    start,
-                    max(end, start + 1),
+                    *_span(row),
                     bool(as_integer(row["truncated"])),
                     as_integer(row["source_basis"]) != 1,
                     embedding_id,
@@ -328,6 +356,13 @@ class TheirVectors:
         if not 0 < length < np.inf:
             return False
         return (vector / length).astype(np.float32)
+
+
+def _span(row: dict[str, Any]) -> tuple[int, int]:
+    start = max(as_integer(row["chunk_char_start"]) or 0, 0)
+    # V0 has one, of the beginning of the text; later ones record the length of the chunk as source_char_len
+    end = as_integer(row["chunk_char_end"]) or as_integer(row["source_char_len"]) or 1
+    return start, max(end, start + 1)
 
 
 def without_vectors(messages: int) -> str:

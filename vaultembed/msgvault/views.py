@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vaultembed.archive.generations.records import Generation
+from vaultembed.archive.database import Archive
+from vaultembed.archive.generations.records import Generation, generation_with_id
 from vaultembed.msgvault.batches import Tally
 from vaultembed.msgvault.their_vectors import TheirGeneration
 
@@ -76,3 +77,14 @@ def adopted_view(theirs: TheirGeneration, here: Generation | None, tally: Tally)
         here_already=tally.here_already,
         again=dict(sorted(tally.again.items())),
     )
+
+
+def as_it_is_now(archive: Archive, view: MsgvaultView) -> MsgvaultView:
+    """After models were compared: what waited for its model may be in use."""
+    now = [
+        each
+        if each.generation is None
+        else replace(each, state_here=generation_with_id(archive, each.generation).state)
+        for each in view.generations
+    ]
+    return replace(view, generations=tuple(now))

@@ -200,14 +200,20 @@ class _Planner:
             self._counts["unchanged"] += 1
             is_same_text = before.digest[TEXT] == message.digest[TEXT]
             return _Spot(before.message_id, (before.message_id, before.content_rev), None) if is_same_text else None
-        if before is not None:
+        if before is not None and before.digest[TEXT] == message.digest[TEXT]:
             self._counts["changed"] += 1
-            if before.digest[TEXT] == message.digest[TEXT]:
-                return _Spot(before.message_id, (before.message_id, before.content_rev), None)
+            return _Spot(before.message_id, (before.message_id, before.content_rev), None)
         taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=before is not None)
         digest = taken.entry.content_hash
         found = find_by_hash(archive, digest) if archive is not None else None
         new = parse_entry(self._parsers, taken.entry) if taken.entry.is_extract else None
+        has_this_text = (
+            archive is None or found is None or not isinstance(new, ParsedMessage) or has_text(archive, found, new)
+        )
+        if before is not None:
+            # of a mail as it was sent, another text there changes nothing here
+            is_same = found == before.message_id and has_this_text
+            self._counts["unchanged" if is_same else "changed"] += 1
         if before is None:
             is_extract = found is None and isinstance(new, ParsedMessage) and self._is_extract(theirs, new)
             if self._stands_there(theirs, message):
@@ -222,7 +228,7 @@ class _Planner:
             self._mails[message.rfc822_message_id] = message.id
         if archive is None or found is None:
             return _Spot(digest if before is None else before.message_id, None, taken)
-        if isinstance(new, ParsedMessage) and not has_text(archive, found, new):
+        if not has_this_text:
             return None if before is None else _Spot(found, None, taken)
         return _Spot(found, (found, content_rev_of(archive, found)), taken)
 

@@ -37,6 +37,7 @@ from vaultembed.msgvault.opened import MsgvaultPaths, find_vectors
 from vaultembed.msgvault.their_vectors import without_vectors
 from vaultembed.msgvault.views import AdoptedView as AdoptedView
 from vaultembed.msgvault.views import MsgvaultView as MsgvaultView
+from vaultembed.msgvault.views import as_it_is_now
 from vaultembed.service.backup import migration_notes
 from vaultembed.service.disk_space import needed_by_import, space_needed_hint
 from vaultembed.service.result import Result
@@ -119,7 +120,8 @@ def import_mail(
         if not should_stop():
             refresh_stale(archive)  # messages of chats that have another name
         compared = bind_what_is_here(archive, should_stop) if run.views and not should_stop() else []
-        unchecked = unchecked_generations(archive) if run.views else []
+        views = tuple(as_it_is_now(archive, view) for view in run.views)
+        unchecked = unchecked_generations(archive) if views else []
         filled, active = generation_to_fill(archive), generation_in_state(archive, "active")
         ways_out = [way_out(each, next((c for c in compared if c.generation == each.id), None)) for each in unchecked]
         coverage = coverage_of(archive, filled.id if filled else None)
@@ -130,7 +132,7 @@ def import_mail(
         archive_path,
         tuple(paths),
         run.counts,
-        tuple(run.views),
+        views,
         tuple(compared),
         time.monotonic() - started,
         unread,
@@ -300,7 +302,11 @@ def next_steps(ways_out: Sequence[str], answers: bool, counts: ImportCounts, ado
     """`ways_out`: for msgvault's generations whose model was not found. `answers`: another one does, by meaning.
     `adopted`: of the generation to be filled, after an import from msgvault."""
     if ways_out and answers:
-        return [f"Search works now, by words and by meaning. To go on with what is built: {each}" for each in ways_out]
+        return [
+            "Search works now, by words and by meaning. To go on without what is being built: vaultembed embeddings"
+            f" discard. To put it to use: {each}"
+            for each in ways_out
+        ]
     if ways_out:
         return [f"Text search works now. For search by meaning: {each}" for each in dict.fromkeys(ways_out)]
     if adopted is not None and adopted.missing < adopted.live:

@@ -6,6 +6,7 @@ generation, then puts them to use: so whatever ends an import, there is either a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -90,6 +91,12 @@ def find_by_origin(archive: Archive, origin: Origin) -> Generation | None:
         (origin.fingerprint, origin.started_at, origin.id),
     )
     return None if found is None else generation_with_id(archive, found)
+
+
+def list_from(archive: Archive, path: str) -> list[Generation]:
+    """Adopted from the vectors.db at a path, those that it does not have any more included."""
+    ids = archive.rows("SELECT generation_id FROM adopted_generations WHERE origin = ? ORDER BY 1", (path,))
+    return [generation_with_id(archive, row[0]) for row in ids]
 
 
 def adopt(archive: Archive, origin: Origin) -> Generation:
@@ -186,6 +193,34 @@ def is_as_stored(archive: Archive, generation_id: int, recipe: str, outcome: Mes
     return all(replace(new, embedded_at=new.embedded_at or old.embedded_at) == old for old, new in pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Of what rows of the other program an outcome was made."""
+
+    recipe: str
+    text_length: int | None
+    """Of the text that they were told to be of."""
+    spans: tuple[tuple[int, int, int], ...]
+    """Each with when it was embedded."""
+
+
+def stored_rows(
+    archive: Archive, generation_id: int, preparation: str, messages: Sequence[int]
+) -> dict[int, StoredRows]:
+    """By message, for those that are embedded."""
+    found: dict[int, StoredRows] = {}
+    for message_id, recipe, length, *span in archive.rows(
+        "SELECT o.message_id, o.recipe, (SELECT length(t.text) FROM message_texts t WHERE t.message_id = o.message_id"
+        " AND t.preparation = ?2), c.char_start, c.char_end, c.embedded_at FROM json_each(?3) j"
+        " CROSS JOIN embed_outcomes o ON o.generation_id = ?1 AND o.message_id = j.value"
+        " CROSS JOIN chunks c ON c.generation_id = ?1 AND c.message_id = j.value ORDER BY j.id, c.chunk_index",
+        (generation_id, preparation, json.dumps(messages)),
+    ):
+        spans = found[message_id].spans if message_id in found else ()
+        found[message_id] = StoredRows(recipe, length, (*spans, tuple(span)))
+    return found
+
+
 Standing = Literal["covered", "adopted", "open", "edited here", "deleted here"]
 
 
@@ -273,7 +308,7 @@ CROSS JOIN messages m ON m.id = o.message_id AND m.content_rev = o.content_rev A
 WHERE o.generation_id = ?1 AND o.message_id > ?3 AND o.outcome IN ('embedded', 'blank')
   AND NOT EXISTS (SELECT 1 FROM embed_outcomes x WHERE x.generation_id = ?2 AND x.message_id = m.id
                   AND x.content_rev = m.content_rev
-                  AND NOT (x.recipe GLOB '*:t*c*' AND o.recipe NOT GLOB '*:t*c*'))
+                  AND NOT (x.is_in_part AND NOT o.is_in_part))
   AND (NOT EXISTS (SELECT 1 FROM embed_coverage c WHERE c.generation_id = ?2 AND c.is_scoped)
        OR EXISTS (SELECT 1 FROM scope_members s WHERE s.generation_id = ?2 AND s.message_id = m.id))
 ORDER BY o.message_id LIMIT ?4

@@ -13,6 +13,7 @@ from vaultembed.archive.generations.records import (
     Generation,
     State,
     generation_in_state,
+    generation_to_fill,
     generation_with_id,
 )
 from vaultembed.archive.generations.transitions import renew_stamps_later
@@ -54,9 +55,11 @@ def backfill(archive: Archive, generation_id: int) -> str:
             (generation_id,),
         )
     failpoint("backfill.step")
-    parts = [f"generation {generation_id} is {state}, {stamped} messages stamped"]
+    parts = [
+        f"generation {generation_id} is {generation_with_id(archive, generation_id).state}, {stamped} messages stamped"
+    ]
     if taken is not None:
-        parts = [f"generation {generation_id} stays retired: generation {taken.id} is {state}"]
+        parts = [f"generation {generation_id} stays retired: generation {taken.id} is {taken.state}"]
     if cleared:
         parts.append(f"{cleared} stamps of generations that do not exist cleared")
     return "; ".join(parts)
@@ -85,24 +88,38 @@ def follow(archive: Archive, states: Sequence[tuple[int, State]]) -> None:
 
 
 def _put_in_state(archive: Archive, generation_id: int, state: State) -> Generation | None:
-    """Returns the generation in its way, if one is. One in use that its origin has retired gives way; one that was made
-    here does not."""
+    """Returns the generation in its way, if one is. One in use that its origin has retired gives way; but where it
+    answers by meaning, the other is being built until it can, too. One that was made here does not give way."""
     taken = generation_in_state(archive, state)
+    filled = generation_to_fill(archive)
     if state == "retired" or (taken is not None and taken.id == generation_id):
         return None
     if taken is not None:
         there = "SELECT state FROM adopted_generations WHERE generation_id = ?"
         if state != "active" or archive.scalar(there, (taken.id,)) != "retired":
             return taken
+        if taken.is_checked and not generation_with_id(archive, generation_id).is_checked:
+            return _put_in_state(archive, generation_id, "building")
         archive.execute("UPDATE generations SET state = 'retired', retired_at = unixepoch() WHERE id = ?", (taken.id,))
     archive.execute(
         "UPDATE generations SET state = ?1, retired_at = NULL,"
         " activated_at = CASE ?1 WHEN 'active' THEN unixepoch() ELSE activated_at END WHERE id = ?2",
         (state, generation_id),
     )
-    if taken is not None:
+    now = generation_to_fill(archive)
+    if filled is not None and now is not None and filled.id != now.id:
         renew_stamps_later(archive)
     return None
+
+
+def put_to_use(archive: Archive) -> None:
+    """What is in use at its origin, and waited here until a model was found to give its vectors."""
+    with archive.transaction():
+        for (generation_id,) in archive.rows(
+            "SELECT id FROM generations g JOIN adopted_generations a ON a.generation_id = g.id"
+            " WHERE g.state = 'building' AND a.state = 'active' AND a.checked_at IS NOT NULL"
+        ):
+            _put_in_state(archive, generation_id, "active")
 
 
 def _stop_building(archive: Archive, generation_id: int) -> None:

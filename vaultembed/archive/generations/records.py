@@ -294,7 +294,7 @@ def coverage_of(archive: Archive, generation_id: int | None) -> Coverage:
         row = archive.row(
             "SELECT c.live, embedded, blank, failed, (SELECT count(*) FROM embed_outcomes o"
             "  INDEXED BY embed_outcomes_in_part CROSS JOIN messages m ON m.id = o.message_id"
-            "  WHERE o.generation_id = c.generation_id AND o.recipe GLOB '*:t*c*' AND o.content_rev = m.content_rev"
+            "  WHERE o.generation_id = c.generation_id AND o.is_in_part AND o.content_rev = m.content_rev"
             "  AND m.deleted_at IS NULL AND (NOT c.is_scoped OR EXISTS (SELECT 1 FROM scope_members s"
             "   WHERE s.generation_id = o.generation_id AND s.message_id = o.message_id))),"
             " is_scoped * max((SELECT live FROM live_count) - c.live, 0)"

@@ -131,6 +131,7 @@ def retry_partial(archive: Archive, generation_id: int, as_now: str) -> int:
     with archive.transaction():
         return archive.execute(
             "UPDATE messages SET embed_gen = NULL WHERE deleted_at IS NULL AND id IN"
-            " (SELECT message_id FROM embed_outcomes WHERE generation_id = ? AND recipe GLOB '*:t*c*' AND recipe <> ?)",
+            " (SELECT message_id FROM embed_outcomes INDEXED BY embed_outcomes_in_part WHERE generation_id = ?"
+            "  AND is_in_part AND recipe <> ?)",
             (generation_id, as_now),
         )
