@@ -75,6 +75,7 @@ _MOST_UNPACKED: Final = 8 * 1024 * 1024
 """Bytes of a tar that are looked at."""
 _MOST_PACKED: Final = 64 * 1024 * 1024
 """Bytes of a message that may come out of next to none."""
+_PIECE: Final = 64 * 1024
 
 
 def closed_format(path: Path, head: bytes, *, is_message: bool = False) -> str | None:
@@ -108,13 +109,16 @@ def unpacked(raw: bytes) -> bytes:
     if stream is None:
         return raw
     limit = min(MESSAGE_LIMIT, 4 * len(raw) + _MOST_PACKED)
+    mime = io.BytesIO()
     try:
-        mime = stream.read(limit + 1)
+        # read(limit + 1) sets aside 64 MB for a mail of one line
+        while mime.tell() <= limit and (piece := stream.read(_PIECE)):
+            mime.write(piece)
     except _ERRORS as error:
         raise ValueError("compressed, and cut short or damaged; unpack it to see what is left of it") from error
-    if len(mime) > limit:
+    if mime.tell() > limit:
         raise ValueError(f"compressed, and more than {limit / 1e6:.0f} MB; unpack it first")
-    return mime
+    return mime.getvalue()
 
 
 def _unpacking(file: IO[bytes], head: bytes) -> io.BufferedIOBase | None:
