@@ -18,7 +18,9 @@ SQL = re.compile(
     r"|\bPRAGMA\b|\bWHERE\b|\bIS (NOT )?NULL\b|\bBEGIN IMMEDIATE\b|\b\w+\.\w+ (=|<|>|<=|>=|<>|IN|LIKE) [?(]",
     re.DOTALL,
 )
-OF_MSGVAULT = {"msgvault/files.py", "msgvault/their_messages.py", "msgvault/their_vectors.py"}
+OF_MSGVAULT = {
+    f"msgvault/{name}.py" for name in ("files", "their_chats", "their_messages", "their_people", "their_vectors")
+}
 """They read msgvault's own files, which are SQLite whatever keeps the archive."""
 OF_SQLITE = {
     "archive/doctor/fixes.py",

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Reaction, Recipient, RecipientKind
 from vaultembed.msgvault.files import ForeignDatabase
-from vaultembed.msgvault.values import as_integer, as_seconds, as_text, zone_of
+from vaultembed.msgvault.their_chats import Conversation, conversations_of, members_of_chats, reactions_to
+from vaultembed.msgvault.their_people import blob, named, person_columns, sender_join
+from vaultembed.msgvault.values import as_integer, as_seconds, as_text, one_line, zone_of
 from vaultembed.text.mime.packed import unpack
 
 _KINDS: Final[dict[str, RecipientKind]] = {"to": "to", "cc": "cc", "bcc": "bcc", "mention": "mention"}
@@ -43,8 +45,6 @@ _LIGHT: Final = (
 """Columns that are taken over as they are; `sender_id` apart."""
 _OWN: Final = ("source_id", "conversation_id", "reply_to_message_id", "embed_gen")
 """Numbers that mean something in that archive alone."""
-_IS_CHAT: Final = "c.conversation_type LIKE '%chat' OR c.conversation_type = 'channel'"
-_NOT_REMOVED: Final = "AND coalesce(x.removed_at, '') = ''"
 TEXT: Final = slice(0, 8)
 LABELS: Final = slice(8, 12)
 CHAT_NAME: Final = slice(12, 16)
@@ -63,15 +63,6 @@ class TheirSource:
     @property
     def name(self) -> str:
         return f"{self.kind}:{self.identifier}"
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    id: int
-    name: str
-    """At its source; "" where it has none there."""
-    title: str
-    is_chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +142,22 @@ def read_messages(database: ForeignDatabase, ids: Sequence[int]) -> list[TheirMe
     """
     listing = (json.dumps(list(ids)),)
     columns = database.columns("messages")
-    wanted = [_blob("m", name) if name in columns else "NULL" for name in _LIGHT]
+    wanted = [blob("m", name) if name in columns else "NULL" for name in _LIGHT]
     own = [f"m.{name}" if name in columns else "NULL" for name in _OWN]
-    changed = _blob("m", "content_changed_at") if "content_changed_at" in columns else "NULL"
+    changed = blob("m", "content_changed_at") if "content_changed_at" in columns else "NULL"
     rows = database.rows(
-        f"SELECT m.id, {', '.join([*own, changed, *_person(database, 's'), *wanted])} FROM messages m"
-        f" {_sender_join(database)} WHERE m.id IN (SELECT value FROM json_each(?)) ORDER BY m.id",
+        f"SELECT m.id, {', '.join([*own, changed, *person_columns(database, 's'), *wanted])} FROM messages m"
+        f" {sender_join(database)} WHERE m.id IN (SELECT value FROM json_each(?)) ORDER BY m.id",
         listing,
     )
     bodies = _bodies(database, listing)
     raws = _raw_sizes(database, listing)
     recipients = _recipients(database, listing)
-    members = _members(database, listing)
+    members = members_of_chats(database, listing)
     labels = _labels(database, listing)
     attachments = _attachments(database, listing)
-    conversations = _conversations(database, listing)
-    reactions = _reactions(database, listing)
+    conversations = conversations_of(database, listing)
+    reactions = reactions_to(database, listing)
     return [
         _message(
             row,
@@ -217,37 +208,11 @@ def read_mime(database: ForeignDatabase, message_id: int) -> bytes | None:
     raise ValueError(f"it is compressed with {as_text(compression)!r}, which is not known here")
 
 
-def _blob(table: str, column: str) -> str:
-    # text may be no UTF-8, and a column may hold anything
-    return f"CAST({table}.{column} AS BLOB)"
-
-
-def _sender_join(database: ForeignDatabase) -> str:
-    has_both = "sender_id" in database.columns("messages") and "id" in database.columns("participants")
-    return "LEFT JOIN participants s ON s.id = m.sender_id" if has_both else ""
-
-
-def _person(database: ForeignDatabase, table: str) -> tuple[str, str]:
-    """Address and name of a row of participants, as columns of a SELECT."""
-    columns = database.columns("participants")
-    if table == "s" and not _sender_join(database):
-        return "NULL", "NULL"
-    addresses = [f"nullif({_blob(table, name)}, x'')" for name in ("email_address", "phone_number") if name in columns]
-    if {"participant_id", "identifier_value"} <= database.columns("participant_identifiers"):
-        # senders of text messages that are words or short codes, and everybody of Slack, Discord, Teams and Beeper
-        addresses.append(
-            "(SELECT CAST(identifier_value AS BLOB) FROM participant_identifiers i"
-            f" WHERE i.participant_id = {table}.id AND identifier_value <> '' ORDER BY i.rowid LIMIT 1)"
-        )
-    name = _blob(table, "display_name") if "display_name" in columns else "NULL"
-    return f"coalesce({', '.join([*addresses, 'NULL', 'NULL'])})", name
-
-
 def _bodies(database: ForeignDatabase, listing: tuple[str]) -> dict[int, tuple[bytes | None, bytes | None]]:
     columns = database.columns("message_bodies")
     if "message_id" not in columns:
         return {}
-    text, html = (_blob("b", name) if name in columns else "NULL" for name in ("body_text", "body_html"))
+    text, html = (blob("b", name) if name in columns else "NULL" for name in ("body_text", "body_html"))
     return {
         row[0]: (row[1], row[2])
         for row in database.rows(
@@ -277,44 +242,20 @@ def _recipients(database: ForeignDatabase, listing: tuple[str]) -> dict[int, lis
     if not {"message_id", "recipient_type"} <= columns:
         return found
     joined = "participant_id" in columns and "id" in database.columns("participants")
-    address, name = _person(database, "p") if joined else ("NULL", "NULL")
+    address, name = person_columns(database, "p") if joined else ("NULL", "NULL")
     if "email_address" in columns:
-        address = f"coalesce(nullif({_blob('r', 'email_address')}, x''), {address})"
+        address = f"coalesce(nullif({blob('r', 'email_address')}, x''), {address})"
     if "display_name" in columns:
-        name = f"coalesce(nullif({_blob('r', 'display_name')}, x''), {name})"
+        name = f"coalesce(nullif({blob('r', 'display_name')}, x''), {name})"
     for message_id, kind, found_address, found_name in database.rows(
         f"SELECT r.message_id, CAST(r.recipient_type AS BLOB), {address}, {name} FROM message_recipients r"
         f" {'LEFT JOIN participants p ON p.id = r.participant_id' if joined else ''}"
         " WHERE r.message_id IN (SELECT value FROM json_each(?)) ORDER BY r.message_id, r.rowid",
         listing,
     ):
-        person = _named(found_address, found_name)
+        person = named(found_address, found_name)
         if person is not None:
             found[message_id].append((as_text(kind), person))
-    return found
-
-
-def _members(database: ForeignDatabase, listing: tuple[str]) -> dict[int, list[Person]]:
-    """Who is in the conversations of these messages, as far as they are chats: some name no recipients."""
-    found: dict[int, list[Person]] = defaultdict(list)
-    if not (
-        "conversation_type" in database.columns("conversations")
-        and {"conversation_id", "participant_id"} <= database.columns("conversation_participants")
-        and "id" in database.columns("participants")
-    ):
-        return found
-    address, name = _person(database, "p")
-    for conversation_id, found_address, found_name in database.rows(
-        f"SELECT x.conversation_id, {address}, {name} FROM conversation_participants x"
-        " JOIN conversations c ON c.id = x.conversation_id AND c.conversation_type LIKE '%chat'"
-        " JOIN participants p ON p.id = x.participant_id"
-        " WHERE x.conversation_id IN (SELECT conversation_id FROM messages"
-        " WHERE id IN (SELECT value FROM json_each(?))) ORDER BY x.conversation_id, x.rowid",
-        listing,
-    ):
-        person = _named(found_address, found_name)
-        if person is not None:
-            found[conversation_id].append(person)
     return found
 
 
@@ -337,7 +278,7 @@ def _attachments(database: ForeignDatabase, listing: tuple[str]) -> dict[int, li
     if "message_id" not in columns:
         return found
     wanted = [
-        _blob("a", name) if name in columns else "NULL" for name in ("filename", "mime_type", "size", "content_hash")
+        blob("a", name) if name in columns else "NULL" for name in ("filename", "mime_type", "size", "content_hash")
     ]
     for message_id, filename, mime_type, size, digest in database.rows(
         f"SELECT message_id, {', '.join(wanted)} FROM attachments a"
@@ -350,50 +291,13 @@ def _attachments(database: ForeignDatabase, listing: tuple[str]) -> dict[int, li
             sha256 = b""
         found[message_id].append(
             Attachment(
-                filename=_one_line(filename),
-                mime_type=_one_line(mime_type) or "application/octet-stream",
+                filename=one_line(filename),
+                mime_type=one_line(mime_type) or "application/octet-stream",
                 size=max(as_integer(size) or 0, 0),
                 sha256=sha256 if len(sha256) == hashlib.sha256().digest_size else b"",
             )
         )
     return found
-
-
-def _reactions(database: ForeignDatabase, listing: tuple[str]) -> dict[int, list[Reaction]]:
-    """Those that were not taken back."""
-    found: dict[int, list[Reaction]] = defaultdict(list)
-    columns = database.columns("reactions")
-    if not {"message_id", "reaction_value"} <= columns:
-        return found
-    joined = "participant_id" in columns and "id" in database.columns("participants")
-    address, name = _person(database, "p") if joined else ("NULL", "NULL")
-    for message_id, value, found_address, found_name in database.rows(
-        f"SELECT x.message_id, {_blob('x', 'reaction_value')}, {address}, {name} FROM reactions x"
-        f" {'LEFT JOIN participants p ON p.id = x.participant_id' if joined else ''}"
-        f" WHERE x.message_id IN (SELECT value FROM json_each(?)) {_NOT_REMOVED if 'removed_at' in columns else ''}"
-        " ORDER BY x.message_id, x.rowid",
-        listing,
-    ):
-        if _one_line(value):
-            found[message_id].append(Reaction(_one_line(value), _named(found_address, found_name)))
-    return found
-
-
-def _conversations(database: ForeignDatabase, listing: tuple[str]) -> dict[int, Conversation]:
-    """Of these messages, by id."""
-    columns = database.columns("conversations")
-    if "id" not in columns or "conversation_id" not in database.columns("messages"):
-        return {}
-    name, title = (_blob("c", n) if n in columns else "NULL" for n in ("source_conversation_id", "title"))
-    is_chat = _IS_CHAT if "conversation_type" in columns else "0"
-    return {
-        row[0]: Conversation(row[0], _one_line(row[1]), _known(row[2]), bool(row[3]))
-        for row in database.rows(
-            f"SELECT id, {name}, {title}, {is_chat} FROM conversations c"
-            " WHERE id IN (SELECT conversation_id FROM messages WHERE id IN (SELECT value FROM json_each(?)))",
-            listing,
-        )
-    }
 
 
 def _message(
@@ -412,7 +316,7 @@ def _message(
     body_text, body_html = body or (None, None)
     first_sender = next((person for kind, person in people if kind == "from"), None)
     # the header of this message names its sender as it was written there
-    sender = first_sender or _named(address, name)
+    sender = first_sender or named(address, name)
     if not any(kind in _KINDS for kind, _ in people):
         people = people + [("to", person) for person in members if person != sender]
     dates = (field[name] for name in ("sent_at", "internal_date", "received_at"))
@@ -427,7 +331,7 @@ def _message(
         source_id=as_integer(source_id) or 0,
         source_message_id=as_text(field["source_message_id"]),
         rfc822_message_id="".join(as_text(field["rfc822_message_id"]).split()).strip("<>") or None,
-        message_type=_one_line(field["message_type"]).lower() or "email",
+        message_type=one_line(field["message_type"]).lower() or "email",
         sent_at=as_seconds(sent),
         zone_minutes=zone_of(sent),
         received_at=as_seconds(field["internal_date"]) or as_seconds(field["received_at"]),
@@ -453,20 +357,3 @@ def _message(
 
 def _hash(parts: tuple[Any, ...], size: int) -> bytes:
     return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=size).digest()
-
-
-def _named(address: Any, name: Any) -> Person | None:
-    found_address, found_name = _one_line(address), _known(name)
-    if not found_name and "@" not in found_address and found_address != found_address.lower():
-        found_name = found_address  # as it is written: an address is in lower case
-    found_address = found_address.lower()
-    return Person(found_address or found_name, found_name) if found_address or found_name else None
-
-
-def _known(name: Any) -> str:
-    """A phone's backup calls everybody "(Unknown)" who is not among its contacts, and their conversation, too."""
-    return "" if (found := _one_line(name)) == "(Unknown)" else found
-
-
-def _one_line(value: Any) -> str:
-    return " ".join(as_text(value).replace("\0", "").split())

@@ -65,3 +65,12 @@ def zone_of(value: Any) -> int | None:
     digits = found[3][1:].replace(":", "")
     minutes = int(digits[:2]) * 60 + int(digits[2:])
     return sign * minutes if minutes < MINUTES_A_DAY else None
+
+
+def one_line(value: Any) -> str:
+    return " ".join(as_text(value).replace("\0", "").split())
+
+
+def known(name: Any) -> str:
+    """A phone's backup calls everybody "(Unknown)" who is not among its contacts, and their conversation, too."""
+    return "" if (found := one_line(name)) == "(Unknown)" else found
