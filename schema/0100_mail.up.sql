@@ -102,7 +102,7 @@ CREATE TABLE message_sources(
     folder     TEXT NOT NULL,
     flags      TEXT NOT NULL,                -- sorted, space-separated: 'answered seen'
     gone_at    INTEGER,                      -- no longer there when last looked; the message stays
-    labels     TEXT NOT NULL DEFAULT '[]' CHECK(json_valid(labels)),   -- of this copy: the next may have lost some
+    labels     TEXT NOT NULL DEFAULT '[]' CHECK(json_valid(labels) AND json_type(labels) = 'array'),   -- of this copy: the next may have lost some
     set_aside  TEXT NOT NULL DEFAULT '' CHECK(set_aside IN ('', 'trash', 'spam')),   -- what folder, labels and flags say
     PRIMARY KEY(source_id, source_key)
 ) STRICT, WITHOUT ROWID;

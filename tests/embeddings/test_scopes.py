@@ -76,7 +76,9 @@ def test_what_is_outside_the_scope_is_told_wherever_coverage_is(
 def build_view(path: Path, generation: int) -> BuildView:
     """Of a build that found nothing to do."""
     shown = embeddings_status(path).data.generations[generation - 1]
-    return BuildView(path, shown, RunCounts(), activated=False, interrupted=False, verified=None, collected=0)
+    return BuildView(
+        path, shown, RunCounts(), activated=False, interrupted=False, verified=None, quality=None, collected=0
+    )
 
 
 def test_a_message_that_comes_into_scope_is_work(mail: Archive) -> None:

@@ -52,6 +52,7 @@ FIXED_WORDS = {  # of a few words each, or what the rest hangs on
     "message_raw.encoding",
     "message_recipients.kind",
     "labels.kind",
+    "message_sources.set_aside",
     "repairs.field",
     "embed_outcomes.outcome",
     "source_files.prefix_hash",  # empty for a file of one message

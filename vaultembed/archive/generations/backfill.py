@@ -27,8 +27,9 @@ def steps(archive: Archive) -> Iterator[tuple[str, Callable[[], str]]]:
     """Backfills that have not run, the one of a generation being built first: where a message is done in both, that is
     the one its stamp tells of."""
     for (generation_id,) in archive.rows(
-        "SELECT generation_id FROM adopted_generations WHERE NOT EXISTS (SELECT 1 FROM applied_steps s"
-        f" WHERE s.name = '{STEP}' || generation_id) ORDER BY state <> 'building', generation_id"
+        "SELECT generation_id FROM adopted_generations WHERE generation_id IN (SELECT id FROM generations)"
+        f" AND NOT EXISTS (SELECT 1 FROM applied_steps s WHERE s.name = '{STEP}' || generation_id)"
+        " ORDER BY state <> 'building', generation_id"
     ):
         yield f"{STEP}{generation_id}", partial(backfill, archive, generation_id)
 

@@ -57,6 +57,8 @@ def weigh(archive: Archive, phrases: Mapping[str, str]) -> Weighed:
     Counted in this archive, so it needs no list of stop words for every language: "who" and "my" weigh next to nothing
     in "who took my two-wheeler". What no message has weighs nothing: the others are to be found all the same.
     """
+    if not phrases:
+        return Weighed(None, 0.0, ())
     words_of = tokenizer_of(archive)
     archive.execute(WORDS_OF_INDEX)
     total = int(archive.scalar("SELECT count(*) FROM main.messages"))  # the index knows of no horizon, nor of deletions
