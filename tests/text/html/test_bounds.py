@@ -9,8 +9,7 @@ from typing import Final
 import pytest
 from resiliparse.parse.html import HTMLTree
 
-from vaultembed.text.html.bounds import check_bounds
-from vaultembed.text.html.stylesheets import TooMuchError
+from vaultembed.text.html.bounds import TooMuchError, check_bounds
 from vaultembed.text.html.to_text import html_to_text
 from vaultembed.text.mime.mime import parse_message
 

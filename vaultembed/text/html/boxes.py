@@ -1,12 +1,11 @@
-"""Boxes of CSS that show nothing of what is in them, or only the beginning."""
+"""Boxes of CSS that show nothing of what is in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from vaultembed.text.html.lengths import Length, length
-from vaultembed.text.html.stylesheets import HEIGHT, WIDTH, words
+from vaultembed.text.html.lengths import HEIGHT, WIDTH, Length, length, words
 
 FAR_PX: Final = 300.0
 """To the left of where it should stand, and a line of text is out of sight. The widest hanging indents have 200."""
@@ -15,64 +14,34 @@ _ABOVE_PX: Final = 150.0
 _AWAY_PX: Final = 500.0
 _BEYOND_PX: Final = 3_000.0
 
-OF_BOXES: Final = words(
-    "display position left right top bottom inset z-index margin margin-left margin-top padding padding-left"
-    " padding-top overflow overflow-x overflow-y height width min-height min-width max-height max-width flex float"
-    " columns column-count line-clamp margin-right padding-right"
-)
 _NO_BOX: Final = frozenset(("none", "table-column", "table-column-group"))
 _SCROLLS: Final = ("hidden", "clip", "scroll", "auto", "overlay")
 _TALL: Final = ("height", "max-height")
 _WIDE: Final = ("width", "max-width")
+_PLACES: Final = words("left right top bottom margin-left margin-right margin-top padding-left padding-right")
 
 
 def is_unseen(values: Mapping[str, str], font_px: float, *, may_cut: bool) -> bool:
     """Whether nothing in the box is seen, whatever it says itself. `may_cut`: whether a box of its kind can hide what
     is larger than it; inline boxes and the parts of a table cannot."""
-    return values.get("display") in _NO_BOX or (may_cut and _is_cut(values, font_px)) or _is_away(values, font_px)
-
-
-def is_behind(values: Mapping[str, str]) -> bool:
-    layer = length(values.get("z-index", ""))
-    return layer is not None and layer.pixels < 0 and values.get("position", "static") != "static"
+    behind = values.get("z-index", "").startswith("-") and values.get("position", "static") != "static"
+    return (
+        values.get("display") in _NO_BOX
+        or behind
+        or (may_cut and _is_cut(values, font_px))
+        or _is_away(values, font_px)
+    )
 
 
 def cuts(values: Mapping[str, str], side: str) -> bool:
     """Whether nothing outside the box is seen: to the side, "x", or below, "y"."""
-    contains = values.get("contain", "").split()
-    return values.get(f"overflow-{side}") in ("hidden", "clip") or not {"paint", "strict", "content"}.isdisjoint(
-        contains
-    )
+    return values.get(f"overflow-{side}") in ("hidden", "clip")
 
 
-def cut_height(values: Mapping[str, str], font_px: float, line_px: float) -> float | None:
-    """Of a box that cuts what is below it; None where it is as high as what is in it."""
-    heights = [positive_px(values, name, font_px) for name in _TALL]
-    heights.append(positive_px(values, "line-clamp", font_px) * line_px)
-    lowest = min((height for height in heights if height), default=None)
-    return None if lowest is None else max(lowest, positive_px(values, "min-height", font_px))
-
-
-def width(values: Mapping[str, str], font_px: float) -> float | None:
-    return max(positive_px(values, "width", font_px), positive_px(values, "min-width", font_px)) or None
-
-
-def may_stand_elsewhere(values: Mapping[str, str]) -> bool:
-    """Whether an element, or what is in it, may stand elsewhere than below what comes before it."""
-    return (
-        lies_beside(values)
-        or values.get("display", "").startswith(("inline-", "table-"))
-        or values.get("float", "none") != "none"
-        or values.get("position") in ("absolute", "fixed")
-        or values.get("margin-top", "").startswith("-")
-        or any(name in values for name in _TALL)
-    )
-
-
-def lies_beside(values: Mapping[str, str]) -> bool:
-    """Whether what is in an element lies side by side."""
-    display = values.get("display", "")
-    return "flex" in display or "grid" in display or "columns" in values or "column-count" in values
+def positive_px(values: Mapping[str, str], name: str, font_px: float) -> float:
+    text = values.get(name)
+    found = length(text, font_px) if text else None
+    return max(found.pixels, 0.0) if found else 0.0
 
 
 def _is_cut(values: Mapping[str, str], font_px: float) -> bool:
@@ -96,6 +65,8 @@ def _is_flat(values: Mapping[str, str], name: str, font_px: float) -> bool:
 
 def _is_away(values: Mapping[str, str], font_px: float) -> bool:
     """Outside of the page, to its left or above, or so far off that nobody scrolls there."""
+    if _PLACES.isdisjoint(values):
+        return False
 
     def at(name: str) -> Length:
         return length(values.get(name, "0"), font_px) or Length(0.0, 0.0)
@@ -118,9 +89,3 @@ def _is_away(values: Mapping[str, str], font_px: float) -> bool:
         or (position == "fixed" and (left.pixels >= WIDTH or top.pixels >= HEIGHT))
         or (placed and any(abs(at(name).pixels) >= WIDTH for name in ("right", "bottom")))
     )
-
-
-def positive_px(values: Mapping[str, str], name: str, font_px: float) -> float:
-    text = values.get(name)
-    found = length(text, font_px) if text else None
-    return max(found.pixels, 0.0) if found else 0.0

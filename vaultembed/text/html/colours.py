@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import tinycss2.color4
 
-from vaultembed.text.html.stylesheets import words
+from vaultembed.text.html.lengths import words
 
 
 class Colour(NamedTuple):
@@ -50,12 +50,6 @@ _SYSTEM: Final = {
     **dict.fromkeys(("buttonface", "threedface"), "efefef"),
 }
 """CSS Color 4, section 6.2 and appendix A, in the light: Word writes windowtext."""
-_FROM_XYZ: Final = (
-    (3.1341359, -1.6173864, -0.4906620),
-    (-0.9787954, 1.9162544, 0.0334428),
-    (0.0719554, -0.2289769, 1.4053860),
-)
-"""Under D50, to linear sRGB: CSS Color 4, section 18."""
 
 
 @lru_cache(maxsize=4096)
@@ -73,13 +67,9 @@ def css_colour(text: str) -> Colour | None:
         return None
     if found.space in ("hsl", "hwb"):
         found = found.to("srgb")
-    elif found.space.startswith(("xyz", "lab", "lch", "ok")):
-        found = found.to("lab").to("xyz-d50")
     parts = [float(part or 0) for part in found.coordinates]
-    if found.space == "xyz-d50":
-        parts = [_gamma(sum(weight * part for weight, part in zip(row, parts, strict=True))) for row in _FROM_XYZ]
-    elif found.space == "srgb-linear":
-        parts = [_gamma(part) for part in parts]
+    if found.space.endswith(("lab", "lch")):
+        parts = 3 * [parts[0] if found.space.startswith("ok") else parts[0] / 100]  # the grey that is as light
     # of other spaces, as display-p3: a little less of the colour, and what is white or black stays so
     red, green, blue, alpha = (min(max(part, 0.0), 1.0) for part in (*parts, float(found.alpha or 0)))
     return Colour(red, green, blue, alpha)
@@ -88,10 +78,6 @@ def css_colour(text: str) -> Colour | None:
 def _of_hex(parts: list[str]) -> Colour:
     red, green, blue = (int(part[:2], 16) / 255 for part in parts)
     return Colour(red, green, blue)
-
-
-def _gamma(part: float) -> float:
-    return 12.92 * part if part <= 0.0031308 else 1.055 * float(part ** (1 / 2.4)) - 0.055
 
 
 @lru_cache(maxsize=4096)

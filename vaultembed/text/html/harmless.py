@@ -1,4 +1,4 @@
-"""Where on a page text can be hidden at all, told without the cascade: on most of them nowhere."""
+"""Declarations that hide nothing, or only where their colour meets another: most of those of mail."""
 
 from __future__ import annotations
 
@@ -8,63 +8,60 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from vaultembed.text.html.colours import BLACK, WHITE, Colour, css_colour, is_faint
-from vaultembed.text.html.lengths import font_size, length
-from vaultembed.text.html.shorthands import EVERYWHERE, HIDES, longhands
-from vaultembed.text.html.style import MOST_VALUE, SMALLEST_PX
+from vaultembed.text.html.lengths import font_size, length, words
+from vaultembed.text.html.shorthands import EVERYWHERE, longhands
 from vaultembed.text.html.stylesheets import Declaration
 
 _MOST_PAIRS: Final = 400
-_NEAR: Final = {
-    "text-indent": (-200.0, 500.0),
-    "z-index": (0.0, 1e9),
-    "opacity": (1.0, 1.0),
-    **dict.fromkeys(("left", "top", "right", "bottom", "margin-left", "margin-right", "margin-top"), (-50.0, 500.0)),
-    **dict.fromkeys(("padding-left", "padding-right", "padding-top"), (0.0, 500.0)),
+_SMALLEST_PX: Final = 6.0
+_SIZED: Final = words("width height min-width min-height max-width max-height line-height float background-size")
+"""Hides only what another declaration cuts, which is not harmless."""
+_PLACED: Final = words(
+    "left right top bottom margin-left margin-right margin-top margin-bottom padding-left padding-right padding-top"
+    " padding-bottom text-indent"
+)
+_PLAIN: Final = {
+    "display": words("block inline inline-block list-item table table-row table-cell"),
+    "visibility": words("visible"),
+    "position": words("static relative"),
+    "overflow-x": words("visible"),
+    "overflow-y": words("visible"),
+    "background-image": words("none"),
+    "opacity": words("1"),
 }
-"""Of each, from where to where it hides nothing, whatever else is said."""
-_HIDING: Final = {
-    "display": ("none", "table-column", "table-column-group"),
-    "visibility": ("hidden", "collapse"),
-    "background-clip": ("text",),
-}
-_PAINTS: Final = {
-    "color": ("inherit", "unset", "revert", "revert-layer", "currentcolor"),
-    "-webkit-text-fill-color": ("inherit", "unset", "revert", "revert-layer"),
-    "background-color": ("inherit", "unset", "revert", "revert-layer", "initial", "transparent"),
-}
-"""Properties that paint, and their values that paint nothing of their own."""
-_CUTTING: Final = ("overflow-x", "overflow-y", "line-clamp")
 
 
 class Paint(NamedTuple):
-    """The colours, opaque, of declarations that hide nothing whatever else is said, but by these."""
-
-    texts: frozenset[Colour] = frozenset()
-    behind: frozenset[Colour] = frozenset()
+    texts: frozenset[Colour]
+    behind: frozenset[Colour]
 
     def meets(self, other: Paint) -> bool:
         return not (self.texts.isdisjoint(other.texts) and self.behind.isdisjoint(other.behind))
 
 
 @lru_cache(maxsize=4096)
-def paint_of(declarations: tuple[Declaration, ...], *, quirks: bool) -> Paint | None:
-    """None if one of them may hide something by itself."""
+def paint_of(declaration: Declaration, *, quirks: bool) -> Paint | None:
+    """The colours of a declaration. None if it may hide something by anything else."""
+    if "var(" in declaration.value:
+        return None
     texts: set[Colour] = set()
     behind: set[Colour] = set()
-    for one in declarations:
-        if one.name.startswith("--"):
-            continue
-        if "var(" in one.value or len(one.value) > MOST_VALUE:
-            return None
-        for name, value in longhands(one.name, one.value, quirks=quirks).items():
-            if name not in _PAINTS or value in _PAINTS[name]:
-                if name not in _PAINTS and not _is_harmless(name, value):
-                    return None
-                continue
-            colour = BLACK if value == "initial" else css_colour(value)
-            if colour is None or colour.alpha < 1:
+    for name, value in longhands(declaration.name, declaration.value, quirks=quirks).items():
+        if name in ("color", "-webkit-text-fill-color", "background-color"):
+            colour = css_colour(value)
+            if colour is not None and colour.alpha == 1:
+                (behind if name == "background-color" else texts).add(colour)
+            elif (name, value) != ("background-color", "transparent"):
                 return None
-            (behind if name == "background-color" else texts).add(colour)
+        elif name == "font-size":
+            if value in EVERYWHERE or font_size(value, 0.0) < _SMALLEST_PX:
+                return None
+        elif name in _PLACED:
+            found = length(value)
+            if value != "auto" and (found is None or not (-50 <= found.pixels <= 500 and 0 <= found.percent < 100)):
+                return None
+        elif value and name not in _SIZED and value not in _PLAIN.get(name, ()):
+            return None
     return Paint(frozenset(texts), frozenset(behind))
 
 
@@ -81,22 +78,3 @@ def faint_of(paints: Iterable[Paint | None], link: Colour) -> Paint | None:
             return None
     faint = [pair for pair in product(texts, behind) if is_faint(*pair)]
     return Paint(frozenset(text for text, _ in faint), frozenset(below for _, below in faint))
-
-
-def _is_harmless(name: str, value: str) -> bool:
-    if value == HIDES:
-        return False
-    if value in EVERYWHERE:
-        return True
-    if name in _NEAR:
-        found = length(value)
-        least, most = _NEAR[name]
-        return value == "auto" or (found is not None and least <= found.pixels <= most and 0 <= found.percent < 100)
-    if name in _HIDING:
-        return value not in _HIDING[name]
-    if name in _CUTTING:
-        return value in ("visible", "none", "")
-    if name == "font-size":
-        # once within another, and again
-        return value != "smaller" and font_size(value, SMALLEST_PX) >= SMALLEST_PX
-    return name != "background-image" or "gradient(" not in value

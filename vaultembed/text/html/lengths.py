@@ -7,14 +7,16 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from vaultembed.text.html.stylesheets import HEIGHT, WIDTH
-
+WIDTH: Final = 1280
+HEIGHT: Final = 800
+"""Of the screen that mail is read on."""
 ROOT_PX: Final = 16.0
 LINE_PX: Final = 600.0
 """What a percentage of the width is taken of: the width of most newsletters."""
 
 _MOST_PX: Final = 1e7
-_LENGTH: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)([a-z]*|%)")
+_NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?"
+_LENGTH: Final = re.compile(rf"({_NUMBER})([a-z]*|%)")
 _PX: Final = (
     {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 9.6 / 2.54, "q": 2.4 / 2.54}
     | {"rem": ROOT_PX, "rlh": 1.2 * ROOT_PX}
@@ -31,8 +33,13 @@ _SIZES: Final = dict(
     )
 )
 _CALCULATION: Final = re.compile(r"(?:calc|min|max|clamp)\(")
-_PART: Final = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?(?:[a-z]+|%)?|(?:calc|min|max|clamp)?\(|[-+*/),])")
-_MOST_PARTS: Final = 60
+_INNERMOST: Final = re.compile(r"(calc|min|max|clamp|)\(([^()]*)\)")
+_TERM: Final = re.compile(rf"\s*(?:([-+])\s+|([*/])\s*)?({_NUMBER}(?:[a-z]+|%)?)\s*")
+
+
+def words(text: str) -> frozenset[str]:
+    """A long table of names, on few lines."""
+    return frozenset(text.split())
 
 
 class Length(NamedTuple):
@@ -45,7 +52,7 @@ class Length(NamedTuple):
 def length(text: str, font_px: float = ROOT_PX, whole_px: float = LINE_PX) -> Length | None:
     """None where it is none. `whole_px`: what a percentage in a calculation is taken of."""
     if text.endswith(")"):
-        found = _calculated(text, font_px, whole_px) if _CALCULATION.match(text) else None
+        found = _calculated(text, font_px, whole_px) if is_calculation(text) else None
         return None if found is None else Length(found, 0.0)
     parts = _LENGTH.fullmatch(text)
     if parts is None:
@@ -76,9 +83,7 @@ def font_size(text: str, parent_px: float) -> float:
 def share(text: str) -> float | None:
     """Of `opacity` and the like: a number or a percentage, as the part of 1."""
     found = length(text, ROOT_PX, 1.0)
-    if found is None:
-        return None
-    return min(max(found.percent / 100 if text.endswith("%") else found.pixels, 0.0), 1.0)
+    return None if found is None else min(max(found.pixels or found.percent / 100, 0.0), 1.0)
 
 
 def _bounded(number: float) -> float:
@@ -86,51 +91,39 @@ def _bounded(number: float) -> float:
 
 
 def _calculated(text: str, font_px: float, whole_px: float) -> float | None:
-    """calc(), min(), max() and clamp() of lengths: CSS Values and Units Level 4, section 10."""
-    rest: list[str] = []
-    at = 0
-    while at < len(text):
-        found = _PART.match(text, at)
-        if found is None or len(rest) > _MOST_PARTS:
-            return None
-        rest.append(found[1])
-        at = found.end()
-    rest.reverse()
-
-    def sum_() -> float:
-        result = product()
-        while rest and rest[-1] in ("+", "-"):
-            result += product() if rest.pop() == "+" else -product()
-        return result
-
-    def product() -> float:
-        result = value()
-        while rest and rest[-1] in ("*", "/"):
-            result = result * value() if rest.pop() == "*" else result / value()
-        return result
-
-    def value() -> float:
-        part = rest.pop()
-        if part in ("+", "-"):
-            return value() if part == "+" else -value()
-        if not part.endswith("("):
-            number = length(part, font_px)
-            if number is None:
-                raise ValueError
-            return number.pixels or number.percent / 100 * whole_px
-        numbers = [sum_()]
-        while rest[-1] == ",":
-            rest.pop()
-            numbers.append(sum_())
-        if rest.pop() != ")":
-            raise ValueError
-        if part == "clamp(":
-            least, wanted, most = numbers
-            return max(least, min(wanted, most))
-        return {"min(": min, "max(": max}.get(part, max)(numbers)
-
+    """calc(), min(), max() and clamp(), the innermost first."""
     try:
-        result = sum_()
-    except (ValueError, IndexError, ZeroDivisionError):
+        while inner := _INNERMOST.search(text):
+            numbers = [_sum(part, font_px, whole_px) for part in inner[2].split(",")]
+            if inner[1] == "clamp":
+                least, wanted, most = numbers
+                numbers = [max(least, min(wanted, most))]
+            result = min(numbers) if inner[1] == "min" else max(numbers)
+            if len(numbers) > 1 and inner[1] in ("calc", ""):
+                return None
+            text = f"{text[: inner.start()]}{_bounded(result):f}px{text[inner.end() :]}"
+        result = _sum(text, font_px, whole_px)
+    except (ValueError, ZeroDivisionError):
         return None
-    return _bounded(result) if not rest and math.isfinite(result) else None
+    return _bounded(result) if math.isfinite(result) else None
+
+
+def _sum(text: str, font_px: float, whole_px: float) -> float:
+    """
+    Raises:
+        ValueError: it is none, or has units that are not known.
+    """
+    total = product = 0.0
+    at = 0
+    while at < len(text) or not at:
+        found = _TERM.match(text, at)
+        number = length(found[3], font_px) if found else None
+        if found is None or number is None or (at > 0) != bool(found[1] or found[2]):
+            raise ValueError
+        value = number.pixels or number.percent / 100 * whole_px
+        if found[2]:
+            product = product * value if found[2] == "*" else product / value
+        else:
+            total, product = total + product, -value if found[1] == "-" else value
+        at = found.end()
+    return total + product

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from resiliparse.parse.html import ElementNode, Node, NodeType
 
+from vaultembed.text.html.bounds import TooMuchError
+from vaultembed.text.html.boxes import positive_px
+from vaultembed.text.html.lengths import WIDTH, words
 from vaultembed.text.html.style import Seen
-from vaultembed.text.html.stylesheets import WIDTH, TooMuchError, words
 
 _NARROWEST: Final = 0.25
 """Of the size of the font: the mean width of letters is 0.45 to 0.5 in those of mail."""
@@ -28,6 +30,7 @@ _NO_WIDTH: Final = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\u034f]+")
 _NOT_SHOWN: Final = words("style script title template select datalist head")
 _MOST_LOOKED_AT: Final = 200_000
 _CELLS: Final = ("td", "th")
+_TALL: Final = ("height", "max-height")
 _BLOCKS: Final = words(
     "address article aside blockquote center dd div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 header hr li main nav"
     " ol p pre section table tbody tfoot thead tr ul"
@@ -78,42 +81,66 @@ class Budget:
         self.left = _MOST_LOOKED_AT
 
 
-def drop_below_edge(
-    box: ElementNode, style: Seen, style_of: Callable[[ElementNode], Seen | None], budget: Budget
-) -> None:
-    """Take out of `box` what is below its edge. `style_of`: the style of an element that has one of its own."""
-    height, pen = style.cut_px, _Pen()
-    if height is None or style.beside:
+def drop_below_edge(box: ElementNode, style_of: Callable[[ElementNode], Seen], budget: Budget) -> None:
+    """Take out of `box` what is below its edge. `style_of`: of any element in it."""
+    style, pen = style_of(box), _Pen()
+    height = _height(style)
+    if height is None or _lies_beside(style.values):
         return
-    wide = style.wide_px or WIDTH
+    wide = max(positive_px(style.values, name, style.font_px) for name in ("width", "min-width")) or WIDTH
     stack: list[tuple[Node, Seen, bool]] = [(box, style, False)]
     while stack:
-        node, seen, leaves = stack.pop()
+        node, around, leaves = stack.pop()
         budget.left -= 1
         if budget.left < 0:
             raise TooMuchError
         if not isinstance(node, ElementNode):
             if node.type == NodeType.TEXT:
-                _write(pen, node, seen, wide, height)
+                _write(pen, node, around, wide, height)
             continue
         if leaves:
             pen.leave(node.tag)
             continue
         if node.tag in _NOT_SHOWN or node.hasattr("hidden"):
             continue
-        own = style_of(node) if node is not box else None
-        if own is not None:
-            if own.alone:
+        seen, above_px = style_of(node), 0.0
+        if seen is not around:
+            if _may_stand_elsewhere(seen.values):
                 return
-            seen = own
+            above_px = sum(positive_px(seen.values, name, seen.font_px) for name in ("margin-top", "padding-top"))
         if node.tag in ("table", "img") and node.hasattr("align"):  # may float
             return
-        pen.enter(node.tag, own.above_px if own is not None else 0.0, seen.font_px)
+        pen.enter(node.tag, above_px, seen.font_px)
         stack.append((node, seen, True))
         child = node.last_child
         while child is not None:
             stack.append((child, seen, False))
             child = child.prev
+
+
+def _height(style: Seen) -> float | None:
+    """None where the box is as high as what is in it."""
+    heights = [positive_px(style.values, name, style.font_px) for name in _TALL]
+    heights.append(positive_px(style.values, "line-clamp", style.font_px) * (style.line_px or 1.5 * style.font_px))
+    lowest = min((height for height in heights if height), default=None)
+    return None if lowest is None else max(lowest, positive_px(style.values, "min-height", style.font_px))
+
+
+def _lies_beside(values: Mapping[str, str]) -> bool:
+    """Whether what is in an element lies side by side."""
+    return "flex" in values.get("display", "") or "grid" in values.get("display", "")
+
+
+def _may_stand_elsewhere(values: Mapping[str, str]) -> bool:
+    """Whether an element, or what is in it, may stand elsewhere than below what comes before it."""
+    return (
+        _lies_beside(values)
+        or values.get("display", "").startswith(("inline-", "table-"))
+        or values.get("float", "none") != "none"
+        or values.get("position") in ("absolute", "fixed")
+        or values.get("margin-top", "").startswith("-")
+        or any(name in values for name in _TALL)
+    )
 
 
 def _write(pen: _Pen, node: Node, seen: Seen, wide: float, height: float) -> None:
@@ -122,8 +149,7 @@ def _write(pen: _Pen, node: Node, seen: Seen, wide: float, height: float) -> Non
     letter = _NARROWEST * seen.font_px
     if not shown or not letter or seen.is_hidden:
         return
-    said = seen.line_height
-    line = _LOWEST * seen.font_px if said is None else max(said, 1.0)
+    line = _LOWEST * seen.font_px if seen.line_px is None else max(seen.line_px, 1.0)
     above = max(line - seen.font_px, 0.0) / 2  # letters stand in the middle of a line
     lines = math.ceil(max(height - pen.y - above - _HALF * seen.font_px, 0.0) / line)
     room = int(max(lines * wide - pen.x, 0.0) / letter)

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from vaultembed.text.html.boxes import OF_BOXES
 from vaultembed.text.html.colours import css_colour
-from vaultembed.text.html.lengths import is_calculation, length
-from vaultembed.text.html.stylesheets import words
+from vaultembed.text.html.lengths import is_calculation, length, words
 
 HIDES: Final = "\ufffd"
 """The value of a property that hides its element, or may: what it does is not computed."""
@@ -55,6 +53,7 @@ _NEGATIVE: Final = words(
 _UNITLESS: Final = words("z-index opacity line-height line-clamp")
 _ZEROS: Final = r"(?:[-+]?0[0.]*+[a-z%]*+[\s,]*+)*+"
 _ONES: Final = r"(?:1(?:\.0*+)?[\s,]*+)*+"
+_NEAR: Final = r"(?:(?:auto|[-+]?(?:\d\d?(?:\.\d*+)?(?:px|pt|%)?|\d?(?:\.\d*+)?r?em))(?:\s|$))+"
 _NOTHING: Final = {
     name: re.compile(rf"none|normal|auto|{pattern}")
     for names, pattern in {
@@ -74,37 +73,34 @@ _NOTHING: Final = {
         "letter-spacing word-spacing": r"\+?[\d.]+[a-z]*|-(?:[0-4](?:\.\d*)?|\.\d*)(?:px|pt)?|-0?\.[0-4]\d*em",
         "contain": "size|layout|style|inline-size",
         "-webkit-text-stroke -webkit-text-stroke-width": r"(?:0|0?\.\d+|1)(?:px)?(?:\s.*)?",
+        "block-size inline-size max-block-size max-inline-size": r"[1-9]\d+(?:\.\d*)?[a-z%]*|(?:min|max|fit)-content",
+        "overflow-block overflow-inline": "visible",
+        "margin-inline margin-inline-start margin-inline-end margin-block margin-block-start margin-block-end": _NEAR,
+        "padding-inline padding-inline-start padding-inline-end padding-block padding-block-start": _NEAR,
+        "inset-inline inset-inline-start inset-inline-end inset-block inset-block-start inset-block-end": _NEAR,
+        "-webkit-margin-start -webkit-padding-start": _NEAR,
     }.items()
     for name in words(names)
 }
 """Properties that can hide and are not computed, since a stranger picks what is ignored: each hides its element with
 everything in it unless it has one of these values, which do nothing."""
-_OTHER_NAMES: Final = (
-    {
-        f"-webkit-{name}": name
-        for name in words(
-            "transform filter opacity clip-path background-clip background-size mask mask-image animation"
-            " animation-name flex columns column-count line-clamp"
-        )
-    }
-    | {f"{least}block-size": f"{least}height" for least in ("", "min-", "max-")}
-    | {f"{least}inline-size": f"{least}width" for least in ("", "min-", "max-")}
-    | {
-        f"{kind}{logical}": f"{kind if kind != 'inset-' else ''}{side}"
-        for kind in ("margin-", "padding-", "inset-")
-        for logical, side in zip(
-            ("inline-start", "inline-end", "block-start", "block-end"), ("left", "right", "top", "bottom"), strict=True
-        )
-    }
-    | {"overflow-inline": "overflow-x", "overflow-block": "overflow-y"}
-    | {"-webkit-margin-start": "margin-left", "-webkit-padding-start": "padding-left"}
+_PREFIXED: Final = {
+    f"-webkit-{name}": name
+    for name in words(
+        "transform filter opacity clip-path background-clip background-size mask mask-image animation animation-name"
+        " flex line-clamp"
+    )
+}
+_WANTED: Final = (
+    words(
+        "font font-size color background background-color background-image background-clip background-size opacity"
+        " -webkit-text-fill-color text-indent all margin margin-bottom padding padding-bottom inset overflow flex"
+    )
+    | _KEYWORDS.keys()
+    | _LENGTHS.keys()
+    | _NOTHING.keys()
+    | _PREFIXED.keys()
 )
-_DIRECT: Final = words(
-    "visibility opacity font font-size color background background-color background-image background-clip"
-    " background-size -webkit-text-fill-color text-shadow text-indent line-height all"
-)
-_LOGICAL: Final = words("margin-inline margin-block padding-inline padding-block inset-inline inset-block")
-_WANTED: Final = _DIRECT | OF_BOXES | _NOTHING.keys() | _OTHER_NAMES.keys() | _LOGICAL
 _SYSTEM_FONTS: Final = frozenset({"caption", "icon", "menu", "message-box", "small-caption", "status-bar"})
 _OF_BACKGROUNDS: Final = words(
     "none left right top bottom center repeat repeat-x repeat-y no-repeat space round scroll fixed local border-box"
@@ -130,7 +126,7 @@ def is_wanted(name: str) -> bool:
 def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
     """What a declaration sets; nothing where a browser would not take it. `value`: in small letters, with one space
     between its parts."""
-    name = _OTHER_NAMES.get(name, name)
+    name = _PREFIXED.get(name, name)
     if value in EVERYWHERE:
         return _everywhere(name, value)
     if name in _NOTHING:
@@ -148,10 +144,6 @@ def longhands(name: str, value: str, *, quirks: bool) -> Mapping[str, str]:
             found = {"overflow-x": parts[0], "overflow-y": parts[-1]} if 0 < len(parts) <= 2 else {}
         case "margin" | "padding" | "inset":
             found = _sides(name, value)
-        case _ if name in _LOGICAL:
-            start, _, end = value.partition(" ")
-            end = end or start
-            found = {_OTHER_NAMES[f"{name}-start"]: start, _OTHER_NAMES[f"{name}-end"]: end}
         case _:
             found = {name: value}
     return found if all(_is_valid(one, text, quirks=quirks) for one, text in found.items()) else {}

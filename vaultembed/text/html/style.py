@@ -9,17 +9,18 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 from vaultembed.text.html import boxes
+from vaultembed.text.html.bounds import TooMuchError
 from vaultembed.text.html.colours import BLACK, CLEAR, WHITE, Colour, css_colour, is_faint
-from vaultembed.text.html.lengths import LINE_PX, ROOT_PX, font_size, length, share
+from vaultembed.text.html.lengths import LINE_PX, ROOT_PX, font_size, length, share, words
 from vaultembed.text.html.shorthands import HIDES, longhands
-from vaultembed.text.html.stylesheets import Declaration, TooMuchError, words
+from vaultembed.text.html.stylesheets import Declaration
 
-SMALLEST_PX: Final = 4.0
+_SMALLEST_PX: Final = 4.0
 """Text of less is no text to a reader. The small print of real mail begins at 8."""
 _FAINTEST: Final = 0.1
 _FLATTEST_LINE_PX: Final = 1.5
 _DEEPEST_VARIABLE: Final = 10
-MOST_VALUE: Final = 2_000
+_MOST_VALUE: Final = 2_000
 _MOST_VARIABLES: Final = 500
 _MOST_STOPS: Final = 16
 
@@ -51,44 +52,28 @@ class Seen:
     colour: Colour = BLACK
     fill: Colour | None = None
     """`-webkit-text-fill-color`, which takes the place of the colour."""
-    shadow: Colour | None = None
     behind: tuple[Colour, ...] = (WHITE,)
     """The colours, opaque, that text may stand on: several of a gradient."""
     block_behind: tuple[Colour, ...] = (WHITE,)
     """Likewise, for a block in it: an inline element has no background where a block breaks its lines."""
     indent_px: float = 0.0
     line_px: float | None = None
-    line_factor: float | None = None
+    """Height of a line; None where the font decides."""
     tight: bool = False
     """In a box that is as high as its lines, and shows nothing beyond."""
-    painted: bool = False
-    """Whether an element around it hides what is behind the page's own layer."""
-    cut_px: float | None = None
-    """The height of the element, if it shows no more of what is in it. This and the next four are its own."""
-    above_px: float = 0.0
-    """Empty room above its text."""
-    wide_px: float | None = None
-    beside: bool = False
-    """Whether what is in it lies side by side."""
-    alone: bool = False
-    """Whether it does not stand below what is before it."""
+    cut: bool = False
+    """Whether it shows nothing below its lower edge. This and the next are the element's own."""
+    values: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def line_height(self) -> float | None:
-        """In pixels; None where the font decides."""
-        return self.line_px if self.line_factor is None else self.line_factor * self.font_px
 
     @cached_property
     def is_hidden(self) -> bool:
         """Whether text that stands in the element itself is not seen."""
-        if self.gone or not self.visible or self.font_px < SMALLEST_PX or self.indent_px <= -boxes.FAR_PX:
+        if self.gone or not self.visible or self.font_px < _SMALLEST_PX or self.indent_px <= -boxes.FAR_PX:
             return True
-        line = self.line_height
-        if self.tight and line is not None and line < _FLATTEST_LINE_PX:
+        if self.tight and self.line_px is not None and self.line_px < _FLATTEST_LINE_PX:
             return True
-        colours = [self.fill or self.colour] + ([self.shadow] if self.shadow else [])
-        return all(_is_faint(colour.faded(self.opacity), self.behind) for colour in colours)
+        return _is_faint((self.fill or self.colour).faded(self.opacity), self.behind)
 
 
 def _is_faint(colour: Colour, behind: tuple[Colour, ...]) -> bool:
@@ -102,14 +87,14 @@ def compute(parent: Seen, declarations: Sequence[Declaration], element: Element)
         TooMuchError: it has more variables than anybody writes.
     """
     values: dict[str, str] = {}
-    declared = {one.name: one.value[:MOST_VALUE] for one in declarations if one.name.startswith("--")}
+    declared = {one.name: one.value[:_MOST_VALUE] for one in declarations if one.name.startswith("--")}
     variables = parent.variables
     if declared:
         variables = {**variables, **declared}
         if len(variables) > _MOST_VARIABLES:
             raise TooMuchError
     for one in declarations:
-        value = one.value[:MOST_VALUE]
+        value = one.value[:_MOST_VALUE]
         if "var(" in value or "env(" in value:
             put = " ".join(_substituted(value, variables).split())
             # without a value it counts as unset, whatever is declared before it
@@ -122,9 +107,7 @@ def compute(parent: Seen, declarations: Sequence[Declaration], element: Element)
 def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, str], element: Element) -> Seen:
     font_px = font_size(values["font-size"], parent.font_px) if "font-size" in values else parent.font_px
     visible = _visibility(values.get("visibility", ""), inherited=parent.visible)
-    boxed = not boxes.OF_BOXES.isdisjoint(values)
     is_inline, may_cut = _kind(element.tag, values)
-    line_px, line_factor = _line(values.get("line-height", ""), font_px, parent)
     colour, fill = _colours(parent, values, element.colour)
     opacity = share(values["opacity"]) if "opacity" in values else None
     behind = parent.behind if is_inline else parent.block_behind
@@ -137,31 +120,21 @@ def _computed(parent: Seen, values: Mapping[str, str], variables: Mapping[str, s
     indent_px = _pixels(values.get("text-indent", ""), font_px, parent.indent_px)
     if indent_px >= LINE_PX and boxes.cuts(values, "x"):
         indent_px = -boxes.FAR_PX  # beyond the right edge, which shows nothing
-    is_cutter = boxed and may_cut and boxes.cuts(values, "y")
-    painted = element.tag != "body" and (parent.painted or behind is not parent.behind)
+    is_cut = may_cut and boxes.cuts(values, "y")
     return Seen(
-        gone=parent.gone
-        or HIDES in values.values()
-        or (boxed and boxes.is_unseen(values, font_px, may_cut=may_cut))
-        or (boxed and parent.painted and boxes.is_behind(values)),
+        gone=parent.gone or HIDES in values.values() or boxes.is_unseen(values, font_px, may_cut=may_cut),
         visible=visible,
         opacity=parent.opacity if opacity is None else parent.opacity * opacity,
         font_px=font_px,
         colour=colour,
         fill=fill,
-        shadow=_shadow(values["text-shadow"], colour) if "text-shadow" in values else parent.shadow,
         behind=behind,
         block_behind=parent.block_behind if is_inline else behind,
         indent_px=indent_px,
-        line_px=line_px,
-        line_factor=line_factor,
-        tight=parent.tight or (is_cutter and "height" not in values and "min-height" not in values),
-        painted=painted and not (values.get("position", "static") != "static" and "z-index" in values),
-        cut_px=boxes.cut_height(values, font_px, line_px or (line_factor or 1.5) * font_px) if is_cutter else None,
-        above_px=sum(boxes.positive_px(values, name, font_px) for name in ("margin-top", "padding-top")),
-        wide_px=boxes.width(values, font_px) if boxed else None,
-        beside=boxed and boxes.lies_beside(values),
-        alone=boxed and boxes.may_stand_elsewhere(values),
+        line_px=_line_px(values.get("line-height", "inherit"), font_px, parent.line_px),
+        tight=parent.tight or (is_cut and "height" not in values and "min-height" not in values),
+        cut=is_cut,
+        values=values,
         variables=variables,
     )
 
@@ -175,15 +148,13 @@ def _kind(tag: str, values: Mapping[str, str]) -> tuple[bool, bool]:
     return is_inline, not is_inline and tag not in _PARTS and not display.startswith("table")
 
 
-def _line(text: str, font_px: float, parent: Seen) -> tuple[float | None, float | None]:
-    if not text or text in ("inherit", "unset"):
-        return parent.line_px, parent.line_factor
+def _line_px(text: str, font_px: float, inherited: float | None) -> float | None:
+    if text in ("inherit", "unset"):
+        return inherited
     found = length(text, font_px)
-    if found is None:
-        return None, None
-    if re.fullmatch(r"[\d.]+", text):
-        return None, found.pixels
-    return found.pixels or found.percent / 100 * font_px, None
+    if found is None or re.fullmatch(r"[\d.]*[1-9][\d.]*", text):  # a number is times the font of each element in it
+        return None
+    return found.pixels or found.percent / 100 * font_px
 
 
 def _colours(parent: Seen, values: Mapping[str, str], own: Colour | None) -> tuple[Colour, Colour | None]:
@@ -200,7 +171,7 @@ def _behind(below: tuple[Colour, ...], values: Mapping[str, str], colour: Colour
     flat = length(values.get("height", ""))
     if values.get("display") == "contents":
         return below
-    if flat is not None and flat.pixels < SMALLEST_PX and not flat.percent and "min-height" not in values:
+    if flat is not None and flat.pixels < _SMALLEST_PX and not flat.percent and "min-height" not in values:
         return below  # the text hangs out of it
     behind = below
     background = _colour(values.get("background-color", ""), colour, CLEAR)
@@ -244,13 +215,6 @@ def _stops(image: str) -> tuple[Colour, ...]:
     return tuple(found)[:_MOST_STOPS]
 
 
-def _shadow(text: str, colour: Colour) -> Colour | None:
-    if text in ("none", "initial", "unset", ""):
-        return None
-    found = (css_colour(part) for part in re.findall(r"#[0-9a-f]+|[a-z]+\([^()]*\)|[a-z]+(?![\w(])", text))
-    return next((one for one in found if one is not None), CLEAR if "transparent" in text else colour)
-
-
 def _visibility(text: str, *, inherited: bool) -> bool:
     if text in ("hidden", "collapse"):
         return False
@@ -278,5 +242,5 @@ def _substituted(value: str, variables: Mapping[str, str]) -> str:
             if other is None:
                 return ""
             put = other.strip()
-        value = (value[: found.start()] + put + value[found.end() :])[:MOST_VALUE]
+        value = (value[: found.start()] + put + value[found.end() :])[:_MOST_VALUE]
     return value

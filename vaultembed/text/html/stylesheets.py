@@ -1,27 +1,24 @@
-"""Style sheets of mail, as a mail reader at a desk applies them: a screen of 1280 × 800 pixels, light, nothing hovered.
-
-Rules in `@media` for other screens are left out, as sheets that would have to be fetched are.
-"""
+"""Style sheets of mail. Rules for other screens are left out, as sheets that would have to be fetched are."""
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count, pairwise
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
 
 import tinycss2
 from cssselect2 import parser
 from resiliparse.parse.html import HTMLTree
 
+from vaultembed.text.html.bounds import TooMuchError
+from vaultembed.text.html.conditions import is_supported, media_holds
+from vaultembed.text.html.shorthands import is_wanted
+
 Token: TypeAlias = Any
 """A node of tinycss2, which has no types."""
-
-WIDTH: Final = 1280
-HEIGHT: Final = 800
 
 _MOST_CSS: Final = 300_000
 _MOST_SELECTORS: Final = 5_000
@@ -39,7 +36,7 @@ _PLAIN: Final = re.compile(
     re.ASCII,
 )
 """A declaration without anything odd in it: a hundred times faster to take apart than by the library."""
-_ANYTHING: Final = HTMLTree.parse("<p>")
+_ANYTHING: Final = HTMLTree.parse("<p>").document
 """To ask whether a selector is one."""
 _ODD: Final = re.compile(r"[\s\x00-\x1f]")
 _ALIKE: Final = (
@@ -48,17 +45,7 @@ _ALIKE: Final = (
 )
 """What neither library knows, as something near that they do."""
 _UNSURE: Final = ("layer", "scope", "container", "starting-style")
-"""Rules in which may be weaker, narrower or other than they look: of them only what hides counts."""
-_NAMES: Final = re.compile(r"([.#])(-?[a-zA-Z_][\w-]*)")
-
-
-def words(text: str) -> frozenset[str]:
-    """A long table of names, on few lines."""
-    return frozenset(text.split())
-
-
-class TooMuchError(Exception):
-    """A sheet that nobody writes who wants to be read."""
+"""Rules in which may be weaker, narrower or other than they look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +60,11 @@ class Declaration:
 @dataclass(frozen=True, slots=True)
 class Rule:
     selector: str
-    names: frozenset[str]
-    """`.class` and `#id`: what none of the elements has cannot match; empty where that cannot be told."""
     weight: tuple[int, int, int, int]
     """Specificity, then order: of two that match, the greater wins."""
     declarations: tuple[Declaration, ...]
-    is_sure: bool = True
-    """Whether it applies, or that cannot be told."""
+    is_sure: bool
+    """Whether it applies, or that cannot be told: then of it only what hides counts."""
 
 
 def parse_style(style: str) -> tuple[Declaration, ...]:
@@ -107,8 +92,8 @@ _often: Final = lru_cache(maxsize=4096)(_parsed_style)
 
 
 @lru_cache(maxsize=16)
-def parse_sheet(sheet: str, wanted: Callable[[str], bool], *, quirks: bool = False) -> tuple[Rule, ...]:
-    """Rules that apply, in order, with the declarations whose name is `wanted`.
+def parse_sheet(sheet: str, *, quirks: bool = False) -> tuple[Rule, ...]:
+    """Rules that apply, in order, with the declarations that have to do with what is seen.
 
     `quirks`: names of classes and ids are compared as small letters.
 
@@ -116,22 +101,19 @@ def parse_sheet(sheet: str, wanted: Callable[[str], bool], *, quirks: bool = Fal
         TooMuchError: it is too large.
     """
     _check(sheet, _MOST_CSS)
-    order = count()
     found: list[Rule] = []
     length = 0
-    for prelude, content, place in _applied(tinycss2.parse_stylesheet(sheet, skip_whitespace=True), _Place()):
-        for selector, declarations, within in _nested(_serialized(prelude), content, wanted, place._replace(depth=0)):
-            length += len(selector)
-            if length > _MOST_CSS or len(found) > _MOST_SELECTORS:
-                raise TooMuchError
-            for one, specificity in _selectors(selector if declarations else "", quirks=quirks):
-                weight = (*specificity, next(order))
-                found.append(Rule(one, _needed_names(one), weight, declarations, within.is_sure))
+    for selector, declarations, is_sure in _rules(tinycss2.parse_stylesheet(sheet, skip_whitespace=True)):
+        length += len(selector)
+        if length > _MOST_CSS or len(found) > _MOST_SELECTORS:
+            raise TooMuchError
+        for one, specificity in _selectors(selector, quirks=quirks):
+            found.append(Rule(one, (*specificity, len(found)), declarations, is_sure))
     return tuple(found)
 
 
-def sheet_applies(media: str, kind: str) -> bool:
-    """Of the attributes `media` and `type` of a `<style>`.
+def sheet_applies(media: str, kind: str) -> bool | None:
+    """Of the attributes `media` and `type` of a `<style>`. None where that cannot be told.
 
     Raises:
         TooMuchError: as `parse_sheet`.
@@ -139,7 +121,7 @@ def sheet_applies(media: str, kind: str) -> bool:
     _check(media, _LONGEST_SELECTOR)
     if kind.strip().lower() not in ("", "text/css"):
         return False
-    return not media.strip() or _media_holds(tinycss2.parse_component_value_list(media))
+    return media_holds(_condition(tinycss2.parse_component_value_list(media)))
 
 
 def _check(text: str, most: int) -> None:
@@ -179,82 +161,57 @@ def _token_text(token: Token, depth: int) -> str:
     return str(token.serialize())
 
 
-class _Place(NamedTuple):
-    """Where in a sheet a rule stands."""
-
-    depth: int = 0
-    is_sure: bool = True
-
-    def within(self, rule: Token) -> _Place | None:
-        """None in an at-rule that does not hold.
-
-        Raises:
-            TooMuchError: it stands too deep.
-        """
-        keyword = rule.lower_at_keyword
-        holds = keyword in _UNSURE or (
-            _media_holds(rule.prelude)
-            if keyword == "media"
-            else keyword == "supports" and _is_supported(_text(rule.prelude).lower().strip())
-        )
-        if rule.content is None or not holds:
-            return None
-        if self.depth >= _DEEPEST:
-            raise TooMuchError
-        return _Place(self.depth + 1, self.is_sure and keyword not in _UNSURE)
-
-
-def _applied(nodes: Iterable[Token], place: _Place) -> Iterable[tuple[list[Token], list[Token], _Place]]:
-    """Prelude and content of each rule of a sheet, those of `@media` and the like that hold included."""
-    for node in nodes:
-        if node.type == "qualified-rule":
-            yield node.prelude, node.content, place
-        elif node.type == "at-rule" and node.lower_at_keyword == "property" and node.content is not None:
-            content = tinycss2.serialize(node.content).lower().replace("initial-value", _text(node.prelude).strip())
-            yield tinycss2.parse_component_value_list("html"), tinycss2.parse_component_value_list(content), place
-        elif node.type == "at-rule" and (inner := place.within(node)) is not None:
-            yield from _applied(tinycss2.parse_rule_list(node.content, skip_whitespace=True), inner)
-
-
-def _nested(
-    selector: str, content: list[Token], wanted: Callable[[str], bool], place: _Place
-) -> Iterable[tuple[str, tuple[Declaration, ...], _Place]]:
-    """The declarations of a rule, and those of the rules in it (CSS Nesting)."""
-    nodes = tinycss2.parse_blocks_contents(content, skip_whitespace=True)
-    # a declaration said again is the same: a thousand of them cost as many for each element
-    last = {(one.name, one.value, one.important): one for one in reversed(_declarations(nodes)) if wanted(one.name)}
-    yield selector, tuple(reversed(last.values())), place
-    for node in nodes:
-        if node.type == "qualified-rule":
-            if place.depth >= _DEEPEST:
-                raise TooMuchError
-            inner = place._replace(depth=place.depth + 1)
-            yield from _nested(_within(selector, _serialized(node.prelude)), node.content, wanted, inner)
-        elif node.type == "at-rule" and (held := place.within(node)) is not None:
-            yield from _nested(selector, node.content, wanted, held)
-
-
-def _serialized(prelude: list[Token]) -> str:
-    if _depth(prelude) > _DEEPEST:
+def _rules(
+    nodes: Iterable[Token], outer: str = "", *, is_sure: bool = True, depth: int = 0
+) -> Iterator[tuple[str, tuple[Declaration, ...], bool]]:
+    """Selector, declarations, and whether they surely apply, of all rules: those in others too (CSS Nesting), and those
+    in at-rules that hold."""
+    if depth > _DEEPEST:
         raise TooMuchError
-    return str(tinycss2.serialize(prelude)).strip()
+    # a declaration said again is the same: a thousand of them cost as many for each element
+    own = {(one.name, one.value, one.important): one for one in reversed(_declarations(nodes)) if is_wanted(one.name)}
+    if outer and own:
+        yield outer, tuple(reversed(own.values())), is_sure
+    for node in nodes:
+        if node.type == "qualified-rule":
+            inner = tinycss2.parse_blocks_contents(node.content, skip_whitespace=True)
+            yield from _rules(inner, _within(outer, node.prelude), is_sure=is_sure, depth=depth + 1)
+        elif node.type == "at-rule" and node.content is not None and (holds := _holds(node)) is not False:
+            if node.lower_at_keyword == "property":
+                content = tinycss2.serialize(node.content).lower().replace("initial-value", _text(node.prelude).strip())
+                yield "html", _declarations(tinycss2.parse_blocks_contents(content)), True
+                continue
+            parse = tinycss2.parse_blocks_contents if outer else tinycss2.parse_rule_list
+            inner = parse(node.content, skip_whitespace=True)
+            yield from _rules(inner, outer, is_sure=is_sure and holds is True, depth=depth + 1)
 
 
-def _depth(tokens: list[Token]) -> int:
-    deepest, level = 0, tokens
-    while level and deepest <= _DEEPEST:
-        level = [
-            inner
-            for token in level
-            for inner in (getattr(token, "content", None) or getattr(token, "arguments", None) or ())
-        ]
-        deepest += 1
-    return deepest
+def _holds(rule: Token) -> bool | None:
+    match rule.lower_at_keyword:
+        case "media":
+            return media_holds(_condition(rule.prelude))
+        case "supports":
+            return is_supported(_condition(rule.prelude))
+        case "property":
+            return True
+        case keyword:
+            return None if keyword in _UNSURE else False
 
 
-def _within(outer: str, inner: str) -> str:
-    """The selector of a rule nested in another."""
-    parent = f":is({outer})"
+def _condition(tokens: Iterable[Token]) -> str:
+    return " ".join(_text(tokens).lower().split())
+
+
+def _within(outer: str, prelude: Sequence[Token]) -> str:
+    """The selector of a rule that may be nested in another.
+
+    Raises:
+        TooMuchError: it is longer or deeper than anybody writes.
+    """
+    _steps(prelude)
+    inner, parent = str(tinycss2.serialize(prelude)).strip(), f":is({outer})"
+    if not outer:
+        return inner
     if len(inner) + (inner.count("&") + 1) * len(parent) > _LONGEST_SELECTOR:
         raise TooMuchError
     return inner.replace("&", parent) if "&" in inner else f"{parent} {inner}"
@@ -265,55 +222,43 @@ def _selectors(text: str, *, quirks: bool) -> list[tuple[str, tuple[int, int, in
     for pattern, other in _ALIKE:
         text = pattern.sub(other, text)
     found = []
-    for tokens in _split(tinycss2.parse_component_value_list(text)) if text else []:
+    for tokens in _split(tinycss2.parse_component_value_list(text)):
         if any(one == ":" and after == ":" for one, after in pairwise(tokens)):
             continue  # of a pseudo-element, whatever it is called
         if _steps(tokens) > _MOST_STEPS:
             raise TooMuchError
         one = str(tinycss2.serialize(tokens)).strip()
+        one = one.lower() if quirks else one
         try:
             # parsed alone: to match, the library would make Python of what strangers write, and evaluate that
             (selector,) = parser.parse(tokens)
-            is_known = _is_known(one)
-        except (parser.SelectorError, ValueError):
+            if _ANYTHING is not None:
+                _ANYTHING.query_selector(one)
+        except (parser.SelectorError, ValueError) as error:
+            if "Not supported" in str(error):
+                continue  # what browsers know and the tree does not, as `a:visited`, matches nothing here
             return []
-        if is_known and selector.pseudo_element is None:
-            found.append((one.lower() if quirks else one, selector.specificity))
+        if selector.pseudo_element is None:
+            found.append((one, selector.specificity))
     return found
 
 
-def _steps(tokens: Sequence[Token]) -> int:
+def _steps(tokens: Iterable[Token], depth: int = 0) -> int:
+    """From element to element, those in parentheses included.
+
+    Raises:
+        TooMuchError: they stand too deep.
+    """
+    if depth > 2 * _DEEPEST:
+        raise TooMuchError
     return sum(
         (token.type == "whitespace" or token in (">", "+", "~"))
-        + _steps(getattr(token, "arguments", None) or getattr(token, "content", None) or ())
+        + _steps(getattr(token, "arguments", None) or getattr(token, "content", None) or (), depth + 1)
         for token in tokens
     )
 
 
-def _is_known(selector: str) -> bool:
-    """False of one that browsers know and the tree does not, as `a:visited`: alone of its list it matches nothing here.
-
-    Raises:
-        ValueError: it is none.
-    """
-    document = _ANYTHING.document
-    try:
-        if document is not None:
-            document.query_selector(selector)
-    except ValueError as error:
-        if "Not supported" in str(error):
-            return False
-        raise
-    return True
-
-
-def _needed_names(selector: str) -> frozenset[str]:
-    if set(selector) & set(":[\\\"'"):
-        return frozenset()
-    return frozenset(kind + name for kind, name in _NAMES.findall(selector))
-
-
-def _split(tokens: Sequence[Token]) -> list[list[Token]]:
+def _split(tokens: Iterable[Token]) -> list[list[Token]]:
     """At commas."""
     parts: list[list[Token]] = [[]]
     for token in tokens:
@@ -322,95 +267,3 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
         elif token.type != "comment":
             parts[-1].append(token)
     return parts
-
-
-def _media_holds(queries: list[Token]) -> bool:
-    texts = (" ".join(_text(part).lower().split()) for part in _split(queries))
-    return any(_query_holds(one.strip()) for text in texts for one in text.split(" or "))
-
-
-_SUPPORTED: Final = re.compile(
-    r"\(\s*(?:(?:min-|max-)?(?:width|height)|display|position|color|background(?:-[a-z]+)?|opacity|visibility|overflow"
-    r"|transform|margin|padding|font-size|float|grid(?:-[a-z-]+)?|flex(?:-[a-z]+)?|gap|object-fit|aspect-ratio)"
-    r"\s*:[^()]*\)"
-)
-
-
-def _is_supported(condition: str) -> bool:
-    """Of a browser of today, whose properties have no prefix."""
-    holds = _SUPPORTED.fullmatch(condition.removeprefix("not").strip()) is not None and ":foo" not in condition
-    return holds != condition.startswith("not")
-
-
-_NUMBER: Final = r"\s*([\d.]+)([a-z]*)\s*"
-_FEATURE: Final = re.compile(
-    rf"\((?:{_NUMBER}(<=?|>=?|=))?\s*(-webkit-)?(min-|max-)?([a-z-]+)\s*(?:(<=?|>=?|=|:){_NUMBER}|:\s*([a-z-]+)\s*)?\)"
-)
-_IN_PIXELS: Final = {"em": 16.0, "rem": 16.0, "dpi": 1 / 96, "cm": 37.8, "mm": 3.78, "in": 96.0, "pt": 4 / 3}
-_SCREEN: Final = dict.fromkeys(("width", "device-width"), float(WIDTH)) | {
-    **dict.fromkeys(("height", "device-height"), float(HEIGHT)),
-    **dict.fromkeys(("resolution", "device-pixel-ratio"), 1.0),
-    **dict.fromkeys(("color",), 8.0),
-    **dict.fromkeys(("monochrome", "color-index", "grid"), 0.0),
-}
-_KEYWORDS: Final = dict(
-    pair.split("=")
-    for pair in words(
-        "prefers-color-scheme=light orientation=landscape hover=hover any-hover=hover pointer=fine any-pointer=fine"
-        " scripting=none prefers-reduced-motion=no-preference prefers-contrast=no-preference display-mode=browser"
-        " update=fast color-gamut=srgb dynamic-range=standard overflow-block=scroll overflow-inline=scroll"
-        " scan=progressive inverted-colors=none forced-colors=none prefers-reduced-transparency=no-preference"
-    )
-)
-_OFF: Final = ("none", "no-preference")
-_COMPARE: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-
-
-def _query_holds(text: str) -> bool:
-    """One query of a media query list (Media Queries Level 4, the common forms). What is not known does not hold."""
-    negated = text.startswith("not ")
-    text = text.removeprefix("not ").removeprefix("only ")
-    holds = True
-    for part in re.split(r"\band\b", text) if text else []:
-        part = part.strip()
-        known = _feature_holds(part) if part.startswith("(") else part in ("all", "screen")
-        if known is None:
-            return False
-        holds &= known
-    return holds != negated
-
-
-def _feature_holds(text: str) -> bool | None:
-    """None of one that is not known."""
-    if text.startswith("(not ") and text.endswith(")"):
-        inner = _feature_holds(text[5:-1].strip())
-        return None if inner is None else not inner
-    found = _FEATURE.fullmatch(text)
-    if found is None:
-        return None
-    low, low_unit, before, _, bound, name, after, number, unit, word = found.groups()
-    if name in _KEYWORDS:
-        given = _KEYWORDS[name]
-        return given == word if word else None if number or low else given not in _OFF
-    mine = _SCREEN.get(name)
-    if mine is None or word or (bound and after != ":"):
-        return None
-    if number is None and low is None:
-        return bool(mine)
-    comparison = {"min-": ">=", "max-": "<="}.get(bound or "", after)
-    least, most = _number(low, low_unit), _number(number, unit)
-    holds = (low is None or (least is not None and _compare(least, before, mine))) and (
-        number is None or (most is not None and _compare(mine, comparison, most))
-    )
-    return None if (low and least is None) or (number and most is None) else holds
-
-
-def _compare(one: float, sign: str, other: float) -> bool:
-    return bool(_COMPARE.get(sign, operator.eq)(one, other))
-
-
-def _number(text: str | None, unit: str | None) -> float | None:
-    try:
-        return float(text) * _IN_PIXELS.get(unit or "", 1.0) if text else None
-    except ValueError:
-        return None

@@ -9,8 +9,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from vaultembed.text.charsets import clean
-from vaultembed.text.html.bounds import check_bounds
-from vaultembed.text.html.stylesheets import TooMuchError
+from vaultembed.text.html.bounds import TooMuchError, check_bounds
 from vaultembed.text.html.visibility import drop_hidden
 from vaultembed.text.problems import ProblemLog
 

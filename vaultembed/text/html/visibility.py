@@ -8,19 +8,21 @@ The page is not drawn: what only its layout hides stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from resiliparse.parse.html import DocumentNode, ElementNode, HTMLTree, Node, NodeType
 
+from vaultembed.text.html.bounds import TooMuchError
 from vaultembed.text.html.colours import LINK, attribute_colour
-from vaultembed.text.html.harmless import Paint, faint_of, paint_of
+from vaultembed.text.html.harmless import faint_of, paint_of
 from vaultembed.text.html.overflow import Budget, drop_below_edge
 from vaultembed.text.html.shorthands import is_wanted
 from vaultembed.text.html.style import Element, Seen, compute
-from vaultembed.text.html.stylesheets import Declaration, Rule, TooMuchError, parse_sheet, parse_style, sheet_applies
+from vaultembed.text.html.stylesheets import Declaration, Rule, parse_sheet, parse_style, sheet_applies
 
 _STYLED: Final = re.compile(r"(?i)style|color\s*=|\b(?:text|link)\s*=|\bhidden\b")
 _DOCTYPE: Final = re.compile(r"(?i)<!doctype\s+html(?:\s*>|\s+(?:system|public)[^>]{0,400}http)")
@@ -40,18 +42,23 @@ _WITH_STYLE: Final = (
     " table[bgcolor], tbody[bgcolor], tr[bgcolor], td[bgcolor], th[bgcolor]"
 )
 _OF_TAGS: Final = {
-    tag: parse_style(style)
-    for tag, style in {
-        "button": "color:#000000;background-color:#efefef;font-size:13px",
-        "mark": "color:#000000;background-color:#ffff00",
-    }.items()
+    "button": parse_style("color:#000000;background-color:#efefef;font-size:13px"),
+    "mark": parse_style("color:#000000;background-color:#ffff00"),
 }
 _PAINTED: Final = frozenset(("body", "table", "tbody", "tr", "td", "th"))
 """By `bgcolor`."""
 _Weight = tuple[int, int, int, int]
 _ATTRIBUTES: Final[_Weight] = (-1, 0, 0, 0)
 _INLINE: Final[_Weight] = (1 << 30, 0, 0, 0)
-_Said = list[tuple[bool, _Weight, Declaration]]
+
+
+class _Said(NamedTuple):
+    """Of one element. The greater is the stronger."""
+
+    important: bool
+    weight: _Weight
+    declaration: Declaration
+    is_sure: bool
 
 
 def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
@@ -61,25 +68,8 @@ def drop_hidden(tree: HTMLTree, body: ElementNode, html: str) -> None:
         TooMuchError: its styles are more than anybody writes, and what is seen cannot be told in bearable time.
     """
     root = tree.document
-    if root is None or not _STYLED.search(html):
-        return
-    page = _Page(root, body, quirks=_has_quirks(html))
-    faint = page.faint()
-    if faint is not None and not faint.texts:
-        return
-    styles = _Stylist(page)
-    if styles.of(body).gone:
-        while (child := body.first_child) is not None:
-            body.remove_child(child)
-        return
-    budget = Budget()
-    # The lowest element that changes anything decides for all text below it up to the next that does.
-    for element in styles.suspects(faint):
-        seen = styles.of(element)
-        if seen.is_hidden:
-            styles.drop_text(element)
-        elif seen.cut_px is not None:
-            drop_below_edge(element, seen, styles.own, budget)
+    if root is not None and _STYLED.search(html):
+        _Page(root, body, quirks=_has_quirks(html)).drop_hidden()
 
 
 def _has_quirks(html: str) -> bool:
@@ -91,64 +81,167 @@ def _has_quirks(html: str) -> bool:
 
 
 class _Page:
-    """What is said of style, and where."""
+    """What is said of style, and what comes of it."""
 
     def __init__(self, root: DocumentNode, body: ElementNode, *, quirks: bool) -> None:
-        self.root = root
-        self.body = body
-        self.quirks = quirks
-        self.link = attribute_colour(body.getattr("link") or "") or LINK
+        self._root = root
+        self._body = body
+        self._quirks = quirks
+        self._link = attribute_colour(body.getattr("link") or "") or LINK
+        self._said: dict[ElementNode, list[_Said]] = {}
+        self._seen: dict[ElementNode, Seen] = {}
+        self._made: dict[tuple[object, ...], Seen] = {}
+        """By what it was made from: rows of a table are all the same."""
         # [:] because iterating over a collection of resiliparse itself is quadratic (100 s for 8,000 elements)
-        elements = root.query_selector_all(_WITH_STYLE)[:]
-        self.own = [(element, _of_attributes(element), _of_style(element)) for element in elements]
-        sheets = [
-            text
-            for sheet in root.query_selector_all("style")[:]
-            if (text := sheet.text or "").strip()
-            and sheet_applies(sheet.getattr("media") or "", sheet.getattr("type") or "")
-        ]
+        for element in root.query_selector_all(_WITH_STYLE)[:]:
+            self._say(element, _ATTRIBUTES, _of_attributes(element))
+            style = parse_style(element.getattr("style") or "")
+            self._say(element, _INLINE, (one for one in style if is_wanted(one.name)))
+        self._read_sheets()
+
+    def _say(
+        self, element: ElementNode, weight: _Weight, declarations: Iterable[Declaration], *, is_sure: bool = True
+    ) -> None:
+        for one in declarations:
+            self._said.setdefault(element, []).append(_Said(one.important, weight, one, is_sure))
+
+    def _read_sheets(self) -> None:
+        sheets = self._root.query_selector_all("style")[:]
         if len(sheets) > _MOST_SHEETS:
             raise TooMuchError
-        if sheets and quirks:
-            for element in root.query_selector_all("[class], [id]")[:]:
+        if not sheets:
+            return
+        if self._quirks:
+            for element in self._root.query_selector_all("[class], [id]")[:]:
                 for name in ("class", "id"):
                     if element.hasattr(name):
                         element.setattr(name, (element.getattr(name) or "").lower())
-        names = _names(root) if sheets else set()
-        self.rules = [
-            (number, rule)
-            for number, sheet in enumerate(sheets)
-            for rule in parse_sheet(sheet, is_wanted, quirks=quirks)
-            if rule.names <= names
-        ]
+        rules: list[tuple[int, Rule, bool]] = []
+        for number, sheet in enumerate(sheets):
+            applies = sheet_applies(sheet.getattr("media") or "", sheet.getattr("type") or "")
+            if applies is not False:
+                parsed = parse_sheet(sheet.text or "", quirks=self._quirks)
+                rules += [(number, rule, rule.is_sure and applies is True) for rule in parsed]
+        _check_cost(self._root, [rule.selector for _, rule, _ in rules])
+        left = _MOST_MATCHED
+        for number, rule, is_sure in rules:
+            matched = self._root.query_selector_all(rule.selector)[:]
+            left -= len(matched) * len(rule.declarations)
+            if left < 0:
+                raise TooMuchError
+            weight = (*rule.weight[:3], (number << 20) + rule.weight[3])
+            for element in matched:
+                self._say(element, weight, rule.declarations, is_sure=is_sure)
 
-    def faint(self) -> Paint | None:
-        """As `faint_of`."""
-        if any(isinstance(one, ElementNode) and one.hasattr("hidden") for one in (self.body, self.body.parent)):
-            return None
-        said = {id(one): one for _, *both in self.own for one in both}
-        said |= {id(rule.declarations): rule.declarations for _, rule in self.rules}
-        return self.faint_of(said.values())
+    def drop_hidden(self) -> None:
+        cutting: list[ElementNode] = []
+        looked_at: set[ElementNode] = set()
+        for element in self._suspects():
+            seen = self.of(element)
+            if seen.gone:
+                element.setattr("hidden", "")
+            elif seen.is_hidden and element not in looked_at:
+                within = [element, *element.query_selector_all("*")[:]]
+                looked_at.update(within)
+                for each in within:
+                    if self.of(each).is_hidden:
+                        _blank_texts(each)
+            elif seen.cut:
+                cutting.append(element)
+        if self.of(self._body).gone:
+            while (child := self._body.first_child) is not None:
+                self._body.remove_child(child)
+        budget = Budget()
+        for element in cutting:
+            drop_below_edge(element, self.of, budget)
 
-    def faint_of(self, said: Iterable[tuple[Declaration, ...]]) -> Paint | None:
-        return faint_of((paint_of(one, quirks=self.quirks) for one in said), self.link)
+    def _suspects(self) -> Iterator[ElementNode]:
+        """The elements whose own style may hide text in them."""
+        body, left = self._body, _MOST_MATCHED
+        yield body
+        unique = {id(one.declaration): one.declaration for said in self._said.values() for one in said}
+        paints = {key: paint_of(one, quirks=self._quirks) for key, one in unique.items()}
+        faint = faint_of(paints.values(), self._link)
+        if faint is not None and not faint.texts:
+            return
+        for element, said in self._said.items():
+            if faint is None:
+                yield element
+            elif any((paint := paints[id(one.declaration)]) and paint.meets(faint) for one in said):
+                yield element
+                seen = self.of(element)
+                if seen.behind != seen.block_behind:  # a block in it stands on something else
+                    within = element.query_selector_all("*")[:left]
+                    left -= len(within)
+                    if left <= 0:
+                        raise TooMuchError
+                    yield from within
+        if self._quirks and (faint is None or self.of(body).colour in faint.texts):
+            yield from body.query_selector_all("table")[:]
+        if faint is None or self._link in faint.texts:
+            yield from body.query_selector_all("a[href]")[:]
+
+    def of(self, element: ElementNode) -> Seen:
+        """Not recursive: HTML may nest 100,000 deep."""
+        chain: list[ElementNode] = []
+        node: Node | None = element
+        while isinstance(node, ElementNode) and node not in self._seen:
+            chain.append(node)
+            node = node.parent
+        seen = self._seen[node] if isinstance(node, ElementNode) else Seen()
+        for above in reversed(chain):
+            seen = self._seen[above] = self._of(above, seen)
+        return seen
+
+    def _of(self, element: ElementNode, around: Seen) -> Seen:
+        tag, own = element.tag or "", None
+        if tag == "a" and element.hasattr("href"):
+            own = self._link
+        elif tag == "table" and self._quirks:
+            # Quirks Mode Standard 3.5 and HTML 15.3.10: begins anew, as in the body
+            body, above = self.of(self._body), around
+            own = body.colour
+            around = self._once(
+                (id(above), id(body)),
+                lambda: replace(above, font_px=body.font_px, indent_px=0.0, line_px=body.line_px),
+            )
+        elif tag in ("body", "html") and element.hasattr("hidden"):
+            return replace(around, gone=True)
+        said = self._said.get(element, [])
+        if not said and own is None:
+            return around
+        said.sort(key=lambda one: (one.important, one.weight))
+        kind = Element(tag, own, self._quirks)
+        key = (id(around), kind, tuple(id(one.declaration) for one in said))  # of objects that live as long as this one
+        return self._once(key, lambda: _computed(around, said, kind))
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], Seen]) -> Seen:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
-def _of_style(element: ElementNode) -> tuple[Declaration, ...]:
-    style = element.getattr("style")
-    return parse_style(style) if style else ()
+def _computed(around: Seen, said: Sequence[_Said], kind: Element) -> Seen:
+    all_said, sure = ([one.declaration for one in said if one.is_sure or unsure] for unsure in (True, False))
+    # where it cannot be told what applies, whatever hides does
+    for other in ([], *([one.declaration] for one in said if not one.is_sure)):
+        seen = compute(around, sure + other, kind)
+        if seen.is_hidden:
+            return seen
+    return compute(around, all_said, kind) if len(sure) < len(said) else seen
 
 
 def _of_attributes(element: ElementNode) -> tuple[Declaration, ...]:
     get, tag = element.getattr, element.tag or ""
     colour = get("color") if tag == "font" else get("text") if tag == "body" else ""
-    return _said_by(tag, colour or "", get("bgcolor") or "", (get("size") or "") if tag == "font" else "")
+    behind = get("bgcolor") if tag in _PAINTED else ""
+    return _said_by(tag, colour or "", behind or "", (get("size") or "") if tag == "font" else "")
 
 
 @lru_cache(maxsize=4096)
 def _said_by(tag: str, colour: str, behind: str, size: str) -> tuple[Declaration, ...]:
     found = list(_OF_TAGS.get(tag, ()))
-    for name, text in (("color", colour), ("background-color", behind if tag in _PAINTED else "")):
+    for name, text in (("color", colour), ("background-color", behind)):
         value = attribute_colour(text)
         if value is not None:
             red, green, blue = (round(255 * part) for part in value[:3])
@@ -158,201 +251,29 @@ def _said_by(tag: str, colour: str, behind: str, size: str) -> tuple[Declaration
     return tuple(found)
 
 
-class _Stylist:
-    """Computes styles, each element's once."""
-
-    def __init__(self, page: _Page) -> None:
-        self._page = page
-        self._said: dict[ElementNode, _Said] = {}
-        """By element, of those with a style of their own."""
-        self._computed: dict[ElementNode, Seen] = {}
-        self._alike: dict[tuple[int, Element, tuple[int, ...]], Seen] = {}
-        """By parent's style, element and declarations: rows of a table are all the same."""
-        self._visited: set[ElementNode] = set()
-        for element, attributes, style in page.own:
-            self._say(element, _ATTRIBUTES, attributes)
-            self._say(element, _INLINE, [one for one in style if is_wanted(one.name)])
-        self._read_sheets()
-
-    def _say(self, element: ElementNode, weight: _Weight, declarations: Sequence[Declaration]) -> None:
-        if declarations:
-            self._said.setdefault(element, []).extend((one.important, weight, one) for one in declarations)
-
-    def suspects(self, faint: Paint | None) -> Iterator[ElementNode]:
-        """The elements whose own style may hide text. `faint`: the colours of which one has to be in it, if any."""
-        page, body, left = self._page, self._page.body, _MOST_MATCHED
-        yield body
-        for element, said in self._said.items():
-            if faint is None:
-                yield element
-            elif self._meets(said, faint):
-                yield element
-                seen = self.of(element)
-                if seen.behind != seen.block_behind:  # a block in it stands on something else
-                    within = element.query_selector_all("*")[:left]
-                    left -= len(within)
-                    if left <= 0:
-                        raise TooMuchError
-                    yield from within
-        if page.quirks and (faint is None or self.of(body).colour in faint.texts):
-            yield from body.query_selector_all("table")[:]
-        if faint is None or page.link in faint.texts:
-            yield from body.query_selector_all("a[href]")[:]
-
-    def _meets(self, said: _Said, faint: Paint) -> bool:
-        paint = paint_of(tuple(one for _, _, one in said), quirks=self._page.quirks)
-        return paint is None or paint.meets(faint)
-
-    def of(self, element: ElementNode) -> Seen:
-        """Not recursive: HTML may nest 100,000 deep."""
-        chain: list[ElementNode] = []
-        node: Node | None = element
-        while isinstance(node, ElementNode) and node not in self._computed:
-            chain.append(node)
-            node = node.parent
-        seen = self._computed[node] if isinstance(node, ElementNode) else Seen()
-        for above in reversed(chain):
-            seen = self._computed[above] = self._of_child(above, seen)
-        return seen
-
-    def own(self, element: ElementNode) -> Seen | None:
-        """None where it has no style of its own."""
-        return self.of(element) if element in self._said else None
-
-    def _of_child(self, element: ElementNode, parent: Seen) -> Seen:
-        tag, own = element.tag or "", None
-        if tag == "a" and element.hasattr("href"):
-            own = self._page.link
-        elif tag == "table" and self._page.quirks:
-            # Quirks Mode Standard 3.5 and HTML 15.3.10: begins anew, as in the body
-            body = self.of(self._page.body)
-            own, parent = body.colour, self._around_table(parent, body)
-        elif tag in ("body", "html") and element.hasattr("hidden"):
-            return replace(parent, gone=True)
-        found = self._said.get(element, [])
-        if not found and own is None:
-            return parent
-        if len(found) > 1:
-            found.sort(key=lambda one: (one[0], one[1]))
-        kind = Element(tag, own, self._page.quirks)
-        key = (id(parent), kind, tuple(id(one) for _, _, one in found))  # of objects that live as long as this one
-        seen = self._alike.get(key)
-        if seen is None:
-            seen = self._alike[key] = compute(parent, [one for _, _, one in found], kind)
-        return seen
-
-    def _around_table(self, parent: Seen, body: Seen) -> Seen:
-        key = (id(parent), Element(""), (id(body),))
-        if key not in self._alike:
-            self._alike[key] = replace(
-                parent, font_px=body.font_px, indent_px=0.0, line_px=body.line_px, line_factor=body.line_factor
-            )
-        return self._alike[key]
-
-    def drop_text(self, top: ElementNode) -> None:
-        """All that is not seen below `top`."""
-        stack = [(top, self.of(top))]
-        while stack:
-            element, seen = stack.pop()
-            if element in self._visited:
-                continue
-            self._visited.add(element)
-            if seen.gone:
-                element.setattr("hidden", "")
-                continue
-            child = element.first_child
-            while child is not None:
-                if isinstance(child, ElementNode):
-                    found = self._computed.get(child)
-                    if found is None:
-                        found = self._computed[child] = self._of_child(child, seen)
-                    stack.append((child, found))
-                elif seen.is_hidden and child.type == NodeType.TEXT:
-                    _blank(child)
-                child = child.next
-
-    def _read_sheets(self) -> None:
-        page = self._page
-        cost = _Cost(page.root)
-        left = _MOST_MATCHED
-        for number, rule in page.rules:
-            said = rule.declarations
-            if not rule.is_sure:
-                said = tuple(one for one in said if page.faint_of([(one,)]) != Paint())
-            if not said:
-                continue
-            cost.charge(rule.selector)
-            matched = _matched(page.root, rule)
-            left -= len(matched) * len(said)
-            if left < 0:
-                raise TooMuchError
-            for element in matched:
-                self._say(element, (*rule.weight[:3], (number << 20) + rule.weight[3]), said)
+def _check_cost(root: DocumentNode, selectors: Sequence[str]) -> None:
+    """
+    Raises:
+        TooMuchError: it takes too many steps from element to element to find what the selectors match.
+    """
+    up = sum(1 for selector in selectors if _UP_OR_DOWN.search(selector))
+    along = sum(1 for selector in selectors if _ALONG.search(selector))
+    depths: dict[Node | None, int] = {}
+    within: Counter[Node | None] = Counter()
+    elements = root.query_selector_all("*")[:]
+    for element in elements if up or along else ():
+        depths[element] = depths.get(element.parent, 0) + 1
+        within[element.parent] += 1
+    to_root, beside = sum(depths.values()), sum(number**2 for number in within.values())
+    if up * to_root + along * beside + len(selectors) * len(elements) > _MOST_STEPS:
+        raise TooMuchError
 
 
-class _Cost:
-    """How many steps from element to element it takes to find what selectors match."""
-
-    def __init__(self, root: DocumentNode) -> None:
-        self._root = root
-        self._left = _MOST_STEPS
-        self._size = len(root.query_selector_all("*"))
-        # steps from every element to the root, as many as down to everything in it; and to each of its siblings
-        self._up = self._along = self._size**2
-        self._is_exact = False
-
-    def charge(self, selector: str) -> None:
-        """
-        Raises:
-            TooMuchError: it would take too long.
-        """
-        self._left -= self._steps(selector)
-        if self._left < 0 and not self._is_exact:
-            self._measure()
-            self._left = _MOST_STEPS // 2 - self._steps(selector)
-        if self._left < 0:
-            raise TooMuchError
-
-    def _steps(self, selector: str) -> int:
-        along = self._along if _ALONG.search(selector) else 0
-        return self._size + along + (self._up if _UP_OR_DOWN.search(selector) else 0)
-
-    def _measure(self) -> None:
-        self._is_exact = True
-        self._up = self._along = 0
-        level: list[ElementNode] = list(self._root.query_selector_all("html")[:])
-        depth = 1
-        while level:
-            self._up += depth * len(level)
-            depth += 1
-            below: list[ElementNode] = []
-            for element in level:
-                before = len(below)
-                child = element.first_element_child
-                while child is not None:
-                    below.append(child)
-                    child = child.next_element_sibling
-                self._along += (len(below) - before) ** 2
-            level = below
-
-
-def _blank(text: Node) -> None:
+def _blank_texts(element: ElementNode) -> None:
     """A reader sees a gap where there was one: `V<s>x</s>iagra` reads as one word."""
-    value = text.value or ""
-    if value.strip():
-        text.value = " " if value[0].isspace() or value[-1].isspace() else ""
-
-
-def _matched(root: DocumentNode, rule: Rule) -> list[ElementNode]:
-    try:
-        return list(root.query_selector_all(rule.selector)[:])
-    except ValueError:  # a selector of another kind of program's
-        return []
-
-
-def _names(root: DocumentNode) -> set[str]:
-    """`.class` and `#id` of all elements."""
-    found = {"#" + (element.getattr("id") or "") for element in root.query_selector_all("[id]")[:]}
-    for classes in {element.getattr("class") or "" for element in root.query_selector_all("[class]")[:]}:
-        found.update("." + name for name in classes.split())
-    return found
+    child = element.first_child
+    while child is not None:
+        value = child.value or "" if child.type == NodeType.TEXT else ""
+        if value.strip():
+            child.value = " " if value[0].isspace() or value[-1].isspace() else ""
+        child = child.next
