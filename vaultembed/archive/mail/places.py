@@ -467,6 +467,18 @@ def delete_with_source(
     return changed > 0
 
 
+def is_deleted_by_person(archive: Archive, message_id: int) -> bool:
+    """And not with a source."""
+    return (
+        archive.scalar(
+            "SELECT 1 FROM messages m WHERE id = ? AND deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM"
+            " message_sources x WHERE x.message_id = m.id AND x.gone_at = m.deleted_at)",
+            (message_id,),
+        )
+        is not None
+    )
+
+
 def undelete_with_source(archive: Archive, message_id: int) -> bool:
     """A message stands somewhere (again) that was deleted only because a source deleted it; True if it was so."""
     changed = archive.execute(
