@@ -445,3 +445,37 @@ def test_what_was_deleted_here_and_what_was_lost_there_count_the_same_beforehand
         assert planned_and_done(archive, pair).data.counts.updated == 0
     pair.write("UPDATE messages SET deleted_from_source_at = NULL")
     planned_and_done(archive, pair)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_mail_that_comes_after_what_was_kept_of_it_is_that_message(
+    tmp_path: Path, embed: Embed, archive: Path, at_once: bool
+) -> None:
+    kept = Mail(1, "The roof of the barn", "It is leaking again after the storm")
+    whole = mail(1, "The roof of the barn", "It is leaking again after the storm")
+    other = Mail(3, "Lentil soup", "with cumin, as ever")
+    first = [kept, other, *([replace(whole, id=2)] if at_once else [])]
+    pair = write_pair(tmp_path / "mv", "v3", first, embed)
+    pair.write("UPDATE messages SET rfc822_message_id = '<1@example.org>' WHERE id < 3")
+    counts = planned_and_done(archive, pair).data.counts
+    assert (counts.added, counts.duplicate) == ((2, 1) if at_once else (2, 0))
+    box = tmp_path / "one.eml"
+    box.write_bytes(whole.raw or b"")
+    counts = import_mail(archive, [box]).data.counts
+    assert (counts.added, counts.duplicate) == (0, 1)
+    assert planned_and_done(archive, pair).data.counts.unchanged == len(first)
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT message_id FROM message_raw") == [(here(archive)[1],)]
+        assert opened.scalar("SELECT count(*) FROM messages") == 2
+    check_vectors_are_of_texts(archive, embed)
+
+
+def test_what_somebody_edited_is_not_written_over_by_the_mail_it_was_made_of(tmp_path: Path, archive: Path) -> None:
+    mails = [Mail(1, "The roof of the barn", "It is leaking again after the storm")]
+    pair = write_pair(tmp_path / "mv", "v3", mails, None, vectors=False)  # type: ignore[arg-type]
+    import_mail(archive, [pair.folder])
+    with open_archive(archive) as opened:
+        opened.db.execute("UPDATE messages SET subject = 'The roof of my barn'")
+    box = tmp_path / "one.eml"
+    box.write_bytes(mime(1, "The roof of the barn", "It is leaking again after the storm"))
+    assert import_mail(archive, [box]).data.counts.added == 1

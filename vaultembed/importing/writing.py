@@ -11,6 +11,7 @@ from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
     add_message,
     find_by_hash,
+    find_extract,
     find_mail,
     has_body,
     has_raw,
@@ -154,6 +155,8 @@ class Facts:
     """It is here, and a person has deleted it."""
     is_extract: bool = False
     was_read: bool = False
+    is_whole: bool = False
+    """What is here is what another program kept of it."""
     says_something_else: bool = False
     """An extract, whose text is not the one here."""
     empties: bool = False
@@ -177,7 +180,7 @@ def decide(facts: Facts) -> Step:
             return "stays deleted"
         # what another copy of it says may be older: only what has changed where it was read before is news
         is_news = facts.says_something_else and facts.was_read and facts.is_at_place and not facts.empties
-        return "renew" if is_news else "stands"
+        return "renew" if is_news or facts.is_whole else "stands"
     if facts.is_namesake and facts.is_extract and (facts.namesake_is_raw or facts.empties):
         return "keep better"
     # What the message has become: whole, where it was cut short, or a draft that was edited. File names are used again
@@ -210,17 +213,17 @@ def fate_of(archive: Archive, entry: Entry, new: ParsedMessage | None) -> Fate:
     """`new`: None where it was not parsed, for it was here."""
     present = places.message_at(archive, entry.source_id, entry.begun_at or entry.place.source_key)
     here = find_by_hash(archive, entry.content_hash)
-    is_its_mail = False
-    if here is None and new is not None and entry.is_extract and present is None:
-        # a copy of an archive that lacks what was sent: the mail itself is worth more
-        here = find_mail(archive, new)
-        is_its_mail = here is not None
-    facts = _facts(archive, entry, new, here, present, is_its_mail=is_its_mail)
+    is_other_form = False
+    if here is None and new is not None and present is None:
+        # a copy of an archive that lacks what was sent: the mail itself is worth more, whichever comes first
+        here = find_mail(archive, new) if entry.is_extract else find_extract(archive, new)
+        is_other_form = here is not None
+    facts = _facts(archive, entry, new, here, present, is_other_form=is_other_form)
     step = decide(facts)
     became: Became = {
         "stays deleted": "deleted",
         "stands": "unchanged" if facts.is_at_place and not entry.is_repeated else "duplicate",
-        "renew": "updated",
+        "renew": "updated" if facts.is_at_place else "duplicate",
         "keep better": "unchanged",
         "edit": "updated",
         "add": "added",
@@ -279,7 +282,7 @@ def _facts(
     here: int | None,
     present: int | None,
     *,
-    is_its_mail: bool,
+    is_other_form: bool,
 ) -> Facts:
     """`here`: the message that this is. `present`: that stands at its place."""
     if here is not None:
@@ -291,7 +294,8 @@ def _facts(
             is_deleted=entry.deleted_at is None and places.is_deleted_by_person(archive, here),
             is_extract=entry.is_extract,
             was_read=entry.was_read,
-            says_something_else=is_its_mail or (is_compared and new is not None and not has_text(archive, here, new)),
+            is_whole=is_other_form and not entry.is_extract,
+            says_something_else=is_other_form or (is_compared and new is not None and not has_text(archive, here, new)),
             empties=is_compared and new is not None and _empties(archive, here, new),
         )
     if present is None or new is None:

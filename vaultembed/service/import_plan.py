@@ -11,7 +11,7 @@ from pathlib import Path
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.adopted import find_by_origin
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.mail.messages import content_rev_of, is_extract_of
+from vaultembed.archive.mail.messages import Said, content_rev_of, is_extract_of, is_named, said_by
 from vaultembed.archive.mail.places import Known, find_source, known_messages
 from vaultembed.errors import UsageError
 from vaultembed.importing.parsing import Parsers
@@ -134,6 +134,8 @@ class _Planner:
         self._hashes: set[bytes] = set()
         self._mails: dict[str, int] = {}
         """By Message-ID: msgvault's id of a mail that it has as it was sent."""
+        self._extracts: dict[str, list[tuple[bytes, Said]]] = {}
+        """By Message-ID: what it has of mails without their raw form."""
         self._deleted = 0
 
     def run(self) -> Planned:
@@ -205,26 +207,42 @@ class _Planner:
         entry, digest = taken.entry, taken.entry.content_hash
         new = self._parsed(entry) if entry.is_extract else None
         fate = fate_of(archive, entry, new) if archive is not None else None
-        if archive is not None and fate is not None and new is None and fate.present and not fate.facts.is_here:
+        name = message.rfc822_message_id or ""
+        is_unknown = fate is not None and new is None and not fate.facts.is_here
+        if archive is not None and fate is not None and is_unknown and (fate.present or is_named(archive, name)):
             fate = fate_of(archive, entry, self._parsed(entry))
         is_new = fate is None or fate.message_id is None
         is_extract = is_new and new is not None and self._is_extract(theirs, new)
+        extract = self._extract_of(entry, name) if is_new and new is None and digest not in self._hashes else None
         if is_new:
-            self._counts["duplicate" if digest in self._hashes or is_extract else "new"] += 1
+            is_here = digest in self._hashes or is_extract or extract is not None
+            self._counts["duplicate" if is_here else "new"] += 1
         elif fate is not None:
             self._counts["changed" if fate.became == "updated" else fate.became] += 1
         if is_extract:
             return None
+        if name and is_new and new is not None and digest not in self._hashes:
+            self._extracts.setdefault(name, []).append((digest, said_by(new)))
         self._hashes.add(digest)
-        if message.rfc822_message_id and not entry.is_extract:
-            self._mails[message.rfc822_message_id] = message.id
+        if name and new is None:
+            self._mails[name] = message.id
         if archive is None or fate is None or fate.message_id is None:
-            return _Spot(digest, None, taken)
+            return _Spot(extract or digest, None, taken)
         if not fate.is_current:
             return None
         is_kept = fate.step in ("stands", "stays deleted")
         pair = (fate.message_id, content_rev_of(archive, fate.message_id)) if is_kept else None
         return _Spot(fate.message_id, pair, taken)
+
+    def _extract_of(self, entry: Entry, name: str) -> bytes | None:
+        """Hash of what the import would have written before, and would find to be of this mail."""
+        extracts = self._extracts.pop(name, [])
+        mail = self._parsed(entry) if len(extracts) == 1 else None
+        if mail is not None and is_extract_of(extracts[0][1], said_by(mail)):
+            return extracts[0][0]
+        if extracts:
+            self._extracts[name] = extracts
+        return None
 
     def _parsed(self, entry: Entry) -> ParsedMessage | None:
         parsed = parse_entry(self._parsers, entry)
@@ -240,7 +258,7 @@ class _Planner:
         whole = parse_entry(self._parsers, taken.entry)
         if isinstance(whole, Problem):
             return False
-        return is_extract_of(new, whole.message_type, whole.sent_at, whole.subject, whole.body_text)
+        return is_extract_of(said_by(new), said_by(whole))
 
     def _source_id(self, name: str) -> int | None:
         identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"
