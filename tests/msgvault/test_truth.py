@@ -470,6 +470,18 @@ def test_a_mail_that_comes_after_what_was_kept_of_it_is_that_message(
     check_vectors_are_of_texts(archive, embed)
 
 
+def test_an_archive_that_comes_after_a_copy_without_raw_forms_adds_nothing(
+    tmp_path: Path, embed: Embed, archive: Path
+) -> None:
+    pair = write_pair(tmp_path / "mv", "v3", [mail(n, f"Subject {n}", f"Text {n}") for n in (1, 2, 3)], embed)
+    poor = pair.copy(tmp_path / "poor")
+    poor.write("DELETE FROM message_raw")
+    for one, duplicate in ((poor, 0), (pair, 3), (poor, 0), (pair, 0)):
+        assert planned_and_done(archive, one).data.counts.duplicate == duplicate
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT (SELECT count(*) FROM messages), count(*) FROM message_raw") == [(3, 3)]
+
+
 def test_what_somebody_edited_is_not_written_over_by_the_mail_it_was_made_of(tmp_path: Path, archive: Path) -> None:
     mails = [Mail(1, "The roof of the barn", "It is leaking again after the storm")]
     pair = write_pair(tmp_path / "mv", "v3", mails, None, vectors=False)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from pathlib import Path
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.adopted import find_by_origin
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.mail.messages import Said, content_rev_of, is_extract_of, is_named, said_by
+from vaultembed.archive.mail.messages import Said, content_rev_of, has_text, is_extract_of, is_named, said_by
 from vaultembed.archive.mail.places import Known, find_source, known_messages
 from vaultembed.errors import UsageError
 from vaultembed.importing.parsing import Parsers
@@ -206,11 +206,13 @@ class _Planner:
         taken = take(theirs.database, message, owner, source_id, "none", was_read=before is not None)
         entry, digest = taken.entry, taken.entry.content_hash
         new = self._parsed(entry) if entry.is_extract else None
+        parsed = new
         fate = fate_of(archive, entry, new) if archive is not None else None
         name = message.rfc822_message_id or ""
         is_unknown = fate is not None and new is None and not fate.facts.is_here
         if archive is not None and fate is not None and is_unknown and (fate.present or is_named(archive, name)):
-            fate = fate_of(archive, entry, self._parsed(entry))
+            parsed = self._parsed(entry)
+            fate = fate_of(archive, entry, parsed)
         is_new = fate is None or fate.message_id is None
         is_extract = is_new and new is not None and self._is_extract(theirs, new)
         extract = self._extract_of(entry, name) if is_new and new is None and digest not in self._hashes else None
@@ -230,7 +232,7 @@ class _Planner:
             return _Spot(extract or digest, None, taken)
         if not fate.is_current:
             return None
-        is_kept = fate.step in ("stands", "stays deleted")
+        is_kept = parsed is None or has_text(archive, fate.message_id, parsed) or fate.step == "stands"
         pair = (fate.message_id, content_rev_of(archive, fate.message_id)) if is_kept else None
         return _Spot(fate.message_id, pair, taken)
 
