@@ -43,6 +43,9 @@ NAMESAKE = {"is_namesake": True, "namesake_is_its_own": True}
         ({**NEWS, "is_at_place": False}, "stands"),
         ({**NEWS, "empties": True}, "stands"),
         ({**NEWS, "is_deleted": True}, "stays deleted"),
+        # the mail itself
+        ({**HERE, "is_whole": True}, "renew"),
+        ({**HERE, "is_whole": True, "is_deleted": True}, "stays deleted"),
     ],
 )
 def test_what_becomes_of_a_message(facts: dict[str, bool], step: str) -> None:
@@ -56,5 +59,6 @@ def test_nothing_that_is_here_is_written_over_but_by_what_took_its_place() -> No
         assert (step == "stays deleted") == (facts.is_here and facts.is_deleted)
         assert step != "add" or not facts.is_here
         if step in ("renew", "edit"):
-            assert (facts.is_at_place and facts.was_read) or (facts.is_namesake and facts.namesake_is_its_own)
-            assert not (facts.is_extract and facts.empties) or not facts.is_namesake
+            is_namesake = facts.is_namesake and facts.namesake_is_its_own
+            assert (facts.is_at_place and facts.was_read) or is_namesake or facts.is_whole
+            assert not (facts.is_extract and facts.empties) or not facts.is_namesake or facts.is_whole

@@ -79,7 +79,34 @@ def test_people_without_address_or_number_are_known_by_their_identifier(tmp_path
     }
 
 
-def equal_ids(n: int, text: str, **more: object) -> Mail:
+def test_people_of_a_chat_are_all_of_them_by_their_best_name(tmp_path: Path, archive: Path) -> None:
+    chats = [
+        replace(said(1, "to all, and to Jo", "Mo"), to=(("mention", "+49185", "Jo"),)),
+        replace(said(2, "from one called so", "Jo"), to=()),
+        said(3, "to an old number", "Lou", conversation=9),
+    ]
+    pair = write_pair(tmp_path / "data", "v3", chats, None, vectors=False)  # type: ignore[arg-type]
+    pair.write(IDENTIFIED)
+    pair.write("DELETE FROM conversation_participants WHERE participant_id NOT IN (SELECT sender_id FROM messages)")
+    pair.write("UPDATE participants SET phone_number = 'n' || id WHERE display_name <> 'Lou'")
+    pair.write(
+        "INSERT INTO participant_identifiers(participant_id, identifier_value)"
+        " SELECT p.id, value FROM participants p, json_each('[\"  \", \"U07\"]') WHERE display_name = 'Lou'"
+    )
+    pair.write("UPDATE message_recipients SET display_name = 'Jo K.' WHERE message_id = 2")
+    pair.write("UPDATE message_recipients SET display_name = '(Unknown)' WHERE message_id = 3")
+    import_mail(archive, [pair.folder])
+    assert told(archive) == {
+        "to all, and to Jo": ("n1", "Mo", {"n2", "u07"}),
+        "from one called so": ("n2", "Jo K.", {"n1", "u07"}),
+        "to an old number": ("u07", "Lou", {"n4"}),
+    }
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT kind FROM message_recipients WHERE kind = 'mention'") == [("mention",)]
+        assert opened.scalar("SELECT count(*) FROM participants WHERE address = 'n4' AND name = 'Me'") == 1
+
+
+def equal_ids(n: int, text: str | None, **more: object) -> Mail:
     return Mail(n, body=text, kind="whatsapp", conversation=7, **more)  # type: ignore[arg-type]
 
 
@@ -90,14 +117,20 @@ def test_an_equal_message_id_makes_no_duplicate_of_what_says_something_else(tmp_
         letter,
         *(equal_ids(n, f"message number {n} of many") for n in range(2, 30)),
         equal_ids(30, "message number 2 of many"),  # said twice in the same second: one
+        # nor are these, of the same second
+        equal_ids(40, "ok"),
+        equal_ids(41, "ok", sender=("+49171", "Jo")),
+        replace(equal_ids(42, "ok"), conversation=8),
+        equal_ids(43, None, attachments=("sunrise.png",)),
+        equal_ids(44, None, attachments=("sunset.png",)),
         Mail(31, subject="The roof of the barn", body="It is leaking again, after the storm; have a look!"),
         Mail(32, subject="The roof of the barn", body="It is leaking", sent_at="2023-03-04 05:06:07+00:00"),
         Mail(33, subject="Lentil soup", body="with cumin"),
     ]
     pair = write_pair(tmp_path / "data", "v3", mails, None, vectors=False)  # type: ignore[arg-type]
     pair.write("UPDATE messages SET source_message_id = NULL, rfc822_message_id = '<same@example.org>' WHERE id > 1")
-    pair.write("UPDATE messages SET rfc822_message_id = '<1@example.org>' WHERE id > 30")
-    for new in (31, 0):
+    pair.write("UPDATE messages SET rfc822_message_id = '<1@example.org>' WHERE id IN (31, 32, 33)")
+    for new in (36, 0):
         planned = plan_import(archive, [pair.folder]).data.plans[0].counts
         counts = import_mail(archive, [pair.folder]).data.counts
         assert (planned.new, planned.duplicate, planned.unchanged) == (counts.added, counts.duplicate, counts.unchanged)
@@ -244,6 +277,21 @@ def test_a_new_name_and_other_reactions_come_over_and_nothing_is_embedded_for_th
         refresh_stale(opened)
     assert found_by(archive, "regatta") == {1, 2, 3, 4}
     check_invariants(archive)
+
+
+def test_of_two_copies_of_a_chat_reactions_go_once_both_say_so(tmp_path: Path, archive: Path) -> None:
+    pair = write_group(tmp_path / "data", None)
+    copy = pair.copy(tmp_path / "copy")
+    import_mail(archive, [pair.folder, copy.folder])
+    for one, left in ((copy, {"love", "like"}), (pair, {"like"})):
+        one.write("UPDATE reactions SET removed_at = '2024-05-05' WHERE reaction_value = 'love'")
+        import_mail(archive, [one.folder])
+        assert {each.reaction for each in show_message(archive, 1).data.reactions} == left
+    # and a reply is to what the copy says that still has it
+    pair.write("DELETE FROM messages WHERE id = 2")
+    copy.write("UPDATE messages SET reply_to_message_id = 1 WHERE id = 2")
+    import_mail(archive, [pair.folder, copy.folder])
+    assert read_message(archive, 2).data.reply_to == 1
 
 
 def test_a_name_that_was_repaired_stays_until_it_changes_there(tmp_path: Path, archive: Path, embed: Embed) -> None:

@@ -175,6 +175,10 @@ def test_without_a_text_that_is_known_no_model_is_taken_for_it_nor_for_another(
         "all-MiniLM-L6-v2",
         "sentence-transformers/all-MiniLM-L6-v2",
         "all-minilm:22m-l6-v2-fp16",
+        "hf.co/someone/all-MiniLM-L6-v2-GGUF:Q8_0",
+        "/models/all-minilm-l6-v2.gguf",
+        r"C:\models\all-MiniLM-L6-v2.Q8_0.gguf",
+        "models/all-MiniLM-L6-v2/",
     ],
 )
 def test_names_that_mean_the_default_model(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -277,7 +278,11 @@ def planned_and_done(archive: Path, pair: Pair) -> Result[Imported]:
     done = import_mail(archive, [pair.folder])
     planned, counts = plan.data.plans[0].counts, done.data.counts
     assert (planned.new, planned.changed) == (counts.added, counts.updated + counts.marked)
-    assert (planned.unchanged, planned.duplicate) == (counts.unchanged, counts.duplicate)
+    assert (planned.unchanged, planned.duplicate, planned.deleted) == (
+        counts.unchanged,
+        counts.duplicate,
+        counts.deleted,
+    )
     before, after = plan.data.plans[0].msgvault, done.data.msgvault[0]
     assert (before.left_out, before.passed_over) == (after.left_out, after.passed_over)
     assert plan.exit_code == done.exit_code
@@ -418,3 +423,71 @@ def test_a_text_that_differs_there_only_changes_nothing_here(tmp_path: Path, emb
     import_mail(archive, [pair.folder])
     pair.write("UPDATE message_bodies SET body_text = 'G?rbled' WHERE message_id = 1")
     assert planned_and_done(archive, pair).data.counts.unchanged == 2
+
+
+def test_what_was_deleted_here_and_what_was_lost_there_count_the_same_beforehand(tmp_path: Path, archive: Path) -> None:
+    letter = mail(1, "The roof of the barn", "It is leaking again after the storm")
+    copy = replace(letter, id=2)
+    mails = [letter, copy, chat(3, "apples and pears"), mail(4, "Other", "letter"), mail(5, "Third", "letter")]
+    pair = write_pair(tmp_path / "mv", "v3", mails, None, vectors=False)  # type: ignore[arg-type]
+    pair.write("UPDATE messages SET rfc822_message_id = '<1@example.org>' WHERE id = 2")
+    planned_and_done(archive, pair)
+    delete_messages(archive, select_messages(archive, ["2", "3"]))
+    # read again here, and from another place
+    pair.write("UPDATE message_bodies SET body_text = 'more apples' WHERE message_id IN (3, 4)")
+    assert planned_and_done(archive, pair).data.counts.deleted == 2
+    other = pair.copy(tmp_path / "moved")
+    assert planned_and_done(archive, other).data.counts.deleted == 2
+    pair.write("UPDATE messages SET deleted_from_source_at = '2026-01-01 00:00:00' WHERE id IN (4, 5)")
+    planned_and_done(archive, pair)
+    for lost in (2, 1, 4):
+        pair.write("DELETE FROM message_raw WHERE message_id = ?", lost)
+        assert planned_and_done(archive, pair).data.counts.updated == 0
+    pair.write("UPDATE messages SET deleted_from_source_at = NULL")
+    planned_and_done(archive, pair)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_mail_that_comes_after_what_was_kept_of_it_is_that_message(
+    tmp_path: Path, embed: Embed, archive: Path, at_once: bool
+) -> None:
+    kept = Mail(1, "The roof of the barn", "It is leaking again after the storm")
+    whole = mail(1, "The roof of the barn", "It is leaking again after the storm")
+    other = Mail(3, "Lentil soup", "with cumin, as ever")
+    first = [kept, other, *([replace(whole, id=2)] if at_once else [])]
+    pair = write_pair(tmp_path / "mv", "v3", first, embed)
+    pair.write("UPDATE messages SET rfc822_message_id = '<1@example.org>' WHERE id < 3")
+    counts = planned_and_done(archive, pair).data.counts
+    assert (counts.added, counts.duplicate) == ((2, 1) if at_once else (2, 0))
+    box = tmp_path / "one.eml"
+    box.write_bytes(whole.raw or b"")
+    counts = import_mail(archive, [box]).data.counts
+    assert (counts.added, counts.duplicate) == (0, 1)
+    assert planned_and_done(archive, pair).data.counts.unchanged == len(first)
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT message_id FROM message_raw") == [(here(archive)[1],)]
+        assert opened.scalar("SELECT count(*) FROM messages") == 2
+    check_vectors_are_of_texts(archive, embed)
+
+
+def test_an_archive_that_comes_after_a_copy_without_raw_forms_adds_nothing(
+    tmp_path: Path, embed: Embed, archive: Path
+) -> None:
+    pair = write_pair(tmp_path / "mv", "v3", [mail(n, f"Subject {n}", f"Text {n}") for n in (1, 2, 3)], embed)
+    poor = pair.copy(tmp_path / "poor")
+    poor.write("DELETE FROM message_raw")
+    for one, duplicate in ((poor, 0), (pair, 3), (poor, 0), (pair, 0)):
+        assert planned_and_done(archive, one).data.counts.duplicate == duplicate
+    with open_archive_readonly(archive) as opened:
+        assert opened.rows("SELECT (SELECT count(*) FROM messages), count(*) FROM message_raw") == [(3, 3)]
+
+
+def test_what_somebody_edited_is_not_written_over_by_the_mail_it_was_made_of(tmp_path: Path, archive: Path) -> None:
+    mails = [Mail(1, "The roof of the barn", "It is leaking again after the storm")]
+    pair = write_pair(tmp_path / "mv", "v3", mails, None, vectors=False)  # type: ignore[arg-type]
+    import_mail(archive, [pair.folder])
+    with open_archive(archive) as opened:
+        opened.db.execute("UPDATE messages SET subject = 'The roof of my barn'")
+    box = tmp_path / "one.eml"
+    box.write_bytes(mime(1, "The roof of the barn", "It is leaking again after the storm"))
+    assert import_mail(archive, [box]).data.counts.added == 1

@@ -117,6 +117,7 @@ def render_plan(data: ImportPlan) -> None:
             (counts.changed, "have changed since the last import"),
             (counts.unchanged, "have not changed since the last import"),
             (counts.duplicate, "are here already, from elsewhere"),
+            (counts.deleted, "were deleted here before (they stay so)"),
             (counts.unreadable, "cannot be read"),
         ]
         for number, what in others:

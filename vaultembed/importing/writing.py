@@ -11,6 +11,7 @@ from vaultembed.archive.mail import places
 from vaultembed.archive.mail.messages import (
     add_message,
     find_by_hash,
+    find_extract,
     find_mail,
     has_body,
     has_raw,
@@ -154,6 +155,8 @@ class Facts:
     """It is here, and a person has deleted it."""
     is_extract: bool = False
     was_read: bool = False
+    is_whole: bool = False
+    """What is here is what another program kept of it."""
     says_something_else: bool = False
     """An extract, whose text is not the one here."""
     empties: bool = False
@@ -177,13 +180,55 @@ def decide(facts: Facts) -> Step:
             return "stays deleted"
         # what another copy of it says may be older: only what has changed where it was read before is news
         is_news = facts.says_something_else and facts.was_read and facts.is_at_place and not facts.empties
-        return "renew" if is_news else "stands"
+        return "renew" if is_news or facts.is_whole else "stands"
     if facts.is_namesake and facts.is_extract and (facts.namesake_is_raw or facts.empties):
         return "keep better"
     # What the message has become: whole, where it was cut short, or a draft that was edited. File names are used again
     # for other mail (MH numbers are), so the Message-ID decides on edits; and another place may still hold the older
     # text. A deleted message is not what anybody wants a newer text hidden under.
     return "edit" if facts.is_namesake and facts.namesake_is_its_own else "add"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of an entry."""
+
+    step: Step
+    became: Became
+    facts: Facts
+    present: int | None
+    """The message that stands at its place."""
+    message_id: int | None
+    """None: it is new."""
+
+    @property
+    def is_current(self) -> bool:
+        """The text here is what the entry says, then."""
+        facts = self.facts
+        current = {"stays deleted": not facts.is_extract, "stands": not facts.says_something_else, "keep better": False}
+        return current.get(self.step, True)
+
+
+def fate_of(archive: Archive, entry: Entry, new: ParsedMessage | None) -> Fate:
+    """`new`: None where it was not parsed, for it was here."""
+    present = places.message_at(archive, entry.source_id, entry.begun_at or entry.place.source_key)
+    here = find_by_hash(archive, entry.content_hash)
+    is_other_form = False
+    if here is None and new is not None and present is None:
+        # a copy of an archive that lacks what was sent: the mail itself is worth more, whichever comes first
+        here = find_mail(archive, new) if entry.is_extract else find_extract(archive, new)
+        is_other_form = here is not None
+    facts = _facts(archive, entry, new, here, present, is_other_form=is_other_form)
+    step = decide(facts)
+    became: Became = {
+        "stays deleted": "deleted",
+        "stands": "unchanged" if facts.is_at_place and not entry.is_repeated else "duplicate",
+        "renew": "updated" if facts.is_at_place else "duplicate",
+        "keep better": "unchanged",
+        "edit": "updated",
+        "add": "added",
+    }[step]
+    return Fate(step, became, facts, present, None if step == "add" else here if facts.is_here else present)
 
 
 def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -> Written:
@@ -193,32 +238,18 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
         record_problems(archive, source_id, None, place.locator, [new])
         return Written(None, "unreadable", displaced=False, weight="unread", is_current=False)
     key = entry.begun_at or place.source_key
-    present = places.message_at(archive, source_id, key)
-    here = find_by_hash(archive, entry.content_hash)
-    if here is None and new is None:  # it was here a moment ago, and has been given other content since
+    fate = fate_of(archive, entry, new)
+    facts, step, present, message_id = fate.facts, fate.step, fate.present, fate.message_id
+    if not facts.is_here and new is None:  # it was here a moment ago, and has been given other content since
         return write_entry(archive, parsers, entry, parse_entry(parsers, entry))
-    is_its_mail = False
-    if here is None and new is not None and entry.is_extract and present is None:
-        # a copy of an archive that lacks what was sent: the mail itself is worth more
-        here = find_mail(archive, new)
-        is_its_mail = here is not None
-    facts = _facts(archive, entry, new, here, present, is_its_mail=is_its_mail)
-    step = decide(facts)
-    message_id = here if facts.is_here else present
     if new is not None and step == "add":
         message_id = add_message(archive, new)
     elif new is not None and message_id is not None and step in _REPLACES:
         replace_message(archive, message_id, new)
     if message_id is None:
         raise LookupError(f"{place.locator} was neither found nor parsed")
-    became: Became = {
-        "stays deleted": "deleted",
-        "stands": "unchanged" if facts.is_at_place and not entry.is_repeated else "duplicate",
-        "renew": "updated",
-        "keep better": "unchanged",
-        "edit": "updated",
-        "add": "added",
-    }[step]
+    if facts.is_here and entry.deleted_at is None:
+        places.undelete_with_source(archive, message_id)
     displaced = present is not None and present != message_id
     if displaced and present is not None and entry.begun_at:
         places.supersede(archive, source_id, key, present)
@@ -240,9 +271,8 @@ def write_entry(archive: Archive, parsers: Parsers, entry: Entry, new: Parsed) -
         problems = reread.problems
     if entry.deleted_at is not None:
         places.delete_with_source(archive, source_id, place.source_key, message_id, entry.deleted_at)
-    is_current = {"stays deleted": not entry.is_extract, "stands": not facts.says_something_else, "keep better": False}
     is_gone = displaced and not entry.begun_at
-    return Written(message_id, became, is_gone, worst_weight(problems), is_current.get(step, True), to_index, reread)
+    return Written(message_id, fate.became, is_gone, worst_weight(problems), fate.is_current, to_index, reread)
 
 
 def _facts(
@@ -252,7 +282,7 @@ def _facts(
     here: int | None,
     present: int | None,
     *,
-    is_its_mail: bool,
+    is_other_form: bool,
 ) -> Facts:
     """`here`: the message that this is. `present`: that stands at its place."""
     if here is not None:
@@ -260,10 +290,12 @@ def _facts(
         return Facts(
             is_here=True,
             is_at_place=here == present,
-            is_deleted=_stays_deleted(archive, here, entry),
+            # that of another source does not outlive a place where the message stands
+            is_deleted=entry.deleted_at is None and places.is_deleted_by_person(archive, here),
             is_extract=entry.is_extract,
             was_read=entry.was_read,
-            says_something_else=is_its_mail or (is_compared and new is not None and not has_text(archive, here, new)),
+            is_whole=is_other_form and not entry.is_extract,
+            says_something_else=is_other_form or (is_compared and new is not None and not has_text(archive, here, new)),
             empties=is_compared and new is not None and _empties(archive, here, new),
         )
     if present is None or new is None:
@@ -281,10 +313,3 @@ def _facts(
 
 def _empties(archive: Archive, message_id: int, new: ParsedMessage) -> bool:
     return not new.body_text.strip() and has_body(archive, message_id)
-
-
-def _stays_deleted(archive: Archive, message_id: int, entry: Entry) -> bool:
-    """A person's deletion stays; that of another source does not outlive a place where the message stands."""
-    if places.is_live(archive, message_id) or entry.deleted_at is not None:
-        return False
-    return not places.undelete_with_source(archive, message_id)

@@ -111,8 +111,8 @@ MODELS: Final[Mapping[str, RegistryModel]] = MappingProxyType({m.name: m for m i
 
 def model_called(name: str, dimension: int) -> RegistryModel | None:
     """The model that another program may mean by `name`: "all-minilm", "all-MiniLM-L6-v2:latest",
-    "sentence-transformers/all-MiniLM-L6-v2". Only a guess: what it gives decides."""
-    plain = re.sub(r"[:_ ]+", "-", name.lower().rpartition("/")[2])
+    "sentence-transformers/all-MiniLM-L6-v2", the path of a file. Only a guess: what it gives decides."""
+    plain = re.sub(r"[:_ ]+", "-", re.split(r"[/\\]", name.lower().rstrip("/\\"))[-1])
     plain = re.sub(r"-(latest|\d+m|fp?16|fp?32|bf16|q\d\w*)(?=-|\Z)", "", plain)
     for model in MODELS.values():
         if plain and model.dimension == dimension and (model.name.startswith(plain) or plain.startswith(model.name)):

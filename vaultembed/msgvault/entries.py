@@ -136,8 +136,12 @@ def _hash_of(database: ForeignDatabase, message: TheirMessage, source: TheirSour
     """Of a message that has nothing as it was sent: its name at its source. Frozen for good, as `content_hash` is."""
     name = message.source_message_id
     if not name and message.rfc822_message_id:
-        # bridges give equal Message-IDs to other messages
-        name = repr((message.rfc822_message_id, message.message_type, message.sent_at, *texts_of(message)))
+        # bridges give equal Message-IDs to other messages: two say "ok" in one second, or send a picture each
+        sender = message.sender.address if message.sender else ""
+        chat = message.conversation.name if message.conversation else ""
+        files = [(each.filename, each.sha256) for each in message.attachments]
+        said = (message.message_type, message.sent_at, *texts_of(message), sender, chat, files)
+        name = repr((message.rfc822_message_id, *said))
     if not name:
         name = f"{printable(database.path.resolve())}#{message.id}"  # an id says nothing beyond its own archive
     text = "\0".join(("msgvault", source.kind, source.identifier, name))

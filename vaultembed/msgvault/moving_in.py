@@ -260,7 +260,7 @@ class MsgvaultImport:
         if before.digest[LABELS] != message.digest[LABELS]:
             place = replace(place, labels=message.labels)
         places.put_at(archive, source_id, place, message_id)
-        self._put_chat(message_id, message, before)
+        self._put_chat(source_id, message_id, message, before)
         if message.deleted_at is not None:
             places.delete_with_source(
                 archive, source_id, place.source_key, message_id, message.deleted_at, is_news=before.gone_at is None
@@ -271,7 +271,7 @@ class MsgvaultImport:
         reply_to = None if message.reply_to is None else str(message.reply_to)
         places.remember(self._archive, source_id, str(message.id), message.digest, content_rev, reply_to)
 
-    def _put_chat(self, message_id: int, message: TheirMessage, before: Known | None) -> None:
+    def _put_chat(self, source_id: int, message_id: int, message: TheirMessage, before: Known | None) -> None:
         """The name of its chat, if that is another there now; and what others think of it."""
         archive, chat = self._archive, message.conversation
         if chat is None or not chat.is_chat:
@@ -279,7 +279,9 @@ class MsgvaultImport:
         if before is not None and before.digest[CHAT_NAME] != message.digest[CHAT_NAME]:
             rename_chat(archive, message_id, chat.title)
         if message.reactions if before is None else before.digest[REACTIONS] != message.digest[REACTIONS]:
-            here = () if places.stands_alone(archive, message_id) else read_reactions(archive, message_id)
+            others = places.other_digests(archive, source_id, str(message.id), message_id)
+            is_agreed = all(digest[REACTIONS] == message.digest[REACTIONS] for digest in others)
+            here = () if is_agreed else read_reactions(archive, message_id)
             # one whose name was repaired here is no other
             both = {(each.reaction, each.person and each.person.address): each for each in (*message.reactions, *here)}
             set_reactions(archive, message_id, both.values())
@@ -290,7 +292,7 @@ class MsgvaultImport:
         if written.message_id is None:
             return written
         source_id, place = taken.entry.source_id, taken.entry.place
-        self._put_chat(written.message_id, taken.message, before)
+        self._put_chat(source_id, written.message_id, taken.message, before)
         forget_problem(self._archive, place.locator, UNREADABLE)
         if written.is_current:  # else it is looked at again the next time
             self._remember(source_id, taken.message, content_rev_of(self._archive, written.message_id))

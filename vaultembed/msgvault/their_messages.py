@@ -14,10 +14,12 @@ from vaultembed.message import MESSAGE_LIMIT, Attachment, Person, Reaction, Reci
 from vaultembed.msgvault.files import ForeignDatabase
 from vaultembed.msgvault.their_chats import Conversation, conversations_of, members_of_chats, reactions_to
 from vaultembed.msgvault.their_people import blob, named, person_columns, sender_join
-from vaultembed.msgvault.values import as_integer, as_seconds, as_text, one_line, zone_of
+from vaultembed.msgvault.values import UNKNOWN, as_integer, as_seconds, as_text, one_line, zone_of
 from vaultembed.text.mime.packed import unpack
 
 _KINDS: Final[dict[str, RecipientKind]] = {"to": "to", "cc": "cc", "bcc": "bcc", "mention": "mention"}
+_RECEIVES: Final = ("to", "cc", "bcc")
+"""Who is mentioned in a chat is not all that read it."""
 _OPTIONAL: Final = {
     "message_bodies": "bodies of messages",
     "message_raw": "messages as they were sent",
@@ -246,7 +248,8 @@ def _recipients(database: ForeignDatabase, listing: tuple[str]) -> dict[int, lis
     if "email_address" in columns:
         address = f"coalesce(nullif({blob('r', 'email_address')}, x''), {address})"
     if "display_name" in columns:
-        name = f"coalesce(nullif({blob('r', 'display_name')}, x''), {name})"
+        own = f"nullif(nullif({blob('r', 'display_name')}, x''), CAST('{UNKNOWN}' AS BLOB))"
+        name = f"coalesce({own}, {name})"
     for message_id, kind, found_address, found_name in database.rows(
         f"SELECT r.message_id, CAST(r.recipient_type AS BLOB), {address}, {name} FROM message_recipients r"
         f" {'LEFT JOIN participants p ON p.id = r.participant_id' if joined else ''}"
@@ -317,8 +320,10 @@ def _message(
     first_sender = next((person for kind, person in people if kind == "from"), None)
     # the header of this message names its sender as it was written there
     sender = first_sender or named(address, name)
-    if not any(kind in _KINDS for kind, _ in people):
-        people = people + [("to", person) for person in members if person != sender]
+    if not any(kind in _RECEIVES for kind, _ in people):
+        # a message may call its sender by another name than the chat does
+        sent_by = (sender, named(address, name))
+        people = people + [("to", person) for person in members if person not in sent_by]
     dates = (field[name] for name in ("sent_at", "internal_date", "received_at"))
     sent = next((date for date in dates if as_seconds(date) is not None), None)
     deleted = [as_seconds(field[n]) or 1 for n in ("deleted_at", "deleted_from_source_at") if field[n] is not None]

@@ -29,7 +29,7 @@ def person_columns(database: ForeignDatabase, table: str) -> tuple[str, str]:
         # senders of text messages that are words or short codes, and everybody of Slack, Discord, Teams and Beeper
         addresses.append(
             "(SELECT CAST(identifier_value AS BLOB) FROM participant_identifiers i"
-            f" WHERE i.participant_id = {table}.id AND identifier_value <> '' ORDER BY i.rowid LIMIT 1)"
+            f" WHERE i.participant_id = {table}.id AND trim(identifier_value) <> '' ORDER BY i.rowid LIMIT 1)"
         )
     name = blob(table, "display_name") if "display_name" in columns else "NULL"
     return f"coalesce({', '.join([*addresses, 'NULL', 'NULL'])})", name

@@ -16,6 +16,8 @@ _MILLISECONDS: Final = 100_000_000_000
 """A number this large is no time in seconds: it would be the year 5138."""
 _LARGEST: Final = 2**62
 """Of a number that is counted with: SQLite holds up to 2^63, and one more would be an error."""
+UNKNOWN: Final = "(Unknown)"
+"""A phone's backup calls everybody so who is not among its contacts, and their conversation, too."""
 
 
 def as_text(value: Any) -> str:
@@ -72,5 +74,4 @@ def one_line(value: Any) -> str:
 
 
 def known(name: Any) -> str:
-    """A phone's backup calls everybody "(Unknown)" who is not among its contacts, and their conversation, too."""
-    return "" if (found := one_line(name)) == "(Unknown)" else found
+    return "" if (found := one_line(name)) == UNKNOWN else found

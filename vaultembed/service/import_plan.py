@@ -11,18 +11,12 @@ from pathlib import Path
 from vaultembed.archive.database import Archive, open_archive_readonly
 from vaultembed.archive.generations.adopted import find_by_origin
 from vaultembed.archive.generations.records import Generation
-from vaultembed.archive.mail.messages import (
-    content_rev_of,
-    find_by_hash,
-    find_mail,
-    has_text,
-    is_extract_of,
-)
-from vaultembed.archive.mail.places import Known, find_source, known_messages, message_at
+from vaultembed.archive.mail.messages import Said, content_rev_of, has_text, is_extract_of, is_named, said_by
+from vaultembed.archive.mail.places import Known, find_source, known_messages
 from vaultembed.errors import UsageError
 from vaultembed.importing.parsing import Parsers
 from vaultembed.importing.paths import ImportProgress
-from vaultembed.importing.writing import parse_entry
+from vaultembed.importing.writing import Entry, fate_of, parse_entry
 from vaultembed.message import ParsedMessage, Problem
 from vaultembed.msgvault.batches import Tally, batches, origin_of, settle
 from vaultembed.msgvault.binding import is_given_up
@@ -48,6 +42,8 @@ class PlannedCounts:
     unchanged: int = 0
     duplicate: int = 0
     """Here already, from elsewhere."""
+    deleted: int = 0
+    """Deleted here before: they stay so."""
     unreadable: int = 0
 
 
@@ -134,10 +130,12 @@ class _Planner:
         self._paths = paths
         self._on_progress = on_progress
         self._should_stop = should_stop
-        self._counts = {"new": 0, "changed": 0, "unchanged": 0, "duplicate": 0, "unreadable": 0}
+        self._counts = {"new": 0, "changed": 0, "unchanged": 0, "duplicate": 0, "deleted": 0, "unreadable": 0}
         self._hashes: set[bytes] = set()
         self._mails: dict[str, int] = {}
         """By Message-ID: msgvault's id of a mail that it has as it was sent."""
+        self._extracts: dict[str, list[tuple[bytes, Said]]] = {}
+        """By Message-ID: what it has of mails without their raw form."""
         self._deleted = 0
 
     def run(self) -> Planned:
@@ -203,39 +201,57 @@ class _Planner:
         if before is not None and before.digest[TEXT] == message.digest[TEXT]:
             self._counts["changed"] += 1
             return _Spot(before.message_id, (before.message_id, before.content_rev), None)
-        taken = take(theirs.database, message, theirs.owner_of(message), 0, "none", was_read=before is not None)
-        digest = taken.entry.content_hash
-        found = find_by_hash(archive, digest) if archive is not None else None
-        new = parse_entry(self._parsers, taken.entry) if taken.entry.is_extract else None
-        has_this_text = (
-            archive is None or found is None or not isinstance(new, ParsedMessage) or has_text(archive, found, new)
-        )
-        if before is not None:
-            # of a mail as it was sent, another text there changes nothing here
-            is_same = found == before.message_id and has_this_text
-            self._counts["unchanged" if is_same else "changed"] += 1
-        if before is None:
-            is_extract = found is None and isinstance(new, ParsedMessage) and self._is_extract(theirs, new)
-            if self._stands_there(theirs, message):
-                self._counts["unchanged"] += 1  # looked at again, since its text here is another
-            else:
-                is_here = found is not None or digest in self._hashes or is_extract
-                self._counts["duplicate" if is_here else "new"] += 1
-            if is_extract:
-                return None
+        owner = theirs.owner_of(message)
+        source_id = self._source_id(owner.name) or 0
+        taken = take(theirs.database, message, owner, source_id, "none", was_read=before is not None)
+        entry, digest = taken.entry, taken.entry.content_hash
+        new = self._parsed(entry) if entry.is_extract else None
+        parsed = new
+        fate = fate_of(archive, entry, new) if archive is not None else None
+        name = message.rfc822_message_id or ""
+        is_unknown = fate is not None and new is None and not fate.facts.is_here
+        if archive is not None and fate is not None and is_unknown and (fate.present or is_named(archive, name)):
+            parsed = self._parsed(entry)
+            fate = fate_of(archive, entry, parsed)
+        is_new = fate is None or fate.message_id is None
+        is_extract = is_new and new is not None and self._is_extract(theirs, new)
+        extract = self._extract_of(entry, name) if is_new and new is None and digest not in self._hashes else None
+        if is_new:
+            is_here = digest in self._hashes or is_extract or extract is not None
+            self._counts["duplicate" if is_here else "new"] += 1
+        elif fate is not None:
+            self._counts["changed" if fate.became == "updated" else fate.became] += 1
+        if is_extract:
+            return None
+        if name and is_new and new is not None and digest not in self._hashes:
+            self._extracts.setdefault(name, []).append((digest, said_by(new)))
         self._hashes.add(digest)
-        if message.rfc822_message_id and new is None:
-            self._mails[message.rfc822_message_id] = message.id
-        if archive is None or found is None:
-            return _Spot(digest if before is None else before.message_id, None, taken)
-        if not has_this_text:
-            return None if before is None else _Spot(found, None, taken)
-        return _Spot(found, (found, content_rev_of(archive, found)), taken)
+        if name and new is None:
+            self._mails[name] = message.id
+        if archive is None or fate is None or fate.message_id is None:
+            return _Spot(extract or digest, None, taken)
+        if not fate.is_current:
+            return None
+        is_kept = parsed is None or has_text(archive, fate.message_id, parsed) or fate.step == "stands"
+        pair = (fate.message_id, content_rev_of(archive, fate.message_id)) if is_kept else None
+        return _Spot(fate.message_id, pair, taken)
+
+    def _extract_of(self, entry: Entry, name: str) -> bytes | None:
+        """Hash of what the import would have written before, and would find to be of this mail."""
+        extracts = self._extracts.pop(name, [])
+        mail = self._parsed(entry) if len(extracts) == 1 else None
+        if mail is not None and is_extract_of(extracts[0][1], said_by(mail)):
+            return extracts[0][0]
+        if extracts:
+            self._extracts[name] = extracts
+        return None
+
+    def _parsed(self, entry: Entry) -> ParsedMessage | None:
+        parsed = parse_entry(self._parsers, entry)
+        return parsed if isinstance(parsed, ParsedMessage) else None
 
     def _is_extract(self, theirs: Opened, new: ParsedMessage) -> bool:
-        """Of a mail that is here, or that the import would have written before."""
-        if self._archive is not None and find_mail(self._archive, new) is not None:
-            return True
+        """Of a mail that the import would have written before."""
         mail = self._mails.get(new.rfc822_message_id or "")
         if mail is None:
             return False
@@ -244,15 +260,7 @@ class _Planner:
         whole = parse_entry(self._parsers, taken.entry)
         if isinstance(whole, Problem):
             return False
-        return is_extract_of(new, whole.message_type, whole.sent_at, whole.subject, whole.body_text)
-
-    def _stands_there(self, theirs: Opened, message: TheirMessage) -> bool:
-        source_id = self._source_id(theirs.owner_of(message).name)
-        return (
-            self._archive is not None
-            and source_id is not None
-            and message_at(self._archive, source_id, str(message.id)) is not None
-        )
+        return is_extract_of(said_by(new), said_by(whole))
 
     def _source_id(self, name: str) -> int | None:
         identifier = f"{printable(self._paths.archive.resolve())}#{printable(name)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vaultembed.archive.engine.connection import Archive
 from vaultembed.archive.engine.values import number_of, text_of
@@ -128,21 +128,56 @@ def find_mail(archive: Archive, extract: ParsedMessage) -> int | None:
         " WHERE m.rfc822_message_id = ? AND EXISTS (SELECT 1 FROM message_raw r WHERE r.message_id = m.id) LIMIT 2",
         (extract.rfc822_message_id,),
     )
-    same = [row[0] for row in found if is_extract_of(extract, *row[1:])]
+    same = [row[0] for row in found if is_extract_of(said_by(extract), Said(*row[1:]))]
     return same[0] if len(found) == len(same) == 1 else None
 
 
-def is_extract_of(
-    extract: ParsedMessage, message_type: str, sent_at: float | None, subject: str, body_text: str | None
-) -> bool:
+def is_named(archive: Archive, message_id: str) -> bool:
+    """Whether there is a message of that Message-ID."""
+    return archive.scalar("SELECT 1 FROM messages WHERE rfc822_message_id = ? LIMIT 1", (message_id,)) is not None
+
+
+def find_extract(archive: Archive, mail: ParsedMessage) -> int | None:
+    """The one message that another program made of `mail`, where that was not to be had; None as in `find_mail`."""
+    found = archive.rows(
+        f"SELECT m.id, {text_of('m.message_type')}, {number_of('m.sent_at')}, {text_of('m.subject')},"
+        f" {text_of('b.body_text')} FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id"
+        # not of all, where a program gives one Message-ID to all of its mail
+        " WHERE m.id IN (SELECT id FROM messages WHERE rfc822_message_id = ? ORDER BY id DESC LIMIT 4)"
+        " AND NOT EXISTS (SELECT 1 FROM message_readings r WHERE r.message_id = m.id)"
+        # what somebody has edited or repaired since is not written over
+        " AND EXISTS (SELECT 1 FROM message_sources x JOIN msgvault_messages k ON k.source_id = x.source_id"
+        " AND k.source_key = x.source_key WHERE x.message_id = m.id AND k.content_rev = m.content_rev)"
+        " AND NOT EXISTS (SELECT 1 FROM repairs r WHERE r.message_id = m.id AND r.undone_at IS NULL)",
+        (mail.rfc822_message_id,),
+    )
+    same = [row[0] for row in found if is_extract_of(Said(*row[1:]), said_by(mail))]
+    return same[0] if len(found) == len(same) == 1 else None
+
+
+class Said(NamedTuple):
+    """What a message is known by beside its Message-ID."""
+
+    message_type: str
+    sent_at: float | None
+    subject: str
+    body_text: str | None
+
+
+def said_by(message: ParsedMessage) -> Said:
+    return Said(message.message_type, message.sent_at, message.subject, message.body_text)
+
+
+def is_extract_of(extract: Said, whole: Said) -> bool:
     """Whether a message may be what another program made of a mail with the same Message-ID: it is of its kind, of its
     time (programs read odd zones differently) and has most of its words from there."""
-    if message_type != extract.message_type:
+    if whole.message_type != extract.message_type:
         return False
-    if sent_at is not None and extract.sent_at is not None and abs(sent_at - extract.sent_at) > 60 * MINUTES_A_DAY:
+    one, other = whole.sent_at, extract.sent_at
+    if one is not None and other is not None and abs(one - other) > 60 * MINUTES_A_DAY:
         return False
-    words = _words(f"{extract.subject} {extract.body_text}")
-    return 2 * len(words & _words(f"{subject} {body_text or ''}")) >= len(words)
+    words = _words(f"{extract.subject} {extract.body_text or ''}")
+    return 2 * len(words & _words(f"{whole.subject} {whole.body_text or ''}")) >= len(words)
 
 
 def _words(text: str) -> set[str]:

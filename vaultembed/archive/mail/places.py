@@ -388,6 +388,17 @@ def known_messages(archive: Archive, source_id: int, source_keys: Sequence[str])
     }
 
 
+def other_digests(archive: Archive, source_id: int, source_key: str, message_id: int) -> list[bytes]:
+    """Of a message, as it was last read elsewhere in msgvault archives."""
+    found = archive.rows(
+        "SELECT k.digest FROM message_sources x JOIN msgvault_messages k ON k.source_id = x.source_id"
+        " AND k.source_key = x.source_key WHERE x.message_id = ? AND (x.source_id, x.source_key) <> (?, ?)"
+        " AND k.digest <> x''",
+        (message_id, source_id, source_key),
+    )
+    return [row[0] for row in found]
+
+
 def remember(
     archive: Archive, source_id: int, source_key: str, digest: bytes, content_rev: int, reply_to: str | None
 ) -> None:
@@ -454,6 +465,18 @@ def delete_with_source(
         (at, message_id),
     )
     return changed > 0
+
+
+def is_deleted_by_person(archive: Archive, message_id: int) -> bool:
+    """And not with a source."""
+    return (
+        archive.scalar(
+            "SELECT 1 FROM messages m WHERE id = ? AND deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM"
+            " message_sources x WHERE x.message_id = m.id AND x.gone_at = m.deleted_at)",
+            (message_id,),
+        )
+        is not None
+    )
 
 
 def undelete_with_source(archive: Archive, message_id: int) -> bool:

@@ -157,10 +157,12 @@ def read_line(archive: Archive, message_id: int) -> Line | None:
 def read_reply_to(archive: Archive, message_id: int) -> int | None:
     """The live message that this one answers; None where it is not here, or answers none."""
     found: int | None = archive.scalar(
-        "SELECT t.id FROM message_sources x"
+        # one place where it still stands says more than one where it stood
+        "SELECT * FROM (SELECT t.id FROM message_sources x"
         " JOIN msgvault_messages k ON k.source_id = x.source_id AND k.source_key = x.source_key"
         " JOIN message_sources y ON y.source_id = k.source_id AND y.source_key = k.reply_to"
         " JOIN messages t ON t.id = y.message_id WHERE x.message_id = ?1 AND t.id <> ?1 AND t.deleted_at IS NULL"
+        " ORDER BY x.gone_at IS NOT NULL, x.source_id, x.source_key)"
         " UNION ALL SELECT t.id FROM messages m JOIN messages t ON t.rfc822_message_id = m.in_reply_to"
         " WHERE m.id = ?1 AND t.id <> ?1 AND t.deleted_at IS NULL LIMIT 1",
         (message_id,),
