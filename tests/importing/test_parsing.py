@@ -76,6 +76,20 @@ class Killed:
         return new_message(f"read: {depth.name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Says that it is being parsed, and is when it is told to."""
+
+    folder: Path
+    size: int = 1000
+
+    def parse(self, _depth: Depth) -> ParsedMessage:
+        (self.folder / "here").touch()
+        while not (self.folder / "go on").exists():
+            time.sleep(0.01)
+        return new_message("read")
+
+
 def plain(number: int) -> Mime:
     return Mime(b"Subject: number %d\n\nHello." % number, bytes(16), None, is_kept=True)
 
@@ -147,6 +161,21 @@ def test_an_import_that_is_to_stop_waits_for_no_parser() -> None:
     for process in there:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_a_parser_that_is_killed_at_the_end_of_an_import_is_not_kept_for_the_next(
+    parsers: Parsers, tmp_path: Path
+) -> None:
+    """Its last answer came between the look at who is busy and the look at who is idle: it was both."""
+    submitted = parsers.submit([Awaited(tmp_path)])
+    while not (tmp_path / "here").exists():
+        time.sleep(0.01)
+    with parsers._lock:  # as `close` does both looks
+        (tmp_path / "go on").touch()
+        time.sleep(0.3)
+        assert parsers._idle == []
+    parsers.collect(submitted)
+    assert len(parsers._idle) == 1
 
 
 def test_a_parser_that_cannot_be_started_says_so_and_the_way_out(parsers: Parsers) -> None:

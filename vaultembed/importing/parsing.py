@@ -130,7 +130,9 @@ class Parsers:
             for left in range(len(messages), 0, -1):
                 parsed = parser.answer()
                 if left == 1:
-                    self._idle.append(parser)
+                    with self._lock:
+                        if not self._is_closed:  # else it counted as busy, and was killed
+                            self._idle.append(parser)
                 yield parsed
         except _EndedError:
             with self._lock:
