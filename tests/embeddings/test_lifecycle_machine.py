@@ -674,9 +674,24 @@ class Lifecycle(RuleBasedStateMachine):
         generation_id = sorted(self.gens)[pick % len(self.gens)]
         gen = self.gens[generation_id]
         if not gen.is_pruned:
-            verify(self.archive, generation_id, WordHashEmbedder(gen.model, refused=[BAD]))
-            gen.vouched = self._vectors(generation_id)
+            try:
+                verify(self.archive, generation_id, WordHashEmbedder(gen.model, refused=[BAD]))
+                gen.vouched = self._vectors(generation_id)
+            except IncompleteError:  # it vouches for nothing then; what was verified before stays so
+                assert not self._can_be_compared(generation_id)
         self.check()
+
+    def _can_be_compared(self, generation_id: int) -> bool:
+        """Whether there is a vector of a text that is still kept, and not refused."""
+        texts = self.archive.rows(
+            "SELECT substr(t.text, c.char_start + 1, c.char_end - c.char_start) FROM chunks c"
+            " JOIN messages m ON m.id = c.message_id AND m.deleted_at IS NULL"
+            " JOIN embed_outcomes o ON o.generation_id = c.generation_id AND o.message_id = m.id"
+            " AND o.content_rev = m.content_rev JOIN message_texts t ON t.message_id = m.id"
+            " JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ?",
+            (generation_id,),
+        )
+        return any(BAD not in text for (text,) in texts)
 
     def _vectors(self, generation_id: int) -> frozenset[tuple[int, bytes]]:
         query = "SELECT c.id, v.embedding FROM chunks c JOIN vectors v ON v.chunk_id = c.id WHERE c.generation_id = ?"
