@@ -22,6 +22,7 @@ from vaultembed.archive.generations.transitions import activate
 from vaultembed.embeddings.build import Wanted
 from vaultembed.embeddings.quality import QUESTIONS, Quality
 from vaultembed.embeddings.verify import WorseError
+from vaultembed.errors import StoppedError
 from vaultembed.models.model_file import ModelFile
 from vaultembed.models.protocol import Embedded, Role
 
@@ -120,6 +121,17 @@ def test_a_worse_one_that_was_accepted_once_is_not_asked_about_again(archive: Ar
     build_second(archive, Noise("noise"), accept_worse=True)
     activate(archive, 1, 0)
     assert activate(archive, 2, 0)
+
+
+def test_a_build_that_is_stopped_while_the_two_are_compared_goes_on_later(archive: Archive) -> None:
+    said: list[str] = []
+    good = WordHashEmbedder("as good")
+    with pytest.raises(StoppedError):
+        build_second(archive, good, on_wait=said.append, should_stop=lambda: bool(said))
+    assert "comparing it" in said[0]
+    assert generation_with_id(archive, 1).state == "active"
+    assert generation_with_id(archive, 2).verification is None, "nothing came of it"
+    assert isinstance(build_second(archive, good), Quality)
 
 
 def test_too_few_messages_tell_nothing(archive: Archive) -> None:
